@@ -1,0 +1,46 @@
+# What a person types. Every target sets up what it needs; nothing needs root, docker or an account.
+# Bytecode is kept (an environment that forbids it doubles every start), and compiled once by `make setup`.
+unexport PYTHONDONTWRITEBYTECODE
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check up down status lock clean
+
+PYTHON ?= python3.11
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+setup: $(STAMP) ## venv and locked install
+
+$(STAMP): requirements/lock.txt requirements/uv.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --require-hashes -r requirements/uv.txt
+	$(BIN)/uv pip sync --quiet --require-hashes --compile-bytecode --python $(BIN)/python requirements/lock.txt
+	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
+	touch $(STAMP)
+
+demo: setup ## the whole loop on real data; stays up until Ctrl-C (ONCE=1 ends by itself)
+	$(BIN)/nextbest demo $(if $(ONCE),--once)
+
+test: setup ## every test
+	$(BIN)/pytest
+
+check: setup ## lint, types, imports, SQL
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/sqlfluff lint --disable-progress-bar dbt_project/models dbt_project/tests
+	$(BIN)/dbt parse --quiet --project-dir dbt_project --profiles-dir dbt_project
+
+up down status: setup ## the servers: start, stop, show
+	$(BIN)/nextbest $@
+
+lock: ## resolve the dependencies anew
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
+	  --group dev pyproject.toml -o requirements/lock.txt
+	awk '/^[^ ]/{keep = /^uv==/} keep' requirements/lock.txt > requirements/uv.txt
+
+clean: ## remove what was built; your data in .nextbest/ stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dbt_project/target

@@ -1,0 +1,159 @@
+"""Where everything is: the one place that reads an environment variable.
+
+Belongs here: every variable nextbest reads, and every path derived from `NEXTBEST_HOME`. Does not belong here: opening
+any of those paths, or a default that depends on what is installed.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from nextbest.errors import SettingError
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+_PROJECT_FOLDERS = {"contracts": "data_contracts", "policies": "policies", "dbt": "dbt_project"}
+
+
+def _setting(variable: str, default: object, meaning: str) -> object:
+    return field(default=default, metadata={"variable": variable, "meaning": meaning})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting, with the variable it is read from and what it means (`Settings.describe`)."""
+
+    home: Path = _setting("NEXTBEST_HOME", CHECKOUT, "the project: its state is in `.nextbest/` below it")  # type: ignore[assignment]
+    host: str = _setting("NEXTBEST_HOST", "127.0.0.1", "address every server binds to")  # type: ignore[assignment]
+    http_port: int = _setting("NEXTBEST_HTTP_PORT", 8000, "port of the decision API")  # type: ignore[assignment]
+    dagster_port: int = _setting("NEXTBEST_DAGSTER_PORT", 3000, "port of the Dagster UI")  # type: ignore[assignment]
+    mlflow_port: int = _setting("NEXTBEST_MLFLOW_PORT", 5000, "port of the MLflow UI")  # type: ignore[assignment]
+    source: str = _setting(  # type: ignore[assignment]
+        "NEXTBEST_SOURCE",
+        "nextbest.adapters.complete_journey:CompleteJourney",
+        "where data comes from: `module:Class`, or `none` when files are landed with `nextbest ingest`",
+    )
+    households: int = _setting("NEXTBEST_HOUSEHOLDS", 0, "households of the demo data to take; 0 takes all")  # type: ignore[assignment]
+    replicas: int = _setting("NEXTBEST_REPLICAS", 1, "decision replicas")  # type: ignore[assignment]
+    haproxy: bool = _setting("NEXTBEST_HAPROXY", True, "put HAProxy before the replicas instead of Ray's Python proxy")  # type: ignore[assignment]
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> "Settings":
+        """Read the settings from `env` (default: the process environment); an empty value is an unset one.
+
+        Raises:
+            SettingError: a value is not of its setting's type; the message names the variable.
+
+        """
+        env = os.environ if env is None else env
+        values = {
+            f.name: _parse(str(f.metadata["variable"]), env[f.metadata["variable"]], f.default)
+            for f in fields(cls)
+            if env.get(f.metadata["variable"])
+        }
+        return cls(**values)  # type: ignore[arg-type]
+
+    @classmethod
+    def describe(cls) -> list[tuple[str, str, str]]:
+        """Every setting as (variable, default, meaning), for the documentation and `--help`."""
+        return [
+            (f.metadata["variable"], "the checkout" if f.name == "home" else str(f.default), f.metadata["meaning"])
+            for f in fields(cls)
+        ]
+
+    def folder(self, name: str) -> Path:
+        """A project folder (`contracts`, `policies`, `dbt`): the home's own, or the checkout's where it has none."""
+        own = self.home / _PROJECT_FOLDERS[name]
+        return own if own.is_dir() else CHECKOUT / _PROJECT_FOLDERS[name]
+
+    @property
+    def feature_repo(self) -> Path:
+        return CHECKOUT / "feature_repo"
+
+    @property
+    def state(self) -> Path:
+        """Everything nextbest writes is below this folder; deleting it starts anew."""
+        return self.home / ".nextbest"
+
+    @property
+    def landing(self) -> Path:
+        return self.state / "landing"
+
+    @property
+    def quarantine(self) -> Path:
+        return self.state / "quarantine"
+
+    @property
+    def warehouse(self) -> Path:
+        return self.state / "warehouse" / "nextbest.duckdb"
+
+    @property
+    def marts(self) -> Path:
+        return self.state / "marts"
+
+    @property
+    def feast_registry(self) -> Path:
+        return self.state / "feast" / "registry.db"
+
+    @property
+    def feast_online(self) -> Path:
+        return self.state / "feast" / "online.db"
+
+    @property
+    def mlflow_uri(self) -> str:
+        return f"sqlite:///{self.state / 'mlflow' / 'mlflow.db'}"
+
+    @property
+    def mlflow_artifacts(self) -> Path:
+        return self.state / "mlflow" / "artifacts"
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.state / "dagster"
+
+    @property
+    def event_log(self) -> Path:
+        return self.state / "log" / "events.db"
+
+    @property
+    def online_state(self) -> Path:
+        return self.state / "online" / "state.db"
+
+    @property
+    def bundles(self) -> Path:
+        return self.state / "bundles"
+
+    @property
+    def run(self) -> Path:
+        """Process records and their log files."""
+        return self.state / "run"
+
+    def environment(self) -> dict[str, str]:
+        """What a child process must see so that it finds the same home, and what dbt and Feast files refer to."""
+        own = {f.metadata["variable"]: _format(getattr(self, f.name)) for f in fields(self)}
+        return own | {
+            "NEXTBEST_LANDING": str(self.landing),
+            "NEXTBEST_WAREHOUSE": str(self.warehouse),
+            "NEXTBEST_MARTS": str(self.marts),
+            "NEXTBEST_FEAST_REGISTRY": str(self.feast_registry),
+            "NEXTBEST_FEAST_ONLINE": str(self.feast_online),
+            "DAGSTER_HOME": str(self.dagster_home),
+            "MLFLOW_TRACKING_URI": self.mlflow_uri,
+        }
+
+
+def _parse(variable: str, text: str, default: object) -> object:
+    if isinstance(default, bool):
+        if text.lower() not in {"0", "1", "false", "true"}:
+            raise SettingError(f"{variable} is {text!r}: it takes 0 or 1")
+        return text.lower() in {"1", "true"}
+    if isinstance(default, int):
+        if not text.isdecimal():
+            raise SettingError(f"{variable} is {text!r}: it takes a whole number")
+        return int(text)
+    return Path(text).expanduser().resolve() if isinstance(default, Path) else text
+
+
+def _format(value: object) -> str:
+    return str(int(value)) if isinstance(value, bool) else str(value)
