@@ -17,10 +17,10 @@ GROUP = "nextbest.commands"
 class _Commands(click.Group):
     """Loads a command's module when it is called, so that `nextbest --help` and light commands start fast."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
         return sorted(entry.name for entry in entry_points(group=GROUP))
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  click's
         for entry in entry_points(group=GROUP, name=cmd_name):
             command: click.Command = entry.load()
             return command

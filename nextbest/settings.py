@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from nextbest.errors import SettingError
 
@@ -16,7 +17,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 _PROJECT_FOLDERS = {"contracts": "data_contracts", "policies": "policies", "dbt": "dbt_project"}
 
 
-def _setting(variable: str, default: object, meaning: str) -> object:
+def _setting(variable: str, default: object, meaning: str) -> Any:
     return field(default=default, metadata={"variable": variable, "meaning": meaning})
 
 
@@ -24,19 +25,19 @@ def _setting(variable: str, default: object, meaning: str) -> object:
 class Settings:
     """Every setting, with the variable it is read from and what it means (`Settings.describe`)."""
 
-    home: Path = _setting("NEXTBEST_HOME", CHECKOUT, "the project: its state is in `.nextbest/` below it")  # type: ignore[assignment]
-    host: str = _setting("NEXTBEST_HOST", "127.0.0.1", "address every server binds to")  # type: ignore[assignment]
-    http_port: int = _setting("NEXTBEST_HTTP_PORT", 8000, "port of the decision API")  # type: ignore[assignment]
-    dagster_port: int = _setting("NEXTBEST_DAGSTER_PORT", 3000, "port of the Dagster UI")  # type: ignore[assignment]
-    mlflow_port: int = _setting("NEXTBEST_MLFLOW_PORT", 5000, "port of the MLflow UI")  # type: ignore[assignment]
-    source: str = _setting(  # type: ignore[assignment]
+    home: Path = _setting("NEXTBEST_HOME", CHECKOUT, "the project: its state is in `.nextbest/` below it")
+    host: str = _setting("NEXTBEST_HOST", "127.0.0.1", "address every server binds to")
+    http_port: int = _setting("NEXTBEST_HTTP_PORT", 8000, "port of the decision API")
+    dagster_port: int = _setting("NEXTBEST_DAGSTER_PORT", 3000, "port of the Dagster UI")
+    mlflow_port: int = _setting("NEXTBEST_MLFLOW_PORT", 5000, "port of the MLflow UI")
+    source: str = _setting(
         "NEXTBEST_SOURCE",
         "nextbest.adapters.complete_journey:CompleteJourney",
         "where data comes from: `module:Class`, or `none` when files are landed with `nextbest ingest`",
     )
-    households: int = _setting("NEXTBEST_HOUSEHOLDS", 0, "households of the demo data to take; 0 takes all")  # type: ignore[assignment]
-    replicas: int = _setting("NEXTBEST_REPLICAS", 1, "decision replicas")  # type: ignore[assignment]
-    haproxy: bool = _setting("NEXTBEST_HAPROXY", True, "put HAProxy before the replicas instead of Ray's Python proxy")  # type: ignore[assignment]
+    households: int = _setting("NEXTBEST_HOUSEHOLDS", 0, "households of the demo data to take; 0 takes all")
+    replicas: int = _setting("NEXTBEST_REPLICAS", 1, "decision replicas")
+    haproxy: bool = _setting("NEXTBEST_HAPROXY", True, "put HAProxy before the replicas instead of Ray's Python proxy")
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> "Settings":
@@ -52,7 +53,7 @@ class Settings:
             for f in fields(cls)
             if env.get(f.metadata["variable"])
         }
-        return cls(**values)  # type: ignore[arg-type]
+        return cls(**values)
 
     @classmethod
     def describe(cls) -> list[tuple[str, str, str]]:
@@ -143,7 +144,7 @@ class Settings:
         }
 
 
-def _parse(variable: str, text: str, default: object) -> object:
+def _parse(variable: str, text: str, default: object) -> Any:
     if isinstance(default, bool):
         if text.lower() not in {"0", "1", "false", "true"}:
             raise SettingError(f"{variable} is {text!r}: it takes 0 or 1")

@@ -1,0 +1,170 @@
+"""Starting and ending the processes of one home, so that none is ever left behind.
+
+Belongs here: starting a process with its log file, waiting until it answers, and ending it with everything it started.
+Every process inherits a mark of its home in its environment, so that `stop_all` finds even the orphans of a process
+that was killed (Ray's and HAProxy's children outlive a killed parent). Does not belong here: which processes there are.
+"""
+
+import hashlib
+import os
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+import psutil
+
+from nextbest.errors import NextbestError
+
+MARK = "NEXTBEST_RUN"
+_LOG_TAIL_LINES = 15
+
+
+class ServiceError(NextbestError):
+    """A process could not be started, or ended when it should run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """One long-running process: its command, where it answers, and the page that says it is ready."""
+
+    name: str
+    argv: Sequence[str]
+    address: str | None = None
+    ready_path: str = "/"
+
+
+@dataclass(frozen=True, slots=True)
+class Supervisor:
+    """Starts and ends the services of one home.
+
+    Args:
+        folder: where log files go; its path is what marks the processes as this home's.
+        environment: what every process sees beside the environment of this one.
+        host: the address the services bind to.
+
+    """
+
+    folder: Path
+    environment: Mapping[str, str]
+
+    @property
+    def mark(self) -> str:
+        return hashlib.sha256(str(self.folder).encode()).hexdigest()[:16]
+
+    def log_file(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+    def child_environment(self) -> dict[str, str]:
+        return {**os.environ, **self.environment, MARK: self.mark}
+
+    def start(self, service: Service) -> "subprocess.Popen[bytes]":
+        """Start `service` in a session of its own, its output in its log file.
+
+        Raises:
+            ServiceError: something else listens at its address.
+
+        """
+        if service.address and _is_listening(service.address):
+            raise ServiceError(
+                f"{service.name} cannot start: something listens at {service.address} already; "
+                f"end it (`nextbest down` if it is nextbest's) or choose another port (see `nextbest up --help`)"
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.log_file(service.name).open("wb") as log:
+            return subprocess.Popen(
+                service.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self.child_environment(),
+                start_new_session=True,
+            )
+
+    def wait_until_ready(
+        self,
+        service: Service,
+        process: "subprocess.Popen[bytes]",
+        timeout_s: float = 120,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Return once the service answers 200 at its page of readiness (at once for one that has no address).
+
+        Raises:
+            ServiceError: it ended, or was not ready in `timeout_s` seconds; the message holds the end of its log.
+
+        """
+        deadline = clock() + timeout_s
+        while service.address and not _answers(f"http://{service.address}{service.ready_path}"):
+            if process.poll() is not None:
+                raise ServiceError(f"{service.name} ended with status {process.returncode}:\n{self._log_tail(service)}")
+            if clock() > deadline:
+                raise ServiceError(f"{service.name} was not ready in {timeout_s:.0f} s:\n{self._log_tail(service)}")
+            time.sleep(0.1)
+
+    def running(self) -> list[psutil.Process]:
+        """Every living process that carries this home's mark, whoever started it; never this process or its parents."""
+        own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+        return [process for process in _marked(self.mark) if process.pid not in own]
+
+    def stop_all(self, grace_s: float = 15) -> list[int]:
+        """End every process of this home: asked first, and killed after `grace_s` seconds. Returns the ids killed."""
+        leaders = [process for process in self.running() if _is_session_leader(process)]
+        for process in leaders:
+            _quietly(process.terminate)
+        psutil.wait_procs(leaders, timeout=grace_s)
+        killed = []
+        while orphans := self.running():  # what the leaders left, and what those start while they are being ended
+            for process in orphans:
+                _quietly(process.kill)
+                killed.append(process.pid)
+            psutil.wait_procs(orphans, timeout=5)
+        return killed
+
+    def _log_tail(self, service: Service) -> str:
+        lines = self.log_file(service.name).read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
+        return "\n".join(f"  {line}" for line in lines) + f"\n  (all of it: {self.log_file(service.name)})"
+
+
+def _marked(mark: str) -> Iterator[psutil.Process]:
+    for process in psutil.process_iter():
+        try:
+            if process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == mark:
+                yield process
+        except (psutil.AccessDenied, psutil.NoSuchProcess, OSError):
+            continue
+
+
+def _is_session_leader(process: psutil.Process) -> bool:
+    try:
+        return os.getsid(process.pid) == process.pid
+    except OSError:
+        return False
+
+
+def _quietly(signal: Callable[[], None]) -> None:
+    try:
+        signal()
+    except psutil.NoSuchProcess:
+        return
+
+
+def _is_listening(address: str) -> bool:
+    host, port = address.rsplit(":", 1)
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((host, int(port))) == 0
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310  the address is this machine's own
+            status: int = response.status
+            return status == HTTPStatus.OK
+    except (OSError, urllib.error.URLError):
+        return False
