@@ -164,7 +164,6 @@ def _is_listening(address: str) -> bool:
 def _answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310  the address is this machine's own
-            status: int = response.status
-            return status == HTTPStatus.OK
+            return int(response.status) == HTTPStatus.OK
     except (OSError, urllib.error.URLError):
         return False

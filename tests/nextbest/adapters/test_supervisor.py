@@ -1,0 +1,98 @@
+"""Starting and ending real processes."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nextbest.adapters.supervisor import Service, ServiceError, Supervisor
+
+SLEEP = "import time; time.sleep(60)"
+PARENT = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {SLEEP!r}]); {SLEEP}"
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
+    watched = Supervisor(tmp_path / "run", {"NEXTBEST_TEST": "1"})
+    yield watched
+    watched.stop_all(grace_s=1)
+
+
+def python(name: str, code: str, address: str | None = None) -> Service:
+    return Service(name=name, argv=[sys.executable, "-c", code], address=address)
+
+
+def free_address() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+def wait_for_processes(supervisor: Supervisor, count: int) -> None:
+    deadline = time.monotonic() + 10
+    while len(supervisor.running()) != count:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def reap(process: "subprocess.Popen[bytes]") -> None:
+    process.wait(timeout=10)
+
+
+def test_a_service_is_ready_once_it_answers(supervisor: Supervisor) -> None:
+    """Waiting ends when the page of readiness says 200, with the environment handed down."""
+    address = free_address()
+    code = f"""
+import http.server, os
+assert os.environ["NEXTBEST_TEST"] == "1"
+http.server.HTTPServer(("127.0.0.1", {address.split(":")[1]}), http.server.SimpleHTTPRequestHandler).serve_forever()
+"""
+    service = python("web", code, address)
+    process = supervisor.start(service)
+    supervisor.wait_until_ready(service, process, timeout_s=20)
+    supervisor.stop_all()
+    reap(process)
+
+
+def test_a_taken_port_is_said_before_anything_starts(supervisor: Supervisor) -> None:
+    """A port that something listens at names itself and what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(ServiceError, match=f"something listens at {address}"):
+            supervisor.start(python("web", SLEEP, address))
+
+
+def test_a_service_that_ends_shows_the_end_of_its_log(supervisor: Supervisor) -> None:
+    """A process that dies while it is awaited says why, out of its own log."""
+    service = python("broken", "raise SystemExit('no such table')", free_address())
+    process = supervisor.start(service)
+    with pytest.raises(ServiceError, match="status 1:\n  no such table"):
+        supervisor.wait_until_ready(service, process, timeout_s=20)
+
+
+def test_orphans_of_a_killed_process_are_ended(supervisor: Supervisor) -> None:
+    """What a killed process leaves behind is found by its mark and ended."""
+    process = supervisor.start(python("parent", PARENT))
+    wait_for_processes(supervisor, 2)
+    os.kill(process.pid, signal.SIGKILL)
+    reap(process)
+    assert len(supervisor.running()) == 1
+    supervisor.stop_all(grace_s=0.5)
+    assert supervisor.running() == []
+
+
+def test_only_this_home_is_ended(supervisor: Supervisor, tmp_path: Path) -> None:
+    """Processes of another home go on."""
+    other = Supervisor(tmp_path / "other", {})
+    mine, theirs = supervisor.start(python("mine", SLEEP)), other.start(python("theirs", SLEEP))
+    supervisor.stop_all()
+    reap(mine)
+    assert [process.pid for process in other.running()] == [theirs.pid]
+    other.stop_all()
+    reap(theirs)

@@ -1,0 +1,43 @@
+"""The settings and the variables they are read from."""
+
+from pathlib import Path
+
+import pytest
+
+from nextbest.errors import SettingError
+from nextbest.settings import CHECKOUT, Settings
+
+
+def test_defaults_need_no_variable() -> None:
+    """With nothing set, the home is the checkout and everything binds to this machine alone."""
+    settings = Settings.from_env({})
+    assert settings.home == CHECKOUT
+    assert settings.host == "127.0.0.1"
+
+
+def test_every_setting_survives_the_way_to_a_child_process(tmp_path: Path) -> None:
+    """What `environment` hands down, `from_env` reads back unchanged."""
+    settings = Settings(home=tmp_path, http_port=8123, households=40, haproxy=False, source="none")
+    assert Settings.from_env(settings.environment()) == settings
+
+
+@pytest.mark.parametrize(("variable", "value"), [("NEXTBEST_HTTP_PORT", "eighty"), ("NEXTBEST_HAPROXY", "maybe")])
+def test_a_wrong_value_names_its_variable(variable: str, value: str) -> None:
+    """A value of the wrong type is an error that says which variable holds it."""
+    with pytest.raises(SettingError, match=f"{variable} is '{value}'"):
+        Settings.from_env({variable: value})
+
+
+def test_a_home_uses_its_own_folders_and_else_the_checkout(tmp_path: Path) -> None:
+    """A project of one's own overrides the contracts it has and inherits the rest."""
+    (tmp_path / "data_contracts").mkdir()
+    settings = Settings(home=tmp_path)
+    assert settings.folder("contracts") == tmp_path / "data_contracts"
+    assert settings.folder("policies") == CHECKOUT / "policies"
+
+
+def test_every_setting_is_documented() -> None:
+    """Each variable stands in the README with its meaning."""
+    readme = (CHECKOUT / "README.md").read_text()
+    missing = [variable for variable, _, _ in Settings.describe() if f"`{variable}`" not in readme]
+    assert missing == []
