@@ -1,0 +1,105 @@
+"""What the three calls of a decision hand to one another: request, profile, proposal, grant, decision.
+
+Belongs here: the types that cross between the engine, State and serving. Does not belong here: what is kept of them
+afterwards (`nextbest.records`), or any computing (`nextbest.decision`, `nextbest.reservations`).
+"""
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from nextbest.envelope import Identifier
+from nextbest.records import Attribute, DecisionRecord, Mode, Options
+
+Count = Literal["decision", "impression"]
+Scope = Literal["action", "group", "channel", "all"]
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asks for what. Identities are resolved before: `customer_id` is none for somebody nobody knows."""
+
+    decision_id: str
+    request_id: str
+    customer_id: str | None
+    placements: tuple[str, ...]
+    identifiers: tuple[Identifier, ...] = ()
+    context: dict[str, Attribute] = {}
+    options: Options = Options()
+    trigger: str = "request"
+    mode: Mode = "live"
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """The customer's online features by name, as read; a missing or null one takes its declared default."""
+
+    features: dict[str, Attribute | None] = {}
+    unavailable: str = ""
+    """Why there are none, where that is so: `unknown_customer`, `features_unavailable`, …"""
+
+
+class Cap(msgspec.Struct, frozen=True):
+    """One counter a candidate must pass: at most `limit` contacts with `member` of `scope` in the sliding window."""
+
+    rule: str
+    scope: Scope
+    member: str
+    count: Count
+    limit: int
+    window_seconds: int
+
+
+class Option(msgspec.Struct, frozen=True, kw_only=True):
+    """A candidate that may be chosen. `do_nothing` has no caps: it is always available."""
+
+    key: str
+    action: str
+    treatment: str
+    group: str
+    probability: float
+    caps: tuple[Cap, ...] = ()
+    content: dict[str, str] = {}
+
+
+class PlacementProposal(msgspec.Struct, frozen=True, kw_only=True):
+    """For one placement the candidates in the order drawn, each with its mass in the pmf."""
+
+    id: str
+    channel: str
+    slots: int
+    order: tuple[Option, ...]
+
+
+class Proposal(msgspec.Struct, frozen=True, kw_only=True):
+    """What `decide` proposes, to be tested against caps by `State.reserve` and turned into a decision by `settle`."""
+
+    record: DecisionRecord
+    placements: tuple[PlacementProposal, ...]
+    dedup: bool
+    reserves: bool
+    """Whether granted slots count under caps: not in a dry run, in shadow, or when the request says so."""
+    ttl_seconds: int
+    """How long a reservation holds without an impression."""
+
+
+class SlotGrant(msgspec.Struct, frozen=True, kw_only=True):
+    """The option of a slot and, along the proposal's order, the mask of what was available when it was chosen."""
+
+    slot: int
+    key: str
+    available: tuple[bool, ...]
+    reservation_id: str | None = None
+    expires_at: datetime | None = None
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """What State granted: per placement id, its slots. A placement ends where `do_nothing` is drawn."""
+
+    placements: dict[str, tuple[SlotGrant, ...]]
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """The decision: its record, and by slot number the content to show."""
+
+    record: DecisionRecord
+    content: dict[int, dict[str, str]]

@@ -1,0 +1,76 @@
+"""The model set: the models that decide together, published and swapped as one.
+
+Belongs here: what a bundle's manifest says. Does not belong here: reading or writing bundles
+(`nextbest.adapters.bundles`), running a model (`nextbest.adapters.onnx`), or training one (`models/`).
+"""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+Origin = Literal["customer", "action", "match", "context"]
+
+
+class FeatureSpec(msgspec.Struct, frozen=True):
+    """One column of a model's input and where its value comes from.
+
+    `customer`: the online feature `name`; `action`: the model's own table of action features; `match`: the online
+    feature `name__<action>`; `context`: a numeric attribute of the request or the action. `default` stands in for
+    what is missing.
+    """
+
+    name: str
+    origin: Origin
+    default: float = 0.0
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """One model version of a set: an ONNX file and everything needed to feed it."""
+
+    name: str
+    version: str
+    run_id: str
+    file: str
+    sha256: str
+    features: tuple[FeatureSpec, ...]
+    action_features: dict[str, dict[str, float]] = {}
+    output: Literal["probability", "value"]
+
+
+class ModelSet(msgspec.Struct, frozen=True, kw_only=True):
+    """The models of one bundle by name; a decision uses exactly one set and says which."""
+
+    id: str
+    created_at: datetime
+    models: dict[str, Model]
+    feature_service: str = "decisioning"
+
+
+def model_set(models: Iterable[Model], created_at: datetime, feature_service: str = "decisioning") -> ModelSet:
+    """The set of `models`, under the id their content gives it: the same models are the same set, whenever made."""
+    by_name = {model.name: model for model in sorted(models, key=lambda model: model.name)}
+    content = msgspec.json.encode([by_name, feature_service], order="sorted")
+    return ModelSet(
+        id=hashlib.sha256(content).hexdigest()[:16],
+        created_at=created_at,
+        models=by_name,
+        feature_service=feature_service,
+    )
+
+
+def encode_manifest(model_set: ModelSet) -> bytes:
+    """The manifest file of a bundle, indented for people."""
+    return msgspec.json.format(msgspec.json.encode(model_set), indent=2)
+
+
+def decode_manifest(data: bytes) -> ModelSet:
+    """The model set a manifest describes.
+
+    Raises:
+        msgspec.ValidationError: not a manifest; the message names the field.
+
+    """
+    return msgspec.json.decode(data, type=ModelSet)

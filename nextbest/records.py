@@ -1,0 +1,198 @@
+"""The record of a decision: complete enough to decide again, bit for bit, and to say why not.
+
+Belongs here: the record's fields, its JSON form, and its rows under the `decisions` contract. Does not belong here: how
+any of it is computed (`nextbest.decision`), or where it is kept (`nextbest.log`). Fields that later parts of the engine
+fill have empty defaults, so that a record written today stays readable.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from nextbest.envelope import Identifier
+
+DO_NOTHING = "do_nothing"
+
+Attribute = bool | int | float | str
+Mode = Literal["live", "shadow", "batch", "dry_run"]
+Stage = Literal[
+    "consent", "pause", "eligibility", "applicability", "suitability", "contact_policy", "score", "arbitration"
+]
+Tier = Literal["full", "fallback"]
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a request may ask for beyond its placements; each changes the decision, so each is kept with it."""
+
+    limit: int | None = None
+    """Most slots to fill per placement; none means as many as the placement has."""
+    dedup: bool = True
+    """An action fills at most one slot of the whole decision."""
+    count_toward_caps: bool = True
+    budget_ms: float | None = None
+
+
+class Contact(msgspec.Struct, frozen=True, kw_only=True):
+    """One contact with a customer that caps count: decided, perhaps reserved still, perhaps seen."""
+
+    decision_id: str
+    slot: int
+    action: str
+    group: str
+    channel: str
+    decided_at: datetime
+    expires_at: datetime
+    """Until then an unseen contact holds its place under caps that count impressions."""
+    impressed_at: datetime | None = None
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What State knew of the customer when the decision was made, in one round trip."""
+
+    consents: dict[str, Literal["granted", "withdrawn"]] = {}
+    """By purpose, what the customer has said; a purpose not said anything about is absent."""
+    contacts: tuple[Contact, ...] = ()
+    """Every contact inside the longest window of the contact policy, from which counters are counted."""
+    arms: dict[str, str] = {}
+    """By experiment, the arm the customer was assigned to earlier."""
+    pauses: tuple[str, ...] = ()
+    """Actions stopped by hand."""
+
+
+class Arm(msgspec.Struct, frozen=True):
+    """The side of an experiment the customer is on, and how likely that was."""
+
+    experiment: str
+    arm: str
+    probability: float
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A treatment that could have filled a placement, the furthest stage it reached, and why it went no further.
+
+    `reason` is empty for what took part in the arbitration. Money is in the policy's currency; `lever` in per cent.
+    """
+
+    placement: str
+    action: str
+    treatment: str
+    stage: Stage
+    reason: str = ""
+    logit: float | None = None
+    residual_mean: float | None = None
+    residual_var: float | None = None
+    p: float | None = None
+    value: float | None = None
+    lever: float | None = None
+    cost: float | None = None
+    priority: float | None = None
+
+
+class SlotRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What filled a slot. `probability` is conditional on the slots before it and on what was available."""
+
+    slot: int
+    """Numbered through the whole decision, so that (decision_id, slot) names one contact."""
+    action: str
+    treatment: str
+    probability: float
+    reservation_id: str | None = None
+    expires_at: datetime | None = None
+
+
+class PlacementRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """How a placement was filled. Keys are `action/treatment`, or `do_nothing`."""
+
+    id: str
+    channel: str
+    pmf: dict[str, float]
+    """Selection probability of every candidate for the first slot, were all available; sums to 1."""
+    order: tuple[str, ...]
+    """The full order drawn without replacement."""
+    available: tuple[tuple[bool, ...], ...] = ()
+    """Per slot, along `order`: who could be had when it was filled."""
+    slots: tuple[SlotRecord, ...] = ()
+
+
+class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a decision was made from and everything it came to."""
+
+    decision_id: str
+    request_id: str
+    occurred_at: datetime
+    customer_id: str | None
+    identifiers: tuple[Identifier, ...] = ()
+    trigger: str = "request"
+    mode: Mode = "live"
+    tier: Tier = "full"
+    degraded: tuple[str, ...] = ()
+    """Why the decision is less than it could have been; empty when it is not."""
+    logged: bool = True
+    learning: bool = True
+    """Whether models may learn from it: a live decision of the full tier."""
+    policy_hash: str
+    model_set_id: str | None = None
+    catalogue_version: str = ""
+    code_version: str = ""
+    seed: int = 0
+    arms: tuple[Arm, ...] = ()
+    options: Options = Options()
+    context: dict[str, Attribute] = {}
+    features: dict[str, Attribute] = {}
+    snapshot: Snapshot = Snapshot()
+    stage_us: dict[str, float] = {}
+    candidates: tuple[Candidate, ...] = ()
+    placements: tuple[PlacementRecord, ...] = ()
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(DecisionRecord)
+
+
+def encode(record: DecisionRecord) -> bytes:
+    """The record as JSON; floats are written so that they read back to the same bits."""
+    return _encoder.encode(record)
+
+
+def decode(data: bytes | str) -> DecisionRecord:
+    """The record in `data`.
+
+    Raises:
+        msgspec.ValidationError: not a decision record; the message names the field.
+
+    """
+    return _decoder.decode(data)
+
+
+def rows(record: DecisionRecord) -> Iterator[dict[str, Any]]:
+    """The record under the `decisions` contract: one row per slot, each with the whole record as JSON text."""
+    text = encode(record).decode()
+    scores = {(c.placement, c.action, c.treatment): c for c in record.candidates}
+    for placement in record.placements:
+        for slot in placement.slots:
+            score = scores.get((placement.id, slot.action, slot.treatment))
+            yield {
+                "decision_id": record.decision_id,
+                "placement": placement.id,
+                "slot": slot.slot,
+                "customer_id": record.customer_id,
+                "request_id": record.request_id,
+                "occurred_at": record.occurred_at,
+                "channel": placement.channel,
+                "action": slot.action,
+                "treatment": slot.treatment,
+                "probability": slot.probability,
+                "p": score and score.p,
+                "value": score and score.value,
+                "cost": score and score.cost,
+                "priority": score and score.priority,
+                "mode": record.mode,
+                "tier": record.tier,
+                "learning": record.learning,
+                "policy_hash": record.policy_hash,
+                "model_set_id": record.model_set_id,
+                "record": text,
+                "source": "live",
+            }
