@@ -53,6 +53,7 @@ def interface_services(settings: Settings) -> list[Service]:
             argv=[PYTHON, "-m", "mlflow", "server", *mlflow, *bind, str(settings.mlflow_port), "--workers", "1"],
             address=f"{settings.host}:{settings.mlflow_port}",
             ready_path="/health",
+            environment={"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # its job runner is of no use here
         ),
     ]
 
