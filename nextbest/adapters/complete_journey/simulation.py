@@ -1,0 +1,163 @@
+"""What The Complete Journey does not hold: identifiers, consents and digital behaviour, synthesized.
+
+Belongs here: rows marked `source=simulated` for households of the demo. Does not belong here: answers to our own
+decisions (`nextbest.market`).
+
+Every draw is a hash of its purpose and the customer, so a customer's rows are the same in every sample of households.
+"""
+
+import hmac
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+import pyarrow as pa
+
+Row = dict[str, Any]
+
+# A key that everyone may know: it guards identifiers of households that nobody can be.
+_DEMO_KEY = b"nextbest demo"
+_DAYS_OF_EVENTS = 28
+
+_STRING = pa.string()
+_MOMENT = pa.timestamp("us", tz="UTC")
+
+
+def _schema(*strings: str, **others: pa.DataType) -> pa.Schema:
+    return pa.schema([(name, _STRING) for name in strings] + list(others.items()) + [("source", _STRING)])
+
+
+SCHEMAS = {
+    "identities": _schema("kind", "identifier_hmac", "customer_id", "value", linked_at=_MOMENT),
+    "consents": _schema("consent_id", "customer_id", "purpose", "status", "regime", occurred_at=_MOMENT),
+    "events": _schema(
+        "event_id", "customer_id", "type", "channel", "category", "action", "decision_id", "session_id",
+        occurred_at=_MOMENT, received_at=_MOMENT,
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The shifted time the data covers, and what each customer may be seen to look at, most bought first."""
+
+    start: datetime
+    end: datetime
+    categories: Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Purpose:
+    name: str
+    regime: str
+    grants: float
+    withdraws: float
+
+
+_PURPOSES = (
+    _Purpose("marketing", "opt_in", grants=0.95, withdraws=0.06),
+    _Purpose("personalization", "opt_in", grants=0.97, withdraws=0.03),
+    _Purpose("analytics", "opt_out", grants=0.0, withdraws=0.02),
+)
+
+
+def simulate(contract: str, history: History) -> pa.Table:
+    """The rows of `identities`, `consents` or `events` for the customers of `history`."""
+    rows = {"identities": _identities, "consents": _consents, "events": _events}[contract]
+    found = [
+        row | {"customer_id": customer, "source": "simulated"}
+        for customer in history.categories
+        for row in rows(customer, history)
+    ]
+    return pa.Table.from_pylist(found, schema=SCHEMAS[contract])
+
+
+def identifier_hmac(kind: str, value: str) -> str:
+    """HMAC-SHA256 of an identifier under the demo's key, as 64 hex digits."""
+    return hmac.new(_DEMO_KEY, f"{kind}:{value}".encode(), sha256).hexdigest()
+
+
+def _unit(*purpose: object) -> float:
+    """A number in [0, 1), uniform over purposes."""
+    return int.from_bytes(sha256(":".join(map(str, purpose)).encode()).digest()[:7]) / 2**56
+
+
+def _identities(customer: str, history: History) -> Iterator[Row]:
+    card = f"4{int(1e11 * _unit('loyalty card', customer)):011d}"
+    for kind, value in (("loyalty_card", card), ("email", f"household.{customer}@example.com")):
+        yield {
+            "kind": kind,
+            "identifier_hmac": identifier_hmac(kind, value),
+            "value": value,
+            "linked_at": history.start,
+        }
+
+
+def _consents(customer: str, history: History) -> Iterator[Row]:
+    for purpose in _PURPOSES:
+        is_granted = _unit("grant", purpose.name, customer) < purpose.grants
+        if is_granted:
+            yield _consent(customer, purpose, "granted", history.start)
+        is_given = is_granted or purpose.regime == "opt_out"
+        if is_given and _unit("withdraw", purpose.name, customer) < purpose.withdraws:
+            elapsed = (history.end - history.start) * _unit("withdrawn at", purpose.name, customer)
+            yield _consent(customer, purpose, "withdrawn", history.start + elapsed)
+
+
+def _consent(customer: str, purpose: _Purpose, status: str, occurred_at: datetime) -> Row:
+    return {
+        "consent_id": f"{customer}-{purpose.name}-{status}",
+        "purpose": purpose.name,
+        "status": status,
+        "regime": purpose.regime,
+        "occurred_at": occurred_at,
+    }
+
+
+def _events(customer: str, history: History) -> Iterator[Row]:
+    categories = history.categories[customer]
+    if not categories:
+        return
+    for visit in range(int(4 * _unit("visits", customer))):
+        yield from _session(f"{customer}-visit-{visit}", categories, history)
+    for email in range(int(3 * _unit("emails", customer))):
+        event_id = f"{customer}-email-{email}"
+        category = _pick(categories, event_id)
+        yield _event(event_id, "email_open", "email", _moment(event_id, history), category=category)
+
+
+def _session(session: str, categories: Sequence[str], history: History) -> Iterator[Row]:
+    """A page, then one to three products of a category, the last of which may go into the cart."""
+    began_at = _moment(session, history)
+    channel = "app" if _unit("channel", session) < 0.4 else "web"  # noqa: PLR2004  two visits in five come by app
+    category = _pick(categories, session)
+    types = ["page_view"] + ["product_view"] * (1 + int(3 * _unit("views", session)))
+    if _unit("cart", session) < 0.3:  # noqa: PLR2004  three visits in ten fill a cart
+        types.append("add_to_cart")
+    for position, kind in enumerate(types):
+        occurred_at = began_at + timedelta(seconds=40 * position)
+        subject = {} if kind == "page_view" else {"category": category}
+        yield _event(f"{session}-{position}", kind, channel, occurred_at, session_id=session, **subject)
+
+
+def _event(event_id: str, kind: str, channel: str, occurred_at: datetime, **others: str) -> Row:
+    return {
+        "event_id": event_id,
+        "type": kind,
+        "channel": channel,
+        "occurred_at": occurred_at,
+        "received_at": occurred_at + timedelta(seconds=1),
+        **others,
+    }
+
+
+def _pick(categories: Sequence[str], purpose: str) -> str:
+    return categories[int(len(categories) * _unit("category", purpose))]
+
+
+def _moment(purpose: str, history: History) -> datetime:
+    """A moment of the last weeks, early enough that what follows from it lies in the history too."""
+    ago = timedelta(minutes=5) + timedelta(days=_DAYS_OF_EVENTS) * _unit("moment", purpose)
+    return (history.end - ago).replace(microsecond=0)

@@ -1,0 +1,40 @@
+"""Where data comes from: the interface every source of data implements, and the slug its categories become actions by.
+
+Belongs here: what the rest of the house may know of a source. Does not belong here: any particular source
+(`nextbest.adapters`), or the columns it supplies (`data_contracts/`).
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Protocol
+
+import pyarrow as pa
+
+_SEPARATORS = re.compile(r"[^a-z0-9]+")
+
+
+class Source(Protocol):
+    """Supplies tables under contracts; built as `Class(settings)` from the setting `NEXTBEST_SOURCE`."""
+
+    name: str
+
+    def contracts(self) -> Sequence[str]:
+        """Names of the contracts this source supplies, in an order in which references are supplied first."""
+        ...
+
+    def read(self, contract: str) -> pa.Table:
+        """All rows of one contract, in the contract's columns and types; the same state gives the same rows."""
+        ...
+
+    def fingerprint(self, contract: str) -> str:
+        """Changes when, and only when, `read` would give something else; much cheaper than reading."""
+        ...
+
+
+def slug(text: str) -> str:
+    """Turn a category or a department into an id: lower case, every run of other characters one underscore.
+
+    >>> slug("FRZN MEAT/MEAT DINNERS")
+    'frzn_meat_meat_dinners'
+    """
+    return _SEPARATORS.sub("_", text.lower()).strip("_")
