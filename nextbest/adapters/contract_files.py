@@ -1,0 +1,65 @@
+"""Contracts as files: one ODCS v3 YAML per dataset, in a folder or at a git revision of it.
+
+Belongs here: finding, reading and parsing contract files, with the standard's own package. Does not belong here: what a
+contract means (`nextbest.contracts`).
+"""
+
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+import pydantic
+import yaml
+from open_data_contract_standard.model import OpenDataContractStandard
+
+from nextbest.contracts import Contract, ContractError, contract_from_odcs
+
+_SUFFIX = ".odcs.yaml"
+
+
+def load_contracts(folder: Path) -> dict[str, Contract]:
+    """Every contract of a folder, by name.
+
+    Raises:
+        ContractError: the folder holds no contract, or one that cannot be read; the message names the file.
+
+    """
+    contracts = _by_name((path.name, path.read_text(encoding="utf-8")) for path in sorted(folder.glob(f"*{_SUFFIX}")))
+    if not contracts:
+        raise ContractError(f"{folder} holds no contract (*{_SUFFIX})")
+    return contracts
+
+
+def contracts_at(folder: Path, reference: str) -> dict[str, Contract]:
+    """The contracts that `folder` held at a git revision; none where it did not exist yet.
+
+    Raises:
+        ContractError: the folder is in no git repository, or the revision is unknown.
+
+    """
+    names = _git(folder, "ls-tree", "--name-only", "--end-of-options", reference, "./").splitlines()
+    return _by_name((name, _git(folder, "show", f"{reference}:./{name}")) for name in names if name.endswith(_SUFFIX))
+
+
+def _by_name(files: Iterable[tuple[str, str]]) -> dict[str, Contract]:
+    contracts = (_parse(name, text) for name, text in files)
+    return {contract.name: contract for contract in contracts}
+
+
+def _parse(name: str, text: str) -> Contract:
+    try:
+        document = OpenDataContractStandard.from_string(text)
+    except (yaml.YAMLError, pydantic.ValidationError, TypeError) as error:
+        raise ContractError(f"{name} is no ODCS v3 contract: {error}") from error
+    contract = contract_from_odcs(document.model_dump(by_alias=True, exclude_none=True))
+    if name != contract.name + _SUFFIX:
+        raise ContractError(f"{name} holds the contract {contract.name}: a file is named after its contract")
+    return contract
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise ContractError(f"git {' '.join(arguments)}: {result.stderr.strip()}")
+    return result.stdout
