@@ -74,7 +74,7 @@ line_shared AS (
     SELECT
         line.*,
         coupons.product_id IS NOT NULL AS is_covered,
-        count(coupons.product_id) OVER (PARTITION BY basket_id, line.product_id) AS coupon_count
+        greatest(count(coupons.product_id) OVER (PARTITION BY basket_id, line.product_id), 1) AS coupon_count
     FROM line LEFT JOIN coupons USING (coupon_upc, campaign_id, product_id)
 )
 SELECT
