@@ -84,8 +84,8 @@ SELECT
     redemption_date,
     category,
     shifted(coalesce(min(bought_at) FILTER (is_covered), min(bought_at))) AS redeemed_at,
-    (sum(((sales_value + coupon_match_disc) / coupon_count)::DECIMAL(18, 6)) FILTER (is_covered))::DOUBLE AS sales,
-    (sum(((coupon_disc + coupon_match_disc) / coupon_count)::DECIMAL(18, 6)) FILTER (is_covered))::DOUBLE AS discount
+    sum(((sales_value + coupon_match_disc) / coupon_count)::DECIMAL(18, 6)) FILTER (is_covered) AS sales,
+    sum(((coupon_disc + coupon_match_disc) / coupon_count)::DECIMAL(18, 6)) FILTER (is_covered) AS discount
 FROM line_shared JOIN coupon_category USING (coupon_upc, campaign_id)
 GROUP BY ALL
 """
@@ -169,7 +169,7 @@ SELECT
     campaign_id || '-' || household_id AS contact_id,
     action,
     'redemption' AS kind,
-    round(sales, 2) AS value,
+    round(sales, 2)::DOUBLE AS value,
     'USD' AS currency,
     redeemed_at AS occurred_at,
     'import' AS source
