@@ -1,0 +1,229 @@
+"""Applying a contract to rows: which are valid, which are not and why.
+
+Belongs here: the check of every rule on a whole column at a time. Does not belong here: what the rules are
+(`nextbest.contracts`), how a column becomes the contract's type (`nextbest.casting`), where valid and rejected rows go
+(`nextbest.adapters.landing`).
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nextbest.casting import can_hold, cast
+from nextbest.contracts import Contract, Field, OnViolation, Rule, RuleKind
+from nextbest.errors import NextbestError
+
+Mask = npt.NDArray[np.bool_]
+
+REJECTS: Final = pa.schema(
+    [
+        ("row_number", pa.int64()),
+        ("rule", pa.string()),
+        ("column", pa.string()),
+        ("value", pa.string()),
+        ("row", pa.string()),
+    ]
+)
+
+
+class ContractViolation(NextbestError):  # noqa: N818  the field's term; every NextbestError is an error
+    """Nothing of a delivery can land; the message names contract, column, rule and number of rows."""
+
+    def __init__(self, contract: str, rule: str, detail: str, *, column: str = "-", rows: int = 0) -> None:
+        super().__init__(f"contract {contract}, column {column}, rule {rule}, {rows:,} rows: {detail}")
+        self.contract = contract
+        self.rule = rule
+        self.column = column
+        self.rows = rows
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """A delivery, divided: `len(valid) + len(rejected)` is the number of rows received.
+
+    `valid` has the contract's schema. `rejected` has the schema `REJECTS`: the first rule a row breaks, the value that
+    breaks it, the row's number from 1, and the row as JSON in the contract's columns. `warnings` counts landed rows
+    by "column.rule"; a column the contract does not name lands nowhere and is counted as "column.undeclared".
+    """
+
+    valid: pa.Table
+    rejected: pa.Table
+    warnings: dict[str, int]
+
+    @property
+    def rejects_by_rule(self) -> dict[str, int]:
+        pairs = zip(self.rejected["column"].to_pylist(), self.rejected["rule"].to_pylist(), strict=True)
+        return dict(Counter(f"{column}.{rule}" for column, rule in pairs))
+
+
+def validate(contract: Contract, table: pa.Table, references: Mapping[str, pa.Array] | None = None) -> Validated:
+    """Divide a delivery into valid and rejected rows.
+
+    Args:
+        contract: what was promised.
+        table: the rows as received.
+        references: known values by "contract.field"; a reference that is not among them is not checked.
+
+    Raises:
+        ContractViolation: a column is missing, doubled or of a wrong type, there are too few rows, or a row breaks a
+            rule whose violation stops the batch.
+
+    """
+    undeclared = _check_columns(contract, table)
+    findings = _Findings(contract.name, table.num_rows)
+    columns = {}
+    for field in contract.fields:
+        columns[field.name], lost = cast(table[field.name], field.arrow_type)
+        findings.add((field.name,), "type", "reject", lost)
+    for field, rule in contract.rules():
+        if rule.kind != "reference" or rule.argument in (references or {}):
+            findings.add((field.name,), rule.kind, rule.on_violation, _broken(field, rule, columns, references or {}))
+    findings.add(contract.key, "key", "reject", _repeated(contract, columns, findings.accepted))
+    accepted = findings.accepted
+    cast_table = pa.table(columns, schema=contract.schema)
+    return Validated(
+        valid=cast_table if accepted.all() else cast_table.filter(pa.array(accepted)),
+        rejected=findings.rejects(table.select([field.name for field in contract.fields])),
+        warnings=findings.warnings() | {f"{name}.undeclared": table.num_rows for name in undeclared},
+    )
+
+
+def _check_columns(contract: Contract, table: pa.Table) -> list[str]:
+    """Check what holds for the delivery as a whole; returns the columns the contract does not name."""
+    rows, names = table.num_rows, Counter(table.column_names)
+    for field in contract.fields:
+        if names[field.name] != 1:
+            detail = "the column occurs more than once" if names[field.name] else "the column is missing"
+            raise ContractViolation(contract.name, "column", detail, column=field.name, rows=rows)
+        found = table.schema.field(field.name).type
+        if not can_hold(found, field.arrow_type):
+            detail = f"the column is {found}, the contract says {field.physical_type} ({field.arrow_type})"
+            raise ContractViolation(contract.name, "type", detail, column=field.name, rows=rows)
+    if rows < contract.min_rows:
+        detail = f"the contract asks for at least {contract.min_rows:,}"
+        raise ContractViolation(contract.name, "row_count", detail, rows=rows)
+    return sorted(set(names) - {field.name for field in contract.fields})
+
+
+class _Findings:
+    """What was found so far: for each row the first rule it breaks, and for each rule that warns, its rows."""
+
+    def __init__(self, contract: str, rows: int) -> None:
+        self._contract = contract
+        self._first = np.full(rows, -1, dtype=np.int16)
+        self._rules: list[tuple[str, tuple[str, ...]]] = []
+        self._warned: dict[str, Mask] = {}
+
+    @property
+    def accepted(self) -> Mask:
+        return self._first < 0
+
+    def add(
+        self, columns: tuple[str, ...], rule: str, on_violation: OnViolation, broken: pa.ChunkedArray | Mask
+    ) -> None:
+        rows = broken if isinstance(broken, np.ndarray) else _to_numpy(broken)
+        count = int(rows.sum())
+        if not count:
+            return
+        if on_violation == "stop":
+            detail = f"the contract stops the batch for it, first in row {int(rows.argmax()) + 1:,}"
+            raise ContractViolation(self._contract, rule, detail, column=", ".join(columns), rows=count)
+        if on_violation == "warn":
+            self._warned[f"{', '.join(columns)}.{rule}"] = rows
+            return
+        self._first[rows & self.accepted] = len(self._rules)
+        self._rules.append((rule, columns))
+
+    def warnings(self) -> dict[str, int]:
+        counts = {name: int((rows & self.accepted).sum()) for name, rows in self._warned.items()}
+        return {name: count for name, count in counts.items() if count}
+
+    def rejects(self, table: pa.Table) -> pa.Table:
+        numbers = np.flatnonzero(~self.accepted)
+        rows = _readable(table.take(pa.array(numbers))).to_pylist()
+        rules = [self._rules[index] for index in self._first[numbers]]
+        values = [_text([row[name] for name in columns]) for row, (_, columns) in zip(rows, rules, strict=True)]
+        return pa.table(
+            {
+                "row_number": numbers + 1,
+                "rule": [rule for rule, _ in rules],
+                "column": [", ".join(columns) for _, columns in rules],
+                "value": values,
+                "row": [_json(row) for row in rows],
+            },
+            schema=REJECTS,
+        )
+
+
+_PREDICATES: Final[Mapping[RuleKind, Callable[[pa.ChunkedArray, Any], pa.ChunkedArray]]] = {
+    "required": lambda values, _: pc.is_null(values),
+    "enum": lambda values, allowed: _not_among(values, pa.array(allowed, values.type)),
+    "minimum": lambda values, bound: pc.less(values, _bound(bound, values.type)),
+    "maximum": lambda values, bound: pc.greater(values, _bound(bound, values.type)),
+    "pattern": lambda values, pattern: pc.invert(pc.match_substring_regex(values, pattern)),
+    "min_length": lambda values, length: pc.less(pc.utf8_length(values), int(length)),
+}
+
+
+def _broken(
+    field: Field, rule: Rule, columns: Mapping[str, pa.ChunkedArray], references: Mapping[str, pa.Array]
+) -> pa.ChunkedArray:
+    values = columns[field.name]
+    if rule.kind == "reference":
+        return _not_among(values, references[str(rule.argument)])
+    return _PREDICATES[rule.kind](values, rule.argument)
+
+
+def _not_among(values: pa.ChunkedArray, known: pa.Array) -> pa.ChunkedArray:
+    return pc.and_(pc.is_valid(values), pc.invert(pc.is_in(values, value_set=known)))
+
+
+def _bound(bound: str | float, kind: pa.DataType) -> pa.Scalar:
+    return pa.scalar(bound).cast(kind)
+
+
+def _repeated(contract: Contract, columns: Mapping[str, pa.ChunkedArray], accepted: Mask) -> Mask:
+    """Rows whose key an earlier row has; a row that was rejected already takes no key away."""
+    codes = np.zeros(int(accepted.sum()), dtype=np.int64)
+    for name in contract.key:
+        column = columns[name].filter(pa.array(accepted)).combine_chunks().dictionary_encode()
+        codes = codes * len(column.dictionary) + column.indices.to_numpy()
+        if len(contract.key) > 2:  # noqa: PLR2004  the product of three sizes may not fit
+            codes = np.unique(codes, return_inverse=True)[1]
+    repeated = np.zeros(len(accepted), dtype=np.bool_)
+    if pc.count_distinct(pa.array(codes)).as_py() < len(codes):
+        again = np.ones(len(codes), dtype=np.bool_)
+        again[np.unique(codes, return_index=True)[1]] = False
+        repeated[np.flatnonzero(accepted)[again]] = True
+    return repeated
+
+
+def _to_numpy(mask: pa.ChunkedArray) -> Mask:
+    rows: Mask = mask.fill_null(False).to_numpy()
+    return rows
+
+
+def _readable(table: pa.Table) -> pa.Table:
+    """Times as text: Python's own have no nanoseconds."""
+    for index, field in enumerate(table.schema):
+        if pa.types.is_temporal(field.type):
+            table = table.set_column(index, field.name, table[field.name].cast(pa.string()))
+    return table
+
+
+def _text(values: list[Any]) -> str | None:
+    if len(values) > 1:
+        return ", ".join(str(value) for value in values)
+    (value,) = values
+    return value if value is None or isinstance(value, str) else _json(value) if isinstance(value, list) else str(value)
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
