@@ -1,0 +1,51 @@
+"""The event log: the ordered, durable record of everything that happened, from which every online state can be rebuilt.
+
+Belongs here: what any log promises, and the errors and results its callers see. Does not belong here: a store (those
+are in `nextbest.adapters`), what an event means (`nextbest.envelope`) or does (`nextbest.state`).
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from nextbest.envelope import Envelope
+from nextbest.errors import NextbestError
+
+
+class LogUnavailableError(NextbestError):
+    """The log could not take or give records; nothing of the call was acknowledged."""
+
+
+class Appended(msgspec.Struct, frozen=True):
+    """What became of the records of one append.
+
+    Attributes:
+        offsets: one per record, in the records' order; a duplicate has the offset of the first record with its id.
+        duplicates: ids that the log (or an earlier record of the same append) held already; their records are ignored.
+
+    """
+
+    offsets: tuple[int, ...]
+    duplicates: frozenset[str]
+
+
+class EventLog(Protocol):
+    """At-least-once in, made once by event id. An offset is a growing integer; 0 is before the first record."""
+
+    async def append(self, records: Sequence[Envelope]) -> Appended:
+        """Return once `records` survive the death of any process, all of them or none.
+
+        Raises:
+            LogUnavailableError: they may not survive; appending them again is safe.
+
+        """
+        ...
+
+    async def read(self, after: int, limit: int) -> list[tuple[int, Envelope]]:
+        """The first `limit` records with an offset above `after`, in order; no record ever appears below a read one."""
+        ...
+
+    async def about_decision(self, decision_id: str) -> list[tuple[int, Envelope]]:
+        """Every record that names `decision_id`, in order: its decision first, then what followed from it."""
+        ...

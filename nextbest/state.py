@@ -1,0 +1,174 @@
+"""State: what the next decision must know of what happened, kept online and rebuilt from the log when lost.
+
+Belongs here: what any State promises, and what a record of the log does to it (`effects`: pure, and the same for every
+adapter). Does not belong here: storage (`nextbest.adapters`), or counting under caps (`nextbest.reservations`).
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Literal, Protocol
+
+import msgspec
+
+from nextbest.envelope import Envelope, Identifier
+from nextbest.errors import NextbestError
+from nextbest.messages import Grant, Proposal
+from nextbest.records import Snapshot
+
+
+class StateUnavailableError(NextbestError):
+    """State could not be read or changed; nothing of the call took effect that repeating it would not repeat."""
+
+
+class State(Protocol):
+    """Every call is idempotent and atomic, whatever the number of processes."""
+
+    async def customer_of(self, identifiers: Sequence[Identifier]) -> str | None:
+        """The customer the first known one of `identifiers` belongs to."""
+        ...
+
+    async def snapshot(self, customer_id: str | None, since: datetime) -> Snapshot:
+        """What is known of the customer, with the contacts that may count after `since`; pauses only for nobody."""
+        ...
+
+    async def reserve(self, proposal: Proposal, now: datetime) -> Grant:
+        """Grant each slot the first candidate whose caps all have room, counting what is granted at once.
+
+        The same decision reserved again gets the grant it has.
+        """
+        ...
+
+    async def commit(self, decision_id: str, slot: int, event_id: str, impressed_at: datetime) -> None:
+        """The contact was seen. An impression that comes after the reservation expired counts too."""
+        ...
+
+    async def release(self, decision_id: str, slot: int) -> None:
+        """Give an unseen contact back before it expires."""
+        ...
+
+    async def apply(self, records: Sequence[Envelope], offset: int | None) -> None:
+        """Bring the effects of `records` into State, together with `offset`, the log's position after them.
+
+        What is not above the offset kept is ignored. With `offset` none the effects come ahead of the log's tail, so
+        that they bind at once; applying the records again in their turn changes nothing.
+        """
+        ...
+
+    async def applied_offset(self) -> int:
+        """The log's position up to which records are in State; 0 at first."""
+        ...
+
+    async def publish_model_set(self, model_set_id: str) -> None: ...
+
+    async def current_model_set(self) -> str | None: ...
+
+
+class ConsentChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """The customer said yes or no; the latest word holds, and of two at the same moment the stricter."""
+
+    customer_id: str
+    purpose: str
+    status: Literal["granted", "withdrawn"]
+    at: datetime
+
+
+class IdentifierLinked(msgspec.Struct, frozen=True, kw_only=True):
+    """An identifier belongs to a customer; the latest link holds."""
+
+    identifier: Identifier
+    customer_id: str
+    at: datetime
+
+
+class ActionSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """An impression: of the slot named, or of the decision's first unseen slot that holds the action."""
+
+    decision_id: str
+    event_id: str
+    slot: int | None
+    action: str | None
+    at: datetime
+
+
+class ActionSwitched(msgspec.Struct, frozen=True, kw_only=True):
+    """The kill switch of an action was used; the latest use holds."""
+
+    action: str
+    is_paused: bool
+    at: datetime
+
+
+Effect = ConsentChanged | IdentifierLinked | ActionSeen | ActionSwitched
+
+
+def horizon(proposal: Proposal, now: datetime) -> datetime:
+    """The moment before which no contact counts under any cap of `proposal`."""
+    windows = (cap.window_seconds for placement in proposal.placements for o in placement.order for cap in o.caps)
+    return now - timedelta(seconds=max(windows, default=0))
+
+
+def effects(record: Envelope) -> tuple[Effect, ...]:
+    """What `record` does to State; most records do nothing.
+
+    Raises:
+        msgspec.ValidationError: its properties are not what its type asks for; the message names the field.
+
+    """
+    effect_of = _EFFECTS.get(record.type)
+    effect = effect_of(record) if effect_of else None
+    return () if effect is None else (effect,)
+
+
+class _Consent(msgspec.Struct):
+    customer_id: str
+    purpose: str
+    status: Literal["granted", "withdrawn"]
+
+
+class _Identity(msgspec.Struct):
+    kind: str
+    identifier_hmac: str
+    customer_id: str
+
+
+class _Event(msgspec.Struct):
+    type: str
+    decision_id: str | None = None
+    action: str | None = None
+
+
+def _consent(record: Envelope) -> Effect:
+    row = msgspec.convert(record.properties, _Consent)
+    return ConsentChanged(customer_id=row.customer_id, purpose=row.purpose, status=row.status, at=record.occurred_at)
+
+
+def _identity(record: Envelope) -> Effect:
+    row = msgspec.convert(record.properties, _Identity)
+    identifier = Identifier(kind=row.kind, hmac=row.identifier_hmac)
+    return IdentifierLinked(identifier=identifier, customer_id=row.customer_id, at=record.occurred_at)
+
+
+def _event(record: Envelope) -> Effect | None:
+    row = msgspec.convert(record.properties, _Event)
+    decision_id = record.decision_id or row.decision_id
+    if row.type != "impression" or decision_id is None:
+        return None
+    return ActionSeen(
+        decision_id=decision_id,
+        event_id=record.event_id,
+        slot=record.slot,
+        action=record.action or row.action,
+        at=record.occurred_at,
+    )
+
+
+def _switch(record: Envelope) -> Effect:
+    if record.action is None:
+        raise msgspec.ValidationError(f"a {record.type} names the action it is about")
+    return ActionSwitched(action=record.action, is_paused=record.type == "pause", at=record.occurred_at)
+
+
+_EFFECTS = MappingProxyType(
+    {"consent": _consent, "identity": _identity, "event": _event, "pause": _switch, "resume": _switch}
+)

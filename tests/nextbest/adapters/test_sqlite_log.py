@@ -1,0 +1,140 @@
+"""The event log on SQLite keeps what it acknowledged, in order and once."""
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from nextbest.adapters.sqlite_log import SqliteLog
+from nextbest.envelope import Envelope, encode
+from nextbest.log import EventLog, LogUnavailableError
+
+AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+def record(event_id: str, decision_id: str | None = None) -> Envelope:
+    return Envelope(
+        event_id=event_id,
+        type="event",
+        contract="events",
+        contract_version="1.0.0",
+        source="live",
+        occurred_at=AT,
+        received_at=AT,
+        partition_key="c1",
+        decision_id=decision_id,
+        properties={"type": "login"},
+    )
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[SqliteLog]:
+    log = SqliteLog(tmp_path / "log" / "events.db")
+    yield log
+    log.close()
+
+
+def test_reads_back_what_was_appended_in_order(log: EventLog) -> None:
+    """Records come back whole, above the offset asked for and no more than the limit."""
+    appended = asyncio.run(log.append([record("a"), record("b"), record("c")]))
+    first, second, _ = appended.offsets
+    assert asyncio.run(log.read(0, 2)) == [(first, record("a")), (second, record("b"))]
+    assert [envelope.event_id for _, envelope in asyncio.run(log.read(second, 10))] == ["c"]
+
+
+def test_a_duplicate_is_reported_and_ignored(log: SqliteLog) -> None:
+    """The same event id again, in another append or the same, keeps the first record and gives its offset."""
+    (offset,) = log.append_sync([record("a")]).offsets
+    again = log.append_sync([record("a", decision_id="other"), record("b"), record("b")])
+    assert again.duplicates == {"a", "b"}
+    assert again.offsets == (offset, again.offsets[1], again.offsets[1])
+    assert [envelope for _, envelope in log.read_sync(0, 10)] == [record("a"), record("b")]
+
+
+def test_finds_what_is_about_a_decision(log: SqliteLog) -> None:
+    """A decision's records are found without reading the log."""
+    log.append_sync([record("a", decision_id="d1"), record("b"), record("c", decision_id="d1")])
+    assert [envelope.event_id for _, envelope in asyncio.run(log.about_decision("d1"))] == ["a", "c"]
+
+
+def test_concurrent_appends_share_commits(log: SqliteLog) -> None:
+    """A hundred appends at once all arrive, each with an offset of its own."""
+
+    async def append_all() -> list[int]:
+        appended = await asyncio.gather(*(log.append([record(str(n))]) for n in range(100)))
+        return [offset for each in appended for offset in each.offsets]
+
+    assert sorted(asyncio.run(append_all())) == list(range(1, 101))
+
+
+def test_what_cannot_be_stored_is_not_acknowledged(tmp_path: Path) -> None:
+    """A log whose folder cannot be made raises on append and on read; it never pretends."""
+    (tmp_path / "log").write_text("a file where the folder should be")
+    log = SqliteLog(tmp_path / "log" / "events.db")
+    with pytest.raises(LogUnavailableError, match="cannot be used"):
+        log.append_sync([record("a")])
+    with pytest.raises(LogUnavailableError, match="cannot be used"):
+        log.read_sync(0, 1)
+    log.close()
+
+
+def test_recovers_when_the_file_can_be_had_again(tmp_path: Path) -> None:
+    """The log opens its file again after an error, without a restart."""
+    (tmp_path / "log").write_text("a file where the folder should be")
+    log = SqliteLog(tmp_path / "log" / "events.db")
+    with pytest.raises(LogUnavailableError):
+        log.append_sync([record("a")])
+    (tmp_path / "log").unlink()
+    assert log.append_sync([record("a")]).offsets == (1,)
+    log.close()
+
+
+_APPEND_FOR_EVER = """
+import sys
+from pathlib import Path
+import msgspec
+from nextbest.adapters.sqlite_log import SqliteLog
+from nextbest.envelope import decode
+
+log = SqliteLog(Path(sys.argv[1]))
+template = decode(sys.argv[3])
+n = 0
+while True:
+    event_id = f"{sys.argv[2]}-{n}"
+    log.append_sync([msgspec.structs.replace(template, event_id=event_id)])
+    print(event_id, flush=True)
+    n += 1
+"""
+
+
+def test_a_killed_process_loses_nothing_acknowledged(tmp_path: Path) -> None:
+    """What two writing processes acknowledged before `kill -9` is all there, and the log goes on."""
+    path = tmp_path / "events.db"
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _APPEND_FOR_EVER, str(path), name, encode(record("template")).decode()],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name in ("p", "q")
+    ]
+    for writer in writers:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+    time.sleep(0.2)
+    acknowledged: set[str] = set()
+    for writer in writers:
+        writer.kill()
+        out, _ = writer.communicate()
+        acknowledged.update(line for line in out.splitlines(keepends=False) if line)
+    log = SqliteLog(path)
+    records = log.read_sync(0, 1_000_000)
+    assert len(acknowledged) > 10
+    assert acknowledged <= {envelope.event_id for _, envelope in records}
+    assert log.append_sync([record("afterwards")]).offsets[0] > records[-1][0]
+    log.close()

@@ -1,0 +1,71 @@
+"""What a record of the log does to State, whatever the adapter."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from nextbest.envelope import Envelope, Identifier
+from nextbest.state import ActionSeen, ActionSwitched, ConsentChanged, Effect, IdentifierLinked, effects
+
+AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+def record(kind: str, properties: dict[str, Any], **fields: Any) -> Envelope:
+    return Envelope(
+        event_id="e1",
+        type=kind,
+        contract=f"{kind}s",
+        contract_version="1.0.0",
+        source="live",
+        occurred_at=AT,
+        received_at=AT,
+        partition_key="c1",
+        properties=properties,
+        **fields,
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (
+            record("consent", {"customer_id": "c1", "purpose": "marketing", "status": "withdrawn", "regime": "opt_in"}),
+            ConsentChanged(customer_id="c1", purpose="marketing", status="withdrawn", at=AT),
+        ),
+        (
+            record("identity", {"kind": "email", "identifier_hmac": "ab", "customer_id": "c1"}),
+            IdentifierLinked(identifier=Identifier(kind="email", hmac="ab"), customer_id="c1", at=AT),
+        ),
+        (
+            record("event", {"type": "impression", "decision_id": "d1", "action": "eggs"}),
+            ActionSeen(decision_id="d1", event_id="e1", slot=None, action="eggs", at=AT),
+        ),
+        (record("pause", {}, action="eggs"), ActionSwitched(action="eggs", is_paused=True, at=AT)),
+        (record("resume", {}, action="eggs"), ActionSwitched(action="eggs", is_paused=False, at=AT)),
+    ],
+)
+def test_each_type_has_its_effect(given: Envelope, expected: Effect) -> None:
+    """Consents, identities, impressions and the kill switch change State."""
+    assert effects(given) == (expected,)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        record("outcome", {"action": "eggs", "kind": "redemption"}),
+        record("event", {"type": "page_view"}),
+        record("event", {"type": "impression", "action": "eggs"}),
+    ],
+)
+def test_what_state_does_not_keep_has_no_effect(given: Envelope) -> None:
+    """Outcomes, behaviour, and impressions of nothing we decided leave State alone."""
+    assert effects(given) == ()
+
+
+@pytest.mark.parametrize("kind", ["consent", "identity", "event", "pause"])
+def test_a_malformed_record_names_its_field(kind: str) -> None:
+    """A record that lacks what its type asks for is refused, not half applied."""
+    with pytest.raises(msgspec.ValidationError, match=r"customer_id|kind|type|names the action"):
+        effects(record(kind, {}))
