@@ -1,0 +1,42 @@
+with history as (
+    select
+        cast(min(occurred_at) as date) as starts_on,
+        cast(max(occurred_at) as date) as ends_on
+    from {{ ref('stg_transactions') }}
+),
+
+-- The first Monday of each month, so that a cutoff has a feature row of its own; with whole windows on both sides.
+cutoffs as (
+    select
+        spine.customer_id,
+        spine.as_of as cutoff_at,
+        spine.as_of_day as cutoff_day
+    from {{ ref('int_customer_as_of') }} as spine
+    cross join history
+    where
+        extract(isodow from spine.as_of_day) = 1
+        and extract(day from spine.as_of_day) <= 7
+        and spine.as_of_day >= history.starts_on + 91
+        and spine.as_of_day + 91 <= history.ends_on
+),
+
+final as (
+    select
+        cutoffs.customer_id,
+        cutoffs.cutoff_at,
+        cast(
+            coalesce(sum(case when days.day >= cutoffs.cutoff_day then days.spend end), 0) as double
+        ) as spend_next_91d,
+        cast(
+            coalesce(sum(case when days.day < cutoffs.cutoff_day then days.spend end), 0) as double
+        ) as spend_prior_91d
+    from cutoffs
+    left join {{ ref('int_customer_days') }} as days
+        on
+            cutoffs.customer_id = days.customer_id
+            and days.day >= cutoffs.cutoff_day - 91
+            and days.day < cutoffs.cutoff_day + 91
+    group by cutoffs.customer_id, cutoffs.cutoff_at
+)
+
+select * from final
