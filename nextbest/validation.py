@@ -191,14 +191,16 @@ def _bound(bound: str | float, kind: pa.DataType) -> pa.Scalar:
 
 def _repeated(contract: Contract, columns: Mapping[str, pa.ChunkedArray], accepted: Mask) -> Mask:
     """Rows whose key an earlier row has; a row that was rejected already takes no key away."""
+    everything = bool(accepted.all())
     codes = np.zeros(int(accepted.sum()), dtype=np.int64)
     for name in contract.key:
-        column = columns[name].filter(pa.array(accepted)).combine_chunks().dictionary_encode()
-        codes = codes * len(column.dictionary) + column.indices.to_numpy()
+        values = columns[name] if everything else columns[name].filter(pa.array(accepted))
+        encoded = values.combine_chunks().dictionary_encode()
+        codes = codes * len(encoded.dictionary) + encoded.indices.to_numpy()
         if len(contract.key) > 2:  # noqa: PLR2004  the product of three sizes may not fit
             codes = np.unique(codes, return_inverse=True)[1]
     repeated = np.zeros(len(accepted), dtype=np.bool_)
-    if pc.count_distinct(pa.array(codes)).as_py() < len(codes):
+    if (np.diff(np.sort(codes)) == 0).any():
         again = np.ones(len(codes), dtype=np.bool_)
         again[np.unique(codes, return_index=True)[1]] = False
         repeated[np.flatnonzero(accepted)[again]] = True

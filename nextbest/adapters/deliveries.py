@@ -1,0 +1,81 @@
+"""Files that somebody delivers: Parquet, CSV or JSON lines, read into a table without judging a value.
+
+Belongs here: reading each format so that a bad value stays a value of its row, for validation to find. Does not belong
+here: casting and rules (`nextbest.casting`, `nextbest.validation`).
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import csv
+
+from nextbest.contracts import Contract
+from nextbest.validation import ContractViolation
+
+
+def read_delivery(contract: Contract, path: Path) -> pa.Table:
+    """The rows of a file, by its suffix.
+
+    Raises:
+        ContractViolation: the file has no header, is truncated, of another format or cannot be opened.
+
+    """
+    if path.suffix not in _READERS:
+        raise ContractViolation(contract.name, "readable", f"{path} is none of {', '.join(_READERS)}")
+    try:
+        return _READERS[path.suffix](contract, path)
+    except (pa.ArrowException, OSError, msgspec.MsgspecError) as error:
+        raise ContractViolation(contract.name, "readable", f"{path} cannot be read: {error}") from error
+
+
+def _read_parquet(_: Contract, path: Path) -> pa.Table:
+    with pq.ParquetFile(path) as file:
+        return file.read()
+
+
+def _read_csv(contract: Contract, path: Path) -> pa.Table:
+    """Every column of the contract as text, an empty cell as null."""
+    texts = dict.fromkeys((field.name for field in contract.fields), pa.string())
+    return csv.read_csv(
+        path,
+        parse_options=csv.ParseOptions(newlines_in_values=True),
+        convert_options=csv.ConvertOptions(column_types=texts, strings_can_be_null=True, null_values=[""]),
+    )
+
+
+def _read_json_lines(contract: Contract, path: Path) -> pa.Table:
+    """One object a line; a field that no line has is null where the contract allows it."""
+    with path.open("rb") as file:
+        rows = [_parse_line(number, line) for number, line in enumerate(file, start=1) if line.strip()]
+    names = dict.fromkeys(name for row in rows for name in row)
+    names |= dict.fromkeys(field.name for field in contract.fields if not field.required or not rows)
+    return pa.table({name: _column([row.get(name) for row in rows]) for name in names})
+
+
+def _parse_line(number: int, line: bytes) -> dict[str, Any]:
+    try:
+        return _object.decode(line)
+    except msgspec.MsgspecError as error:
+        raise msgspec.DecodeError(f"line {number:,}: {error}") from error
+
+
+def _column(values: list[Any]) -> pa.Array:
+    """The values as the type they share, or each as its own text."""
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        texts = (v if v is None or isinstance(v, str) else msgspec.json.encode(v).decode() for v in values)
+        return pa.array(list(texts), pa.string())
+
+
+_object: Final = msgspec.json.Decoder(dict[str, Any])
+_READERS: Final[Mapping[str, Callable[[Contract, Path], pa.Table]]] = {
+    ".parquet": _read_parquet,
+    ".csv": _read_csv,
+    ".jsonl": _read_json_lines,
+    ".ndjson": _read_json_lines,
+}
