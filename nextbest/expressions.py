@@ -1,0 +1,104 @@
+"""Rules in CEL, the Common Expression Language: refused when they could do harm, compiled once, then evaluated fast.
+
+Belongs here: what an expression may look like, and how it is evaluated. Does not belong here: which features it may
+name and their defaults (`nextbest.features`), or what follows from its answer (`nextbest.screening`).
+"""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+
+import cel
+
+from nextbest.errors import NextbestError
+
+MAX_CHARACTERS = 2_000
+MAX_NESTING = 32
+
+# The compiler is native code that a deep or long enough expression brings down with the process, so bounds are read
+# off the text before it sees it. Backslashes and triple quotes are refused so that the end of a string is plain.
+_STRING_OR_COMMENT = re.compile(r'"[^"\n]*"|\'[^\'\n]*\'|//[^\n]*')
+_COMPREHENSION = re.compile(
+    r"\.\s*(all|exists|exists_one|existsOne|filter|map|transformList|transformMap|transformMapEntry)\s*\("
+)
+_OPERATOR_RUN = re.compile(rf"([!-]\s*){{{MAX_NESTING + 1},}}")
+
+
+class ExpressionError(NextbestError):
+    """An expression that cannot be compiled, or that failed on the features it was given."""
+
+
+class Expression:
+    """A compiled rule. Two expressions with the same source are the same one (`compile_expression` keeps them)."""
+
+    __slots__ = ("_program", "source", "variables")
+
+    def __init__(self, source: str) -> None:
+        _refuse_harmful(source)
+        try:
+            self._program = cel.compile(source)
+        except ValueError as error:
+            raise ExpressionError(f"not a CEL expression: {_reason(error)}") from error
+        self.source = source
+        self.variables = frozenset(self._program.variables())
+
+    def holds(self, context: cel.Context) -> bool:
+        """Whether the rule is true of `context`.
+
+        Raises:
+            ExpressionError: it names what the context has not, compares what cannot be compared, or is no yes or no.
+
+        """
+        try:
+            answer = self._program.execute(context)
+        except Exception as error:  # the binding raises ValueError, TypeError and RuntimeError as CEL's errors fall
+            raise ExpressionError(str(error).partition(".")[0]) from error
+        if not isinstance(answer, bool):
+            raise ExpressionError(f"it answers {answer!r}, not true or false")
+        return answer
+
+
+def evaluation_context(features: Mapping[str, bool | float | str]) -> cel.Context:
+    """The features as expressions see them; building it costs more than evaluating, so one serves a whole decision."""
+    return cel.Context(dict(features))
+
+
+@lru_cache(maxsize=4_096)
+def compile_expression(source: str) -> Expression:
+    """Compile `source`, once per process.
+
+    Raises:
+        ExpressionError: it is too long, too deep, loops over a list, or is not CEL.
+
+    """
+    return Expression(source)
+
+
+def _refuse_harmful(source: str) -> None:
+    if len(source) > MAX_CHARACTERS:
+        raise ExpressionError(f"{len(source)} characters are more than the {MAX_CHARACTERS} an expression may have")
+    if "\\" in source or '"""' in source or "'''" in source:
+        raise ExpressionError("backslashes and triple quotes are not taken in expressions")
+    code = _STRING_OR_COMMENT.sub("''", source)
+    if macro := _COMPREHENSION.search(code):
+        raise ExpressionError(f"`{macro[1]}` loops over a list, which expressions may not")
+    if _nesting(code) > MAX_NESTING or _OPERATOR_RUN.search(code):
+        raise ExpressionError(f"it nests deeper than {MAX_NESTING} levels")
+
+
+def _nesting(code: str) -> int:
+    """The deepest level of brackets, plus one for every conditional: each nests in the one before it."""
+    depth = deepest = 0
+    for character in code:
+        if character in "([{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in ")]}":
+            depth -= 1
+    return deepest + code.count("?")
+
+
+def _reason(error: ValueError) -> str:
+    """The parser's own complaint, without the echo of the whole source before it."""
+    lines = str(error).rpartition("Syntax error: ")[2].splitlines()
+    return lines[0] if lines else "it is empty"

@@ -1,0 +1,110 @@
+"""Features as rules and models see them: typed, with defaults, in a fixed order.
+
+Belongs here: turning a customer's features, the request's context and the actions' attributes into what CEL and ONNX
+take. Does not belong here: computing features (dbt and the feature store), or fetching them (serving).
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from nextbest.model_set import FeatureSpec, Model
+from nextbest.records import Attribute
+
+Kind = Literal["number", "boolean", "text"]
+Column = float | NDArray[np.float32]
+Matrix = NDArray[np.float32]
+
+_DEFAULTS: dict[Kind, Attribute] = {"number": 0.0, "boolean": False, "text": ""}
+
+
+class RuleFeature(msgspec.Struct, frozen=True, kw_only=True):
+    """A feature that rules may name: its kind, where its value comes from, and what stands in for a missing one."""
+
+    name: str
+    kind: Kind = "number"
+    origin: Literal["customer", "context"] = "customer"
+    default: Attribute | None = None
+
+    def value(self, given: Attribute | None) -> Attribute:
+        """`given` in the feature's kind, or the default where it is missing or of another kind."""
+        typed = _typed(given, self.kind)
+        if typed is not None:
+            return typed
+        return _DEFAULTS[self.kind] if self.default is None else self.default
+
+
+def rule_values(
+    declared: Iterable[RuleFeature],
+    customer: Mapping[str, Attribute | None],
+    context: Mapping[str, Attribute],
+) -> dict[str, Attribute]:
+    """The value of every declared feature; null reaches no rule, since CEL cannot compare it."""
+    return {
+        feature.name: feature.value((customer if feature.origin == "customer" else context).get(feature.name))
+        for feature in declared
+    }
+
+
+def _typed(value: Attribute | None, kind: Kind) -> Attribute | None:
+    if value is None:
+        return None
+    if kind == "text":
+        return value if isinstance(value, str) else None
+    if kind == "boolean":
+        return None if isinstance(value, str) else bool(value)
+    # CEL does not add an integer to a fraction, so every number is a float.
+    return None if isinstance(value, str) or math.isnan(value) else float(value)
+
+
+def design_matrix(
+    model: Model,
+    customer: Mapping[str, Attribute | None],
+    actions: Sequence[str],
+    context: Mapping[str, Column],
+) -> Matrix:
+    """The input of `model` for one customer: a row per action, the model's features in their order, float32.
+
+    Args:
+        model: Names the features, and holds the actions' own.
+        customer: Online features by name; for a `match` feature `name__<action>`.
+        actions: The actions to score, one row each.
+        context: Numeric attributes of the request or the actions: one number for all rows, or an array with one each.
+
+    """
+    matrix = np.empty((len(actions), len(model.features)), dtype=np.float32)
+    for column, feature in enumerate(model.features):
+        matrix[:, column] = _column(feature, model, customer, actions, context)
+    return np.where(np.isnan(matrix), _defaults(model), matrix)
+
+
+def _column(
+    feature: FeatureSpec,
+    model: Model,
+    customer: Mapping[str, Attribute | None],
+    actions: Sequence[str],
+    context: Mapping[str, Column],
+) -> Column | list[float]:
+    name, default = feature.name, feature.default
+    match feature.origin:
+        case "customer":
+            return _number(customer.get(name), default)
+        case "context":
+            return context.get(name, default)
+        case "action":
+            known = model.action_features
+            return [known[action].get(name, default) if action in known else default for action in actions]
+        case "match":
+            return [_number(customer.get(f"{name}__{action}"), default) for action in actions]
+
+
+def _number(value: Attribute | None, default: float) -> float:
+    return default if value is None or isinstance(value, str) else value
+
+
+def _defaults(model: Model) -> Matrix:
+    return np.array([feature.default for feature in model.features], dtype=np.float32)
