@@ -27,7 +27,7 @@ class Source(Protocol):
         ...
 
     def fingerprint(self, contract: str) -> str:
-        """Changes when, and only when, `read` would give something else; much cheaper than reading."""
+        """Changes when `read` would give other rows under the same contract; much cheaper than reading."""
         ...
 
 

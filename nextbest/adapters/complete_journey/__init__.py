@@ -17,7 +17,9 @@ import pyarrow as pa
 
 from nextbest.adapters.complete_journey.mapping import QUERIES, connect, package_files
 from nextbest.adapters.complete_journey.shift import recorded_shift
-from nextbest.adapters.complete_journey.simulation import SCHEMAS, History, simulate
+from nextbest.adapters.complete_journey.simulation import SIMULATED, History, simulate
+from nextbest.adapters.contract_files import load_contracts
+from nextbest.hashing import uniforms
 from nextbest.settings import Settings
 
 _SAMPLE_SALT = "complete journey household sample"
@@ -50,6 +52,7 @@ class CompleteJourney:
     def __init__(self, settings: Settings, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         """Take the home whose shift is recorded; `clock` is asked once per home, when nothing is recorded yet."""
         self._shift_path = settings.state / "demo" / "shift.json"
+        self._contract_folder = settings.folder("contracts")
         self._households = settings.households
         self._clock = clock
 
@@ -59,9 +62,9 @@ class CompleteJourney:
     def read(self, contract: str) -> pa.Table:
         """All rows of one contract; see `nextbest.source.Source`."""
         with closing(self._connect()) as con:
-            if contract in SCHEMAS:
-                return simulate(contract, self._history(con))
-            return _with_plain_lists(con.sql(QUERIES[contract]).to_arrow_table())
+            if contract in SIMULATED:
+                return simulate(load_contracts(self._contract_folder)[contract], self._history(con))
+            return con.sql(QUERIES[contract]).to_arrow_table()
 
     def fingerprint(self, contract: str) -> str:
         """A hash of the data files, the shift, the sample and this package's own code."""
@@ -97,7 +100,7 @@ class CompleteJourney:
 
 def sample(households: Iterable[int], size: int) -> list[int]:
     """The first `size` households in the order of a salted hash: a larger sample contains every smaller one."""
-    return sorted(households, key=lambda household: sha256(f"{_SAMPLE_SALT}:{household}".encode()).digest())[:size]
+    return sorted(households, key=lambda household: uniforms(1, _SAMPLE_SALT, household)[0])[:size]
 
 
 def _scalar(con: duckdb.DuckDBPyConnection, sql: str) -> datetime:
@@ -106,12 +109,3 @@ def _scalar(con: duckdb.DuckDBPyConnection, sql: str) -> datetime:
         raise LookupError(sql)
     moment: datetime = row[0]
     return moment
-
-
-def _with_plain_lists(table: pa.Table) -> pa.Table:
-    """Name list elements as Arrow does (`item`), where DuckDB calls them `l`."""
-    plain = [
-        field.with_type(pa.list_(field.type.value_type)) if pa.types.is_list(field.type) else field
-        for field in table.schema
-    ]
-    return table.cast(pa.schema(plain))

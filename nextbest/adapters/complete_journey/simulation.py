@@ -7,7 +7,7 @@ Every draw is a hash of its purpose and the customer, so a customer's rows are t
 """
 
 import hmac
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -15,28 +15,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from nextbest.contracts import Contract
+from nextbest.hashing import uniforms
+
 Row = dict[str, Any]
 
 # A key that everyone may know: it guards identifiers of households that nobody can be.
 _DEMO_KEY = b"nextbest demo"
 _DAYS_OF_EVENTS = 28
-
-_STRING = pa.string()
-_MOMENT = pa.timestamp("us", tz="UTC")
-
-
-def _schema(*strings: str, **others: pa.DataType) -> pa.Schema:
-    return pa.schema([(name, _STRING) for name in strings] + list(others.items()) + [("source", _STRING)])
-
-
-SCHEMAS = {
-    "identities": _schema("kind", "identifier_hmac", "customer_id", "value", linked_at=_MOMENT),
-    "consents": _schema("consent_id", "customer_id", "purpose", "status", "regime", occurred_at=_MOMENT),
-    "events": _schema(
-        "event_id", "customer_id", "type", "channel", "category", "action", "decision_id", "session_id",
-        occurred_at=_MOMENT, received_at=_MOMENT,
-    ),
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +49,14 @@ _PURPOSES = (
 )
 
 
-def simulate(contract: str, history: History) -> pa.Table:
-    """The rows of `identities`, `consents` or `events` for the customers of `history`."""
-    rows = {"identities": _identities, "consents": _consents, "events": _events}[contract]
-    found = [
+def simulate(contract: Contract, history: History) -> pa.Table:
+    """The rows of one of `SIMULATED` for the customers of `history`, in the contract's columns."""
+    rows = [
         row | {"customer_id": customer, "source": "simulated"}
         for customer in history.categories
-        for row in rows(customer, history)
+        for row in SIMULATED[contract.name](customer, history)
     ]
-    return pa.Table.from_pylist(found, schema=SCHEMAS[contract])
+    return pa.Table.from_pylist(rows, schema=contract.schema)
 
 
 def identifier_hmac(kind: str, value: str) -> str:
@@ -79,9 +64,9 @@ def identifier_hmac(kind: str, value: str) -> str:
     return hmac.new(_DEMO_KEY, f"{kind}:{value}".encode(), sha256).hexdigest()
 
 
-def _unit(*purpose: object) -> float:
-    """A number in [0, 1), uniform over purposes."""
-    return int.from_bytes(sha256(":".join(map(str, purpose)).encode()).digest()[:7]) / 2**56
+def _unit(*key: str) -> float:
+    """A number in (0, 1), uniform over keys."""
+    return float(uniforms(1, "complete journey", *key)[0])
 
 
 def _identities(customer: str, history: History) -> Iterator[Row]:
@@ -161,3 +146,10 @@ def _moment(purpose: str, history: History) -> datetime:
     """A moment of the last weeks, early enough that what follows from it lies in the history too."""
     ago = timedelta(minutes=5) + timedelta(days=_DAYS_OF_EVENTS) * _unit("moment", purpose)
     return (history.end - ago).replace(microsecond=0)
+
+
+SIMULATED: Mapping[str, Callable[[str, History], Iterator[Row]]] = {
+    "identities": _identities,
+    "consents": _consents,
+    "events": _events,
+}

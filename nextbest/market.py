@@ -1,0 +1,120 @@
+"""A simulated market: answers decisions as customers would, with a truth that is known.
+
+Belongs here: who sees, clicks and redeems, and with what probability. Does not belong here: sending the answers
+anywhere, or history before our own decisions (a source's business). Everything it says is marked `source=simulated`;
+a lift measured on it is a statement about the simulator, whose truth `Market.truth` tells.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from statistics import NormalDist
+from typing import Any, NamedTuple
+
+from nextbest.hashing import uniforms
+from nextbest.records import DO_NOTHING
+
+Features = Mapping[str, float | None]
+
+_NORMAL = NormalDist()
+_SEEN = {"web": 0.9, "app": 0.9, "email": 0.4}
+_LONG_ABSENCE_DAYS = 91
+
+
+class Answer(NamedTuple):
+    """A row under a contract: `events` for an impression or a click, `outcomes` for a redemption."""
+
+    contract: str
+    row: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """Customers whose tastes follow from `seed`; what they answer follows from `seed` and the decision's id.
+
+    `within` is the longest time between a decision and the last answer to it.
+    """
+
+    seed: int
+    within: timedelta = field(default=timedelta(seconds=10), kw_only=True)
+
+    def truth(self, customer_id: str, features: Features, action: str) -> float:
+        """The probability that the customer redeems the action's coupon, having seen it.
+
+        It rises with what the customer spends in the category and how often coupons were redeemed before, falls with
+        the days since the last visit, and depends on a popularity of the action and a taste of the customer that no
+        feature shows. A missing feature counts as no spend, no redemption, no visit.
+        """
+        if action == DO_NOTHING:
+            return 0.0
+        spend = features.get(f"category_spend_182d__{action}") or 0.0
+        response_rate = features.get("response_rate_364d") or 0.0
+        recency_days = features.get("recency_days")
+        absence = min(_LONG_ABSENCE_DAYS if recency_days is None else recency_days, _LONG_ABSENCE_DAYS)
+        popularity = _normal("market popularity", self.seed, action)
+        taste = _normal("market taste", self.seed, action, customer_id)
+        habit = 0.5 * math.log1p(spend) + 1.5 * response_rate - 0.02 * absence
+        logit = -4.0 + habit + 0.3 * popularity + 0.5 * taste
+        return 1 / (1 + math.exp(-logit))
+
+    def answer(self, decision: Mapping[str, Any], features: Features, now: datetime) -> Sequence[Answer]:
+        """What the customer does about one row of the `decisions` contract, decided at `now`.
+
+        A redemption needs a click and a click an impression. Click and redemption after a click are equally likely,
+        each the square root of the truth: their product is the truth.
+        """
+        return tuple(self._answers(decision, features, now))
+
+    def _answers(self, decision: Mapping[str, Any], features: Features, now: datetime) -> Iterator[Answer]:
+        draws = uniforms(4, "market answer", self.seed, decision["decision_id"], decision["slot"]).tolist()
+        sees, clicks, redeems, spends = draws
+        step = self.within / 3
+        if decision["action"] == DO_NOTHING or sees >= _SEEN.get(decision["channel"], 0.0):
+            return
+        yield _event(decision, "impression", now + step * sees)
+        root = math.sqrt(self.truth(decision["customer_id"], features, decision["action"]))
+        if clicks >= root:
+            return
+        yield _event(decision, "click", now + step * (1 + clicks))
+        if redeems < root:
+            value = decision.get("value")
+            amount = None if value is None else round(value * (0.5 + spends), 2)
+            yield _redemption(decision, amount, now + step * (2 + redeems))
+
+
+def _event(decision: Mapping[str, Any], kind: str, occurred_at: datetime) -> Answer:
+    row = {
+        "event_id": f"{decision['decision_id']}-{decision['slot']}-{kind}",
+        "customer_id": decision["customer_id"],
+        "type": kind,
+        "channel": decision["channel"],
+        "category": None,
+        "action": decision["action"],
+        "decision_id": decision["decision_id"],
+        "session_id": None,
+        "occurred_at": occurred_at,
+        "received_at": occurred_at,
+        "source": "simulated",
+    }
+    return Answer("events", row)
+
+
+def _redemption(decision: Mapping[str, Any], value: float | None, occurred_at: datetime) -> Answer:
+    row = {
+        "outcome_id": f"{decision['decision_id']}-{decision['slot']}-redemption",
+        "customer_id": decision["customer_id"],
+        "decision_id": decision["decision_id"],
+        "contact_id": None,
+        "action": decision["action"],
+        "kind": "redemption",
+        "value": value,
+        "currency": "USD",
+        "occurred_at": occurred_at,
+        "source": "simulated",
+    }
+    return Answer("outcomes", row)
+
+
+def _normal(*key: str | int) -> float:
+    return _NORMAL.inv_cdf(float(uniforms(1, *key)[0]))

@@ -1,0 +1,108 @@
+import math
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nextbest.adapters.contract_files import load_contracts
+from nextbest.market import Answer, Market
+from nextbest.settings import CHECKOUT
+from nextbest.validation import validate
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+LOYAL = {"category_spend_182d__cheese": 120.0, "response_rate_364d": 0.1, "recency_days": 2.0}
+
+
+def decision(number: int = 0, action: str = "cheese", channel: str = "web") -> dict[str, Any]:
+    return {
+        "decision_id": f"d-{number}",
+        "slot": 0,
+        "customer_id": "1029",
+        "channel": channel,
+        "action": action,
+        "value": 7.5,
+    }
+
+
+def answers(count: int, market: Market) -> list[Answer]:
+    return [answer for number in range(count) for answer in market.answer(decision(number), LOYAL, NOW)]
+
+
+def test_the_same_seed_and_decision_get_the_same_answer() -> None:
+    """A demo that is run again meets the same customers; another seed meets others."""
+    assert answers(50, Market(7)) == answers(50, Market(7))
+    assert answers(50, Market(7)) != answers(50, Market(8))
+
+
+def test_answers_are_rows_of_their_contracts() -> None:
+    """What the market says comes in through the same door as everything else."""
+    contracts = load_contracts(CHECKOUT / "data_contracts")
+    found = answers(300, Market(7))
+
+    assert {answer.contract for answer in found} == {"events", "outcomes"}
+    for name in ("events", "outcomes"):
+        rows = [answer.row for answer in found if answer.contract == name]
+        table = pa.Table.from_pylist(rows, schema=contracts[name].schema)
+        assert set(rows[0]) == set(contracts[name].schema.names)
+        assert validate(contracts[name], table).valid.num_rows == len(rows)
+
+
+def test_doing_nothing_is_seen_by_nobody() -> None:
+    """There is no impression of nothing, and no outcome of it."""
+    market = Market(7)
+
+    assert market.truth("1029", LOYAL, "do_nothing") == 0.0
+    assert all(not market.answer(decision(number, "do_nothing"), LOYAL, NOW) for number in range(100))
+
+
+def test_redemptions_follow_the_truth() -> None:
+    """Of those who saw the offer, the share that redeems is the known probability, within four standard errors."""
+    market = Market(7)
+    truth = market.truth("1029", LOYAL, "cheese")
+    counts = Counter(answer.row.get("type", "redemption") for answer in answers(10_000, market))
+
+    seen = counts["impression"]
+    assert seen == pytest.approx(9_000, rel=0.02)
+    assert counts["redemption"] / seen == pytest.approx(truth, abs=4 * math.sqrt(truth * (1 - truth) / seen))
+    assert counts["impression"] > counts["click"] > counts["redemption"] > 0
+
+
+def test_answers_come_in_order_and_in_time() -> None:
+    """An impression comes before its click, a click before its redemption, all within the promised time."""
+    market = Market(7, within=timedelta(minutes=1))
+
+    for number in range(300):
+        times = [answer.row["occurred_at"] for answer in market.answer(decision(number), LOYAL, NOW)]
+        assert times == sorted(times)
+        assert all(NOW <= time <= NOW + timedelta(minutes=1) for time in times)
+
+
+@given(
+    st.integers(),
+    st.text(max_size=8),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "category_spend_182d__cheese": st.none() | st.floats(0, 1e6),
+            "response_rate_364d": st.none() | st.floats(0, 1),
+            "recency_days": st.none() | st.floats(0, 9999),
+        },
+    ),
+)
+def test_the_truth_is_a_probability(seed: int, customer: str, features: dict[str, float | None]) -> None:
+    """Whatever is known of a customer, and however little."""
+    assert 0 < Market(seed).truth(customer, features, "cheese") < 1
+
+
+@given(st.integers(0, 2**31), st.floats(0, 1e4), st.floats(0, 1e4))
+def test_spending_more_in_a_category_makes_its_coupon_more_likely(seed: int, spend: float, more: float) -> None:
+    """A model can learn from what it is shown."""
+    low, high = sorted((spend, more))
+    truths = [
+        Market(seed).truth("1", {**LOYAL, "category_spend_182d__cheese": amount}, "cheese") for amount in (low, high)
+    ]
+    assert truths[0] <= truths[1]
