@@ -16,6 +16,7 @@ final as (
         offers.contact_id,
         offers.customer_id,
         offers.contacted_at,
+        offers.ended_at,
         offers.campaign_id,
         offers.campaign_type,
         offers.action,

@@ -1,15 +1,18 @@
-{# Every given column lies between `least` and `most` (either may be left out), both allowed. #}
-{% test in_range(model, columns, least=none, most=none) %}
-select {{ columns | join(', ') }}
+{# The given columns (by name, or all whose names start with `prefix`) lie between both bounds, which are allowed. #}
+{% test in_range(model, columns=none, prefix=none, min_value=none, max_value=none) %}
+{%- if prefix and execute %}
+{%- set columns = adapter.get_columns_in_relation(model) | map(attribute='name') | select('match', prefix) | list %}
+{%- endif %}
+select *
 from {{ model }}
 where
     false
-    {%- for column in columns %}
-    {%- if least is not none %}
-    or {{ column }} < {{ least }}
+    {%- for column in columns or [] %}
+    {%- if min_value is not none %}
+    or {{ column }} < {{ min_value }}
     {%- endif %}
-    {%- if most is not none %}
-    or {{ column }} > {{ most }}
+    {%- if max_value is not none %}
+    or {{ column }} > {{ max_value }}
     {%- endif %}
     {%- endfor %}
 {% endtest %}

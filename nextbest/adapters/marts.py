@@ -1,0 +1,89 @@
+"""Publish marts: immutable Parquet snapshots that everything after the warehouse reads.
+
+Belongs here: copying tables out of the warehouse, switching readers to a new snapshot at once, and the file CLV scores
+are kept in. Does not belong here: what a mart holds (`dbt_project/`), or who reads it.
+"""
+
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+SCHEMA = "marts"
+KEPT_SNAPSHOTS = 3
+
+SCORES = pa.schema(
+    [
+        pa.field("customer_id", pa.string(), nullable=False),
+        pa.field("as_of", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("clv_91d", pa.float64(), nullable=False),
+        pa.field("model_version", pa.string(), nullable=False),
+    ]
+)
+
+
+def scores_file(marts: Path) -> Path:
+    """Where `customer_scores` is: beside the snapshots, because models write it, not the warehouse."""
+    return marts / "scores" / "customer_scores.parquet"
+
+
+def publish(warehouse: Path, marts: Path, names: Sequence[str], snapshot_id: str) -> Path:
+    """Copy the marts `names` out of the warehouse and make them current, all at once.
+
+    A reader that follows `marts/current` sees the former snapshot or this one, never a mixture. An id that is published
+    already is made current again as it is. Snapshots beyond the newest few are removed.
+
+    Returns:
+        The folder of the snapshot: one `<mart>.parquet` per name.
+
+    """
+    marts.mkdir(parents=True, exist_ok=True)
+    snapshot = marts / f"snapshot={snapshot_id}"
+    if not snapshot.exists():
+        _export(warehouse, names, snapshot)
+    os.utime(snapshot)
+    _point_current_to(snapshot)
+    _remove_old(marts)
+    _prepare_scores(scores_file(marts))
+    return snapshot
+
+
+def _export(warehouse: Path, names: Sequence[str], snapshot: Path) -> None:
+    draft = snapshot.with_name(f".{snapshot.name}.{os.getpid()}")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    try:
+        with closing(duckdb.connect(warehouse, read_only=True)) as connection:
+            for name in names:
+                table = connection.table(f"{SCHEMA}.{name}")
+                table.write_parquet(str(draft / f"{name}.parquet"), compression="zstd")
+        draft.rename(snapshot)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _point_current_to(snapshot: Path) -> None:
+    link = snapshot.with_name(f".current.{os.getpid()}")
+    link.unlink(missing_ok=True)
+    link.symlink_to(snapshot.name)
+    link.replace(snapshot.with_name("current"))
+
+
+def _remove_old(marts: Path) -> None:
+    newest_first = sorted(marts.glob("snapshot=*"), key=lambda folder: folder.stat().st_mtime_ns, reverse=True)
+    for folder in newest_first[KEPT_SNAPSHOTS:]:
+        shutil.rmtree(folder)
+
+
+def _prepare_scores(file: Path) -> None:
+    """Readers always find the file: before the first scoring it has no rows."""
+    if not file.exists():
+        file.parent.mkdir(exist_ok=True)
+        draft = file.with_suffix(f".{os.getpid()}")
+        pq.write_table(SCORES.empty_table(), draft)
+        draft.replace(file)
