@@ -267,7 +267,7 @@ def test_rules_are_expressions_over_features() -> None:
 
 
 def test_a_line_that_two_coupons_cover_counts_once() -> None:
-    """The sales of all redemptions together are at most what the redeeming households bought on those days."""
+    """The sales of all redemptions together are what redeeming households bought of the coupons' products."""
     covered = """
     SELECT sum(sales_value + coupon_match_disc) FROM (
         SELECT DISTINCT transactions.*
