@@ -107,7 +107,7 @@ def _check_columns(contract: Contract, table: pa.Table) -> list[str]:
             detail = f"the column is {found}, the contract says {field.physical_type} ({field.arrow_type})"
             raise ContractViolation(contract.name, "type", detail, column=field.name, rows=rows)
     if rows < contract.min_rows:
-        detail = f"the contract asks for at least {contract.min_rows:,}"
+        detail = f"the contract asks for {contract.min_rows:,} or more"
         raise ContractViolation(contract.name, "row_count", detail, rows=rows)
     return sorted(set(names) - {field.name for field in contract.fields})
 

@@ -76,6 +76,7 @@ _object: Final = msgspec.json.Decoder(dict[str, Any])
 _READERS: Final[Mapping[str, Callable[[Contract, Path], pa.Table]]] = {
     ".parquet": _read_parquet,
     ".csv": _read_csv,
+    ".json": _read_json_lines,
     ".jsonl": _read_json_lines,
     ".ndjson": _read_json_lines,
 }

@@ -1,0 +1,50 @@
+"""`nextbest contracts`: what the contracts are, and whether a change to them breaks anybody.
+
+Belongs here: arguments and tables. The comparison is `nextbest.compatibility`; files are
+`nextbest.adapters.contract_files`.
+"""
+
+import sys
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from nextbest.adapters.contract_files import contracts_at, load_contracts
+from nextbest.compatibility import Change, compare
+from nextbest.settings import Settings
+
+
+@click.group()
+def contracts() -> None:
+    """Work with the data contracts in `data_contracts/`.
+
+    Example: nextbest contracts check --against origin/main
+    """
+
+
+@contracts.command()
+@click.option("--against", metavar="REF", required=True, help="Git branch, tag or commit that consumers rely on.")
+def check(against: str) -> None:
+    """Find what breaks a producer or a consumer, compared with a git revision.
+
+    A removed, retyped, newly required or narrowed field is breaking, and so is a removed contract: the status is then
+    1, unless the contract's major version went up.
+
+    Example: nextbest contracts check --against origin/main
+    """
+    folder = Settings.from_env().folder("contracts")
+    changes = compare(contracts_at(folder, against), load_contracts(folder))
+    if changes:
+        Console(width=None if sys.stdout.isatty() else 160).print(_table(changes))
+    refused = sum(not change.is_permitted for change in changes)
+    click.echo(f"{len(changes)} changes against {against}, {refused} of them breaking without a new major version")
+    sys.exit(1 if refused else 0)
+
+
+def _table(changes: list[Change]) -> Table:
+    table = Table("contract", "column", "change", "before", "after", "verdict")
+    for change in changes:
+        verdict = "breaking" if not change.is_permitted else "new major version" if change.is_breaking else "compatible"
+        table.add_row(change.contract, change.column, change.what, change.before, change.after, verdict)
+    return table

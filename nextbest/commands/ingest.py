@@ -1,0 +1,52 @@
+"""`nextbest ingest CONTRACT FILE…`: land files through the door.
+
+Belongs here: arguments and the table of receipts. Landing is `nextbest.adapters.landing`.
+"""
+
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from nextbest.adapters.contract_files import load_contracts
+from nextbest.adapters.landing import Door, Receipt
+from nextbest.settings import Settings
+
+
+@click.command()
+@click.argument("contract")
+@click.argument(
+    "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+def ingest(contract: str, files: tuple[Path, ...]) -> None:
+    """Land Parquet, CSV or JSON lines files under a contract.
+
+    Each file lands whole or not at all; rows that break a rule go to quarantine, with the rule and the value. The same
+    file again changes nothing, and a corrected one replaces what it brought before.
+
+    Example: nextbest ingest transactions deliveries/2026-10-*.parquet
+    """
+    settings = Settings.from_env()
+    promises = load_contracts(settings.folder("contracts"))
+    door = Door(settings.landing, settings.quarantine, promises)
+    if contract in promises and promises[contract].kind == "snapshot" and len(files) > 1:
+        raise click.UsageError(f"{contract} is a snapshot, which each file replaces as a whole: name one file")
+    receipts = [door.land_file(contract, file) for file in files]
+    Console(width=None if sys.stdout.isatty() else 160).print(_table(receipts))
+    if any(receipt.rejected for receipt in receipts):
+        click.echo(f"rejected rows, with the rule each one breaks: {settings.quarantine / contract}")
+
+
+def _table(receipts: list[Receipt]) -> Table:
+    table = Table("batch", "received", "landed", "rejected", "rejected by", "warnings")
+    for receipt in receipts:
+        counts = (receipt.received, receipt.landed, receipt.rejected)
+        reasons = (receipt.rejects_by_rule, receipt.warnings)
+        table.add_row(
+            receipt.batch_id,
+            *(f"{count:,}" for count in counts),
+            *("\n".join(f"{name}: {count:,}" for name, count in each.items()) for each in reasons),
+        )
+    return table
