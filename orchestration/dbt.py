@@ -1,0 +1,109 @@
+"""The dbt project as Dagster sees it: its parsed manifest, and a version per model.
+
+Belongs here: parsing the project, and what a model's result depends on. Does not belong here: the assets
+(`orchestration.defs.warehouse`) or any SQL (`dbt_project/`).
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from nextbest.errors import NextbestError
+from nextbest.settings import Settings
+from orchestration.unchanged import digest, file_digest
+
+EXECUTABLE = Path(sys.executable).with_name("dbt")
+
+_OUTPUT_FOLDERS = {"target", "logs", "dbt_packages"}
+_MESSAGE_LINES = 15
+
+
+class DbtError(NextbestError):
+    """dbt refuses the project; the message is the end of what it said."""
+
+
+def parsed_project(settings: Settings) -> Path:
+    """Folder with the `manifest.json` of the project as it is now; parsed when no one did so before.
+
+    The folder is named by the project's content and appears by one rename, so that processes that load the definitions
+    at the same time neither see a stale manifest nor half of one.
+
+    Raises:
+        DbtError: dbt cannot parse the project.
+
+    """
+    folder = settings.state / "dbt" / f"parsed-{_project_digest(settings.folder('dbt'))}"
+    if not (folder / "manifest.json").is_file():
+        draft = folder.with_name(f"{folder.name}.{os.getpid()}")
+        _parse(settings, draft)
+        try:
+            draft.rename(folder)
+        except OSError:  # another process was faster
+            shutil.rmtree(draft)
+    return folder
+
+
+def _project_digest(project: Path) -> str:
+    """Over every file dbt reads: names with folders, so that a moved model counts as changed."""
+    files = [p for p in project.rglob("*") if p.is_file() and p.relative_to(project).parts[0] not in _OUTPUT_FOLDERS]
+    names = sorted(str(path.relative_to(project)) for path in files)
+    return digest(*names, file_digest(files))
+
+
+def _parse(settings: Settings, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    project = settings.folder("dbt")
+    paths = ["--project-dir", project, "--profiles-dir", project, "--target-path", target, "--log-path", target]
+    done = subprocess.run(
+        [EXECUTABLE, "--quiet", "parse", *paths],
+        env={**os.environ, **settings.environment()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        lines = (done.stdout + done.stderr).strip().splitlines()[-_MESSAGE_LINES:]
+        raise DbtError("dbt cannot parse the project:\n" + "\n".join(lines))
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The parsed project in `folder`."""
+    manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+    return manifest
+
+
+def model_versions(manifest: Mapping[str, Any], landed: Mapping[str, str], as_of: date) -> dict[str, str]:
+    """A version per model and seed, by dbt's unique id: its own code, every macro, its parents' versions and the day.
+
+    Args:
+        manifest: of the project.
+        landed: a version of what is landed, per source table.
+        as_of: the day the features are computed for.
+
+    """
+    macros = digest(*sorted(macro["macro_sql"] for macro in manifest["macros"].values()))
+    versions: dict[str, str] = {}
+
+    def version(unique_id: str) -> str:
+        if unique_id not in versions:
+            versions[unique_id] = compute(unique_id)
+        return versions[unique_id]
+
+    def compute(unique_id: str) -> str:
+        if unique_id in manifest["sources"]:
+            name = manifest["sources"][unique_id]["name"]
+            return digest(name, landed.get(name, ""))
+        node = manifest["nodes"][unique_id]
+        code = json.dumps([node["checksum"], node["unrendered_config"], node["columns"]], sort_keys=True)
+        return digest(code, macros, as_of, *map(version, sorted(node["depends_on"].get("nodes", []))))
+
+    for unique_id, node in manifest["nodes"].items():
+        if node["resource_type"] in {"model", "seed"}:
+            version(unique_id)
+    return {unique_id: value for unique_id, value in versions.items() if unique_id in manifest["nodes"]}

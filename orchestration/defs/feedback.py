@@ -1,0 +1,107 @@
+"""Feedback: what the event log received on a day is landed as that day's delivery, through the same door as all else.
+
+Belongs here: decisions, outcomes and events out of the log and into the landing, by day of arrival. A day landed again
+replaces what it landed before, so a run may be repeated and any day backfilled. Does not belong here: how they came
+into the log (serving).
+"""
+
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import msgspec
+
+from nextbest.adapters.deliveries import read_delivery
+from nextbest.adapters.landing import Door, Receipt
+from nextbest.adapters.sqlite_log import SqliteLog
+from nextbest.contracts import Contract
+from nextbest.envelope import Envelope
+from orchestration.defs.partitions import LOG_DAYS
+from orchestration.defs.resources import Workspace
+from orchestration.failures import explained
+from orchestration.unchanged import SKIPPED
+
+GROUP = "feedback"
+LOG_CONTRACTS = ("decisions", "outcomes", "events")
+"""Contracts that the event log delivers; outcomes and events may have another source beside it."""
+
+_PAGE = 5_000
+
+
+def feedback_key(contract: str) -> dg.AssetKey:
+    return dg.AssetKey([GROUP, contract])
+
+
+def arrivals(log: SqliteLog, after: int = 0) -> Iterator[tuple[int, str, Envelope]]:
+    """What the log has for the landing after an offset: (offset, day of arrival in UTC, envelope)."""
+    while page := log.read_sync(after, _PAGE):
+        for offset, envelope in page:
+            if envelope.contract in LOG_CONTRACTS:
+                yield offset, envelope.received_at.date().isoformat(), envelope
+        after = page[-1][0]
+
+
+def days_to_land(log: SqliteLog, door: Door) -> list[str]:
+    """The days whose arrivals are more than what has landed of them."""
+    arrived = Counter((envelope.contract, day) for _, day, envelope in arrivals(log))
+    received = {
+        (contract, receipt.source_name): receipt.received
+        for contract in LOG_CONTRACTS
+        for receipt in door.receipts(contract)
+    }
+    return sorted({day for (name, day), rows in arrived.items() if received.get((name, _source_name(day))) != rows})
+
+
+@dg.multi_asset(
+    name="feedback",
+    specs=[
+        dg.AssetSpec(feedback_key(name), description=f"The {name} that the event log received on a day.", kinds={"parquet"})
+        for name in LOG_CONTRACTS
+    ],
+    group_name=GROUP,
+    partitions_def=LOG_DAYS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def feedback(context: dg.AssetExecutionContext, workspace: Workspace) -> Iterator[dg.MaterializeResult[Any]]:
+    """Land the days of this run; a range of days is one run."""
+    door, contracts = workspace.door(), workspace.contracts()
+    with workspace.log() as log:
+        rows = _rows(log, set(context.partition_keys))
+    for name in LOG_CONTRACTS:
+        known = {receipt.batch_id for receipt in door.receipts(name)}
+        with explained():
+            receipts = [_deliver(door, contracts[name], day, each) for day, each in sorted(rows[name].items())]
+        yield dg.MaterializeResult(
+            asset_key=feedback_key(name),
+            metadata={
+                "received": sum(receipt.received for receipt in receipts),
+                "landed": sum(receipt.landed for receipt in receipts),
+                "rejected": sum(receipt.rejected for receipt in receipts),
+                "batches": [receipt.batch_id for receipt in receipts],
+                SKIPPED: known.issuperset(receipt.batch_id for receipt in receipts),
+            },
+        )
+
+
+def _rows(log: SqliteLog, days: Collection[str]) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """The rows that arrived on `days`, by contract and day."""
+    rows: dict[str, dict[str, list[dict[str, Any]]]] = {name: defaultdict(list) for name in LOG_CONTRACTS}
+    for _, day, envelope in arrivals(log):
+        if day in days:
+            rows[envelope.contract][day].append(envelope.properties)
+    return rows
+
+
+def _deliver(door: Door, contract: Contract, day: str, rows: list[dict[str, Any]]) -> Receipt:
+    """Hand a day's rows over as anyone would, in a file of JSON lines."""
+    with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
+        file.write(msgspec.json.Encoder().encode_lines(rows))
+        file.flush()
+        return door.land(contract.name, read_delivery(contract, Path(file.name)), source_name=_source_name(day))
+
+
+def _source_name(day: str) -> str:
+    return f"log-{day}"

@@ -1,0 +1,23 @@
+"""Jobs. Belongs here: selections of assets that run together; the work itself is the assets'."""
+
+import dagster as dg
+
+from orchestration.defs import feedback as feedback_assets
+from orchestration.defs.partitions import LOG_DAYS
+
+PIPELINE = "pipeline"
+FEEDBACK = "feedback_job"
+
+pipeline = dg.define_asset_job(
+    PIPELINE,
+    selection=dg.AssetSelection.all(),
+    partitions_def=LOG_DAYS,
+    description="Everything, for the day whose feedback it lands; what did not change is not done again.",
+)
+
+feedback = dg.define_asset_job(
+    FEEDBACK,
+    selection=dg.AssetSelection.groups(feedback_assets.GROUP).without_checks(),
+    partitions_def=LOG_DAYS,
+    description="The decisions, outcomes and events that the event log received on a day, into the landing.",
+)

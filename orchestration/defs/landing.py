@@ -1,0 +1,111 @@
+"""Landing: an asset per contract that the source supplies, through the door.
+
+Belongs here: handing the source's rows to the door and showing the receipt. Does not belong here: judging rows
+(`nextbest.validation`) or knowing the source.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import msgspec
+import pyarrow.parquet as pq
+
+from nextbest.adapters.contract_files import load_contracts
+from nextbest.adapters.landing import Door, Receipt
+from nextbest.adapters.sources import load_source
+from nextbest.contracts import Contract
+from nextbest.settings import Settings
+from orchestration.defs.resources import Workspace
+from orchestration.failures import explained
+from orchestration.unchanged import digest, materialize
+
+GROUP = "landing"
+_REJECTS_SHOWN = 10
+
+
+def landing_key(contract: str) -> dg.AssetKey:
+    return dg.AssetKey([GROUP, contract])
+
+
+def batches(door: Door, contract: str) -> str:
+    """A version of all that has landed under a contract."""
+    return digest(*(receipt.batch_id for receipt in door.receipts(contract)))
+
+
+def referred_contracts(contract: Contract) -> list[str]:
+    """Names of the contracts that this one's fields refer to."""
+    return sorted({field.reference.split(".")[0] for field in contract.fields if field.reference})
+
+
+def receipt_metadata(settings: Settings, receipt: Receipt) -> dict[str, Any]:
+    """A receipt as metadata, with the first rejected rows."""
+    batch = Path(receipt.contract) / f"batch={receipt.batch_id}"
+    metadata: dict[str, Any] = {
+        "received": receipt.received,
+        "landed": receipt.landed,
+        "rejected": receipt.rejected,
+        "rejects by rule": receipt.rejects_by_rule,
+        "warnings": receipt.warnings,
+        "contract version": receipt.contract_version,
+        "batch": receipt.batch_id,
+        "path": dg.MetadataValue.path(settings.landing / batch),
+    }
+    if receipt.rejected:
+        rejects = settings.quarantine / batch / "rejects.parquet"
+        rows = pq.read_table(rejects, columns=["row_number", "column", "rule", "value"]).slice(0, _REJECTS_SHOWN)
+        metadata["rejected rows"] = dg.MetadataValue.md(rows.to_pandas().to_markdown(index=False))
+        metadata["quarantine"] = dg.MetadataValue.path(rejects)
+    return metadata
+
+
+def _spec(contract: Contract) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        landing_key(contract.name),
+        deps=[landing_key(name) for name in referred_contracts(contract)],
+        group_name=GROUP,
+        description=contract.description,
+        metadata={"owner": contract.owner, "contract": f"{contract.name} {contract.version}"},
+        kinds={"parquet"},
+        skippable=True,
+    )
+
+
+def _land(context: dg.AssetExecutionContext, workspace: Workspace, contract: Contract) -> dg.MaterializeResult[Any]:
+    """Land one contract, or repeat its receipt when neither the source nor the contract nor a reference changed."""
+    door, source = workspace.door(), workspace.source()
+    key = landing_key(contract.name)
+    referred = [batches(door, name) for name in referred_contracts(contract)]
+    version = digest(source.fingerprint(contract.name), msgspec.json.encode(contract), *referred)
+
+    def work() -> Mapping[str, Any]:
+        with explained():
+            receipt = door.land(contract.name, source.read(contract.name), source_name=source.name)
+        return receipt_metadata(workspace.settings, receipt)
+
+    is_present = source.name in {receipt.source_name for receipt in door.receipts(contract.name)}
+    return materialize(context, key, version, work, is_present=is_present)
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """One step with an asset per contract of the home's source; none when files are landed by hand.
+
+    It is one step because a check that blocks runs between steps: the checks of all contracts are one step too, and
+    would otherwise have to come both before and after the contracts that refer to others.
+    """
+    settings = Settings.from_env()
+    source = load_source(settings)
+    if source is None:
+        return dg.Definitions()
+    contracts = load_contracts(settings.folder("contracts"))
+    supplied = [contracts[name] for name in source.contracts()]
+
+    @dg.multi_asset(name=GROUP, specs=[_spec(contract) for contract in supplied], can_subset=True)
+    def landing(context: dg.AssetExecutionContext, workspace: Workspace) -> Iterator[dg.MaterializeResult[Any]]:
+        for contract in supplied:
+            if landing_key(contract.name) in context.selected_asset_keys:
+                yield _land(context, workspace, contract)
+
+    return dg.Definitions(assets=[landing])

@@ -1,0 +1,62 @@
+"""What every asset works with: the home's settings, contracts, door, source and event log, and dbt.
+
+Belongs here: resources. Does not belong here: what assets do with them.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+from dagster_dbt import DbtCliResource
+
+from nextbest.adapters.contract_files import load_contracts
+from nextbest.adapters.landing import Door
+from nextbest.adapters.sources import load_source
+from nextbest.adapters.sqlite_log import SqliteLog
+from nextbest.contracts import Contract
+from nextbest.settings import Settings
+from nextbest.source import Source
+from orchestration import dbt
+
+
+class Workspace(dg.ConfigurableResource[None]):
+    """The home of this process; read from its settings whenever it is asked, so that nothing is read at load."""
+
+    @property
+    def settings(self) -> Settings:
+        return Settings.from_env()
+
+    def contracts(self) -> dict[str, Contract]:
+        return load_contracts(self.settings.folder("contracts"))
+
+    def door(self) -> Door:
+        """The door to the home's landing, with every contract readable even where nothing has landed."""
+        door = Door(self.settings.landing, self.settings.quarantine, self.contracts())
+        door.prepare()
+        return door
+
+    def source(self) -> Source:
+        source = load_source(self.settings)
+        if source is None:
+            raise dg.Failure("NEXTBEST_SOURCE is none: data is landed with `nextbest ingest`", allow_retries=False)
+        return source
+
+    @contextmanager
+    def log(self) -> Iterator[SqliteLog]:
+        """The event log, closed at the end."""
+        log = SqliteLog(self.settings.event_log)
+        try:
+            yield log
+        finally:
+            log.close()
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """The workspace, and dbt on the project of this home."""
+    project = str(Settings.from_env().folder("dbt"))
+    command = DbtCliResource(project_dir=project, profiles_dir=project, dbt_executable=str(dbt.EXECUTABLE))
+    return dg.Definitions(
+        resources={"workspace": Workspace(), "dbt": command},
+        executor=dg.in_process_executor,
+    )

@@ -1,0 +1,193 @@
+"""Great Expectations suites, generated from the data contracts and run on what has landed.
+
+The door has tested every batch on its way in; a suite tests the landing as a whole, as dbt will read it: keys over all
+batches, references into snapshots that were replaced since, files someone changed. Belongs here: the translation of a
+contract into expectations and of results into plain values. Does not belong here: reading the landing, or Dagster's
+checks (`orchestration.defs.quality`).
+
+Great Expectations takes seconds to import, so only running a suite imports it. It runs on pandas, with text as
+categories: its own copies of 1.5 million rows then cost milliseconds instead of seconds. (On DuckDB, every expectation
+of 1.24 fails.)
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import pandas as pd
+import pyarrow as pa
+
+from nextbest.contracts import Contract, Field, Rule
+
+if TYPE_CHECKING:
+    from great_expectations.expectations import Expectation
+
+Severity = Literal["error", "warn"]
+
+_PANDAS_TYPES = {
+    "VARCHAR": "CategoricalDtypeType",
+    "BIGINT": "int64",
+    "DOUBLE": "float64",
+    "BOOLEAN": "bool",
+    "TIMESTAMPTZ": "Timestamp",
+}
+_SAMPLE_SIZE = 5
+_NUMBER = "promise"
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """One expectation, with where in the contract it comes from and what its failure means."""
+
+    expectation: "Expectation"
+    column: str | None
+    rule: str
+    severity: Severity = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An expectation that the rows do not meet; `sample` stays empty where values identify a person."""
+
+    column: str | None
+    rule: str
+    observed: str
+    percent_met: float
+    sample: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a contract's suite found among the expectations of one severity."""
+
+    rows: int
+    expectations: int
+    failures: tuple[Failure, ...] = field(default=())
+
+    @property
+    def passed(self) -> bool:
+        return not self.failures
+
+
+def tested_fields(contract: Contract) -> list[Field]:
+    """The columns a suite needs; free text without a rule is left on disk."""
+    return [each for each in contract.fields if each.rules or each.key]
+
+
+def has_warnings(contract: Contract) -> bool:
+    """Whether the contract has rules whose violation lands with a warning."""
+    return any(rule.on_violation == "warn" for _, rule in contract.rules())
+
+
+def run_suite(contract: Contract, rows: pa.Table, references: Mapping[str, pa.Array]) -> dict[Severity, Outcome]:
+    """Test `rows` against every promise of the contract.
+
+    Args:
+        contract: whose suite is run.
+        rows: the tested columns of everything landed; text may be dictionary-encoded.
+        references: the values of each "contract.field" that the contract refers to.
+
+    """
+    import great_expectations as gx  # noqa: PLC0415  seconds, which loading the definitions must not take
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    asset = context.data_sources.add_pandas("landing").add_dataframe_asset(contract.name)
+    batch_definition = asset.add_batch_definition_whole_dataframe("all")
+    batch = batch_definition.get_batch(batch_parameters={"dataframe": _frame(contract, rows, references)})
+    promises = list(_promises(contract))
+    suite = gx.ExpectationSuite(contract.name)
+    for number, promise in enumerate(promises):  # results come back in an order of their own
+        promise.expectation.meta = {_NUMBER: number}
+        suite.add_expectation(promise.expectation)
+    results = batch.validate(suite, result_format={"result_format": "SUMMARY", "partial_unexpected_count": _SAMPLE_SIZE})
+    tested = [(promises[result.expectation_config.meta[_NUMBER]], result) for result in results.results]
+    return {severity: _outcome(contract, rows.num_rows, severity, tested) for severity in get_args(Severity)}
+
+
+def _frame(contract: Contract, rows: pa.Table, references: Mapping[str, pa.Array]) -> pd.DataFrame:
+    """The rows as pandas, with a column of truth values per reference.
+
+    An expectation is copied hundreds of times by the library: the keys of a whole table do not belong into one.
+    """
+    nullable = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+    has_gaps = any(rows.schema.field(i).type in nullable and rows.column(i).null_count for i in range(rows.num_columns))
+    frame: pd.DataFrame = rows.to_pandas(strings_to_categorical=True, types_mapper=nullable.get if has_gaps else None)
+    for each in contract.fields:
+        if each.reference and each.name in frame:
+            known = frame[each.name].isin(references[each.reference].to_pylist())
+            frame[_known(each)] = known | frame[each.name].isna()
+    return frame
+
+
+def _known(column: Field) -> str:
+    return f"{column.name} in {column.reference}"
+
+
+def _promises(contract: Contract) -> Iterator[Promise]:
+    import great_expectations.expectations as gxe  # noqa: PLC0415  see `run_suite`
+
+    yield Promise(gxe.ExpectTableRowCountToBeBetween(min_value=contract.min_rows), None, f"rows >= {contract.min_rows}")
+    if len(contract.key) == 1:
+        yield Promise(gxe.ExpectColumnValuesToBeUnique(column=contract.key[0]), contract.key[0], "unique")
+    elif contract.key:
+        columns = list(contract.key)
+        yield Promise(gxe.ExpectCompoundColumnsToBeUnique(column_list=columns), ", ".join(columns), "unique")
+    for each in tested_fields(contract):
+        yield Promise(gxe.ExpectColumnToExist(column=each.name), each.name, "exists")
+        if each.physical_type in _PANDAS_TYPES:
+            pandas_type = _PANDAS_TYPES[each.physical_type]
+            yield Promise(gxe.ExpectColumnValuesToBeOfType(column=each.name, type_=pandas_type), each.name, each.type)
+    for each, rule in contract.rules():
+        severity: Severity = "warn" if rule.on_violation == "warn" else "error"
+        yield Promise(_expectation(each, rule), each.name, _describe(rule), severity)
+
+
+def _expectation(column: Field, rule: Rule) -> "Expectation":
+    import great_expectations.expectations as gxe  # noqa: PLC0415  see `run_suite`
+
+    name, argument = column.name, rule.argument
+    match rule.kind:
+        case "required":
+            return gxe.ExpectColumnValuesToNotBeNull(column=name)
+        case "enum":
+            return gxe.ExpectColumnValuesToBeInSet(column=name, value_set=list(column.enum or ()))
+        case "minimum":
+            return gxe.ExpectColumnValuesToBeBetween(column=name, min_value=_bound(column, argument))
+        case "maximum":
+            return gxe.ExpectColumnValuesToBeBetween(column=name, max_value=_bound(column, argument))
+        case "pattern":
+            return gxe.ExpectColumnValuesToMatchRegex(column=name, regex=argument)
+        case "min_length":  # most often 1, for which a look at the categories is a hundred times cheaper than lengths
+            if argument == 1:
+                return gxe.ExpectColumnValuesToNotBeInSet(column=name, value_set=[""])
+            return gxe.ExpectColumnValueLengthsToBeBetween(column=name, min_value=argument)
+        case "reference":
+            return gxe.ExpectColumnValuesToBeInSet(column=_known(column), value_set=[True])
+
+
+def _bound(column: Field, argument: Any) -> Any:
+    return datetime.fromisoformat(argument) if column.type == "timestamp" else argument
+
+
+def _describe(rule: Rule) -> str:
+    return rule.kind if rule.argument is None else f"{rule.kind} {rule.argument}"
+
+
+def _outcome(contract: Contract, rows: int, severity: Severity, tested: Sequence[tuple[Promise, Any]]) -> Outcome:
+    own = [(promise, result) for promise, result in tested if promise.severity == severity]
+    secret = {each.name for each in contract.fields if each.is_pii}
+    failures = tuple(
+        _failure(promise, result, is_secret=promise.column in secret) for promise, result in own if not result.success
+    )
+    return Outcome(rows, len(own), failures)
+
+
+def _failure(promise: Promise, result: Any, *, is_secret: bool) -> Failure:
+    found = result.result
+    if "unexpected_count" in found:
+        observed = f"{found['unexpected_count']} of {found['element_count']} rows"
+        sample = () if is_secret else tuple(str(value) for value in found["partial_unexpected_list"])
+        return Failure(promise.column, promise.rule, observed, 100 - found["unexpected_percent"], sample)
+    return Failure(promise.column, promise.rule, str(found.get("observed_value", "cannot be tested")), 0.0)
