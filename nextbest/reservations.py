@@ -6,6 +6,7 @@ belong here: transactions and storage (`nextbest.state` and its adapters), or wh
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 
 from nextbest.messages import Cap, Grant, Option, PlacementProposal, Proposal, SlotGrant
 from nextbest.records import DO_NOTHING, Contact
@@ -34,11 +35,6 @@ def _counts(contact: Contact, cap: Cap, *, since: datetime, now: datetime) -> bo
     return contact.expires_at > now
 
 
-def exceeded(caps: Iterable[Cap], contacts: Sequence[Contact], now: datetime) -> Cap | None:
-    """The first of `caps` that has no room for one more contact, if any."""
-    return next((cap for cap in caps if usage(cap, contacts, now) >= cap.limit), None)
-
-
 def reserve(proposal: Proposal, contacts: Sequence[Contact], now: datetime) -> tuple[Grant, tuple[Contact, ...]]:
     """Grant each slot the first available option in the order drawn.
 
@@ -60,7 +56,7 @@ def reserve(proposal: Proposal, contacts: Sequence[Contact], now: datetime) -> t
             taken = set()
         slots: list[SlotGrant] = []
         while len(slots) < placement.slots:
-            available = tuple(_available(option, taken, [*contacts, *new], now) for option in placement.order)
+            available = _available(placement.order, taken, [*contacts, *new], now)
             option = next((o for o, free in zip(placement.order, available, strict=True) if free), None)
             if option is None:
                 break
@@ -75,8 +71,12 @@ def reserve(proposal: Proposal, contacts: Sequence[Contact], now: datetime) -> t
     return Grant(granted), tuple(new) if proposal.reserves else ()
 
 
-def _available(option: Option, taken: set[str], contacts: Sequence[Contact], now: datetime) -> bool:
-    return option.action not in taken and exceeded(option.caps, contacts, now) is None
+def _available(
+    order: Sequence[Option], taken: set[str], contacts: Sequence[Contact], now: datetime
+) -> tuple[bool, ...]:
+    """Who may have one more contact: not taken by this decision already, and every cap has room."""
+    has_room = cache(lambda cap: usage(cap, contacts, now) < cap.limit)
+    return tuple(option.action not in taken and all(map(has_room, option.caps)) for option in order)
 
 
 def _contact(proposal: Proposal, placement: PlacementProposal, option: Option, slot: int, now: datetime) -> Contact:
