@@ -1,0 +1,64 @@
+import csv
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from nextbest.commands.ingest import ingest
+from nextbest.validation import ContractViolation
+
+CONSENT = {
+    "consent_id": "c1",
+    "customer_id": "ann",
+    "purpose": "marketing",
+    "status": "granted",
+    "regime": "opt_in",
+    "occurred_at": "2026-03-01T12:00:00Z",
+    "source": "live",
+}
+
+
+def _write(path: Path, *rows: dict[str, str]) -> Path:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def _ingest(home: Path, *arguments: str | Path) -> Result:
+    return CliRunner(env={"NEXTBEST_HOME": str(home)}).invoke(ingest, [str(each) for each in arguments])
+
+
+def test_prints_a_receipt_per_file(tmp_path: Path) -> None:
+    """What came, landed and was turned away for which rule, and where those rows are."""
+    good = _write(tmp_path / "good.csv", CONSENT)
+    mixed = _write(tmp_path / "mixed.csv", CONSENT | {"consent_id": "c2"}, CONSENT | {"status": "maybe"})
+    result = _ingest(tmp_path, "consents", good, mixed)
+    assert result.exit_code == 0
+    assert "good-csv" in result.output
+    assert "status.enum: 1" in result.output
+    assert "quarantine/consents" in result.output.replace("\n", "")
+
+
+def test_a_broken_file_is_an_error_with_a_message(tmp_path: Path) -> None:
+    """The command line prints it in one line; nothing landed."""
+    path = _write(tmp_path / "short.csv", {"consent_id": "c1"})
+    result = _ingest(tmp_path, "consents", path)
+    assert isinstance(result.exception, ContractViolation)
+    assert str(result.exception) == "contract consents, column customer_id, rule column, 1 rows: the column is missing"
+    assert not (tmp_path / ".nextbest" / "landing").exists()
+
+
+def test_a_snapshot_is_one_file(tmp_path: Path) -> None:
+    """The second file would silently replace the first."""
+    files = [_write(tmp_path / name, CONSENT) for name in ("a.csv", "b.csv")]
+    result = _ingest(tmp_path, "customers", *files)
+    assert result.exit_code == 2
+    assert "name one file" in result.output
+
+
+@pytest.mark.parametrize("option", ["--help"])
+def test_help_has_an_example(option: str) -> None:
+    """A command is learnt from its help."""
+    assert "Example: nextbest ingest transactions" in CliRunner().invoke(ingest, [option]).output

@@ -1,0 +1,112 @@
+import copy
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from nextbest.contracts import ContractError, Rule, contract_from_odcs
+
+VISITS: dict[str, Any] = {
+    "name": "visits",
+    "version": "1.2.0",
+    "description": {"purpose": "Who came when."},
+    "team": {"name": "shop"},
+    "slaProperties": [
+        {"property": "freshness", "value": 1, "unit": "d"},
+        {"property": "retention", "value": 2, "unit": "y"},
+    ],
+    "customProperties": [{"property": "purposes", "value": ["analytics"]}],
+    "schema": [
+        {
+            "name": "visits",
+            "quality": [{"metric": "rowCount", "mustBeGreaterThan": 0}],
+            "properties": [
+                {"name": "visit_id", "logicalType": "string", "physicalType": "VARCHAR", "primaryKey": True},
+                {
+                    "name": "minutes",
+                    "logicalType": "integer",
+                    "physicalType": "BIGINT",
+                    "logicalTypeOptions": {"minimum": 0},
+                    "customProperties": [{"property": "onViolation", "value": "stop"}],
+                    "quality": [
+                        {
+                            "metric": "invalidValues",
+                            "arguments": {"validValues": [1, 2]},
+                            "customProperties": [{"property": "onViolation", "value": "warn"}],
+                        }
+                    ],
+                },
+                {
+                    "name": "occurred_at",
+                    "logicalType": "timestamp",
+                    "physicalType": "TIMESTAMPTZ",
+                    "required": True,
+                    "partitioned": True,
+                },
+                {
+                    "name": "customer_id",
+                    "logicalType": "string",
+                    "physicalType": "VARCHAR",
+                    "classification": "pii",
+                    "relationships": [{"to": "customers.customer_id"}],
+                },
+            ],
+        }
+    ],
+}
+
+
+def test_reads_what_the_contract_promises() -> None:
+    """The contract as a whole: kind, key, volume, purposes and the service levels in days."""
+    contract = contract_from_odcs(VISITS)
+    assert (contract.kind, contract.event_time, contract.key) == ("events", "occurred_at", ("visit_id",))
+    assert (contract.min_rows, contract.purposes, contract.owner) == (1, ("analytics",), "shop")
+    assert (contract.freshness_days, contract.retention_days) == (1, 730)
+
+
+def test_reads_each_rule_with_its_own_behaviour() -> None:
+    """A field's behaviour holds for its own rules; a quality rule and a relationship state theirs."""
+    visit_id, minutes, _, customer_id = contract_from_odcs(VISITS).fields
+    assert visit_id.rules == (Rule("required"),)
+    assert minutes.rules == (Rule("minimum", 0, "stop"), Rule("enum", ("1", "2"), "warn"))
+    assert customer_id.rules == (Rule("reference", "customers.customer_id"),)
+    assert customer_id.reference == "customers.customer_id"
+    assert customer_id.is_pii
+
+
+def test_gives_the_arrow_schema() -> None:
+    """Times are UTC in microseconds, whatever the delivery has."""
+    schema = contract_from_odcs(VISITS).schema
+    assert schema.field("occurred_at").type == pa.timestamp("us", tz="UTC")
+    assert schema.field("minutes").type == pa.int64()
+
+
+def test_a_contract_without_event_time_is_a_snapshot() -> None:
+    """Nothing else says which kind a contract is."""
+    document = copy.deepcopy(VISITS)
+    document["schema"][0]["properties"][2]["partitioned"] = False
+    assert contract_from_odcs(document).kind == "snapshot"
+
+
+def _set(document: dict[str, Any], key: str, value: object) -> None:
+    document[key] = value
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value", "message"),
+    [
+        ("document", "version", "1.2", "contract visits: .*MAJOR.MINOR.PATCH"),
+        ("document", "schema", [], "contract visits: .*one schema object"),
+        ("document", "schema", None, "contract visits: .*one schema object"),
+        ("document", "team", None, "contract visits"),
+        ("field", "physicalType", "DECIMAL", "contract visits, field minutes: physicalType DECIMAL"),
+        ("field", "customProperties", [{"property": "onViolation", "value": "shout"}], "field minutes: .*'shout'"),
+        ("field", "quality", [{"metric": "nullValues", "arguments": {"a": 1}}], "field minutes: .* no rule nullValues"),
+    ],
+)
+def test_refuses_what_cannot_be_enforced(part: str, key: str, value: object, message: str) -> None:
+    """A promise nobody keeps is worse than none: the message names contract and field."""
+    document = copy.deepcopy(VISITS)
+    _set(document if part == "document" else document["schema"][0]["properties"][1], key, value)
+    with pytest.raises(ContractError, match=message):
+        contract_from_odcs(document)
