@@ -114,18 +114,17 @@ class Supervisor:
         return [process for process in _marked(self.mark) if process.pid not in own]
 
     def stop_all(self, grace_s: float = 15) -> list[int]:
-        """End every process of this home: asked first, and killed after `grace_s` seconds. Returns the ids killed."""
-        leaders = [process for process in self.running() if _is_session_leader(process)]
+        """End every process of this home: asked first, and killed after `grace_s` seconds. Returns their ids."""
+        ended = self.running()
+        leaders = [process for process in ended if _is_session_leader(process)]
         for process in leaders:
             _quietly(process.terminate)
         psutil.wait_procs(leaders, timeout=grace_s)
-        killed = []
         while orphans := self.running():  # what the leaders left, and what those start while they are being ended
             for process in orphans:
                 _quietly(process.kill)
-                killed.append(process.pid)
             psutil.wait_procs(orphans, timeout=5)
-        return killed
+        return [process.pid for process in ended]
 
     def _log_tail(self, service: Service) -> str:
         lines = self.log_file(service.name).read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]

@@ -70,7 +70,7 @@ def start(supervisor: Supervisor, services: Sequence[Service], console: Console)
         for service, process in started:
             with console.status(f"starting {service.name}"):
                 supervisor.wait_until_ready(service, process)
-            console.print(f"  [green]up[/]  {service.name:<15} {_address(service)}", highlight=False)
+            console.print(f"[green]up[/]  {service.name:<15} {_address(service)}", highlight=False)
     except BaseException:
         supervisor.stop_all()
         raise
@@ -98,10 +98,8 @@ def down() -> None:
 
     Example: nextbest down
     """
-    watched = supervisor(Settings.from_env())
-    count = len(watched.running())
-    watched.stop_all()
-    Console().print(f"ended {count} processes" if count else "nothing was running")
+    ended = supervisor(Settings.from_env()).stop_all()
+    Console().print(f"ended {len(ended)} processes" if ended else "nothing was running")
 
 
 @click.command()

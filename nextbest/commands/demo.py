@@ -1,0 +1,167 @@
+"""`nextbest demo`: the whole loop on real data, from landing to outcomes that come back.
+
+Belongs here: the order of the loop's steps and what a person sees of them. Each step is a process or a call of the API:
+nothing is imported from a rim. What customers answer is `nextbest.market`; what a decision is, `nextbest.decision`.
+"""
+
+import fcntl
+import json
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import click
+from rich.console import Console
+
+from nextbest.adapters.supervisor import Supervisor
+from nextbest.commands import processes
+from nextbest.commands.rehearsal import Rehearsal
+from nextbest.errors import NextbestError
+from nextbest.market import Market
+from nextbest.settings import Settings
+
+MARKET_SEED: Final = 20
+
+
+class DemoError(NextbestError):
+    """The demo could not start or one of its steps failed."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What `--json` writes; filled as the steps finish."""
+
+    ok: bool = False
+    landed: dict[str, dict[str, int]] = field(default_factory=dict)
+    checks: dict[str, int] = field(default_factory=dict)
+    models: list[dict[str, Any]] = field(default_factory=list)
+    decisions: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self.seconds[stage] = round(time.monotonic() - began, 1)
+
+    def write(self, path: Path) -> None:
+        content = {name: getattr(self, name) for name in self.__slots__}
+        path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """One run of the loop in one home."""
+
+    settings: Settings
+    supervisor: Supervisor
+    console: Console
+    report: Report
+
+    def prepare_and_train(self) -> None:
+        """Run the whole pipeline: landing, warehouse, checks, features, models."""
+        self.console.rule("pipeline: land, build, check, train")
+        outcome = self._pipeline("--job", "pipeline")
+        self.report.landed, self.report.checks = outcome["landed"], outcome["checks"]
+        self.report.models, self.report.seconds = outcome["models"], outcome["seconds"]
+
+    def serve(self, *, interfaces: bool) -> None:
+        self.console.rule("serving")
+        services = processes.decision_services(self.settings)
+        if interfaces:
+            services += processes.interface_services(self.settings)
+        with self.report.timed("serving"):
+            processes.start(self.supervisor, services, self.console)
+
+    def decide(self) -> Rehearsal:
+        self.console.rule("decisions")
+        rehearsal = Rehearsal(self.settings)
+        with self.report.timed("decisions"):
+            self.report.decisions.update(rehearsal.decide())
+        self.console.print(rehearsal.table())
+        return rehearsal
+
+    def close_the_loop(self, rehearsal: Rehearsal) -> None:
+        """Send what the market answers as events, and land decisions and answers under their contracts."""
+        self.console.rule("outcomes back into the log")
+        with self.report.timed("outcomes"):
+            answered = rehearsal.answer(Market(MARKET_SEED, within=timedelta(seconds=1)))
+        said = ", ".join(f"{count} {kind}s" for kind, count in sorted(answered.items()))
+        self.console.print(f"the market (simulated) answered with {said or 'silence'}")
+        outcome = self._pipeline("--job", "feedback")
+        self.report.landed |= outcome["landed"]
+        self.report.seconds["feedback"] = sum(outcome["seconds"].values())
+
+    def _pipeline(self, *arguments: str) -> dict[str, Any]:
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "outcome.json"
+            command = [processes.PYTHON, "-m", "nextbest", "pipeline", *arguments, "--json", str(path)]
+            status = subprocess.run(command, env=self.supervisor.child_environment(), check=False).returncode
+            if status:
+                raise DemoError(f"`nextbest pipeline` ended with status {status}: what failed is said above")
+            outcome: dict[str, Any] = json.loads(path.read_text())
+        return outcome
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """Hold the home for one demo at a time; the lock goes with the process, however it ends."""
+    settings.run.mkdir(parents=True, exist_ok=True)
+    with (settings.run / "demo.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DemoError(f"a demo runs already in {settings.home}: end it first, or set NEXTBEST_HOME") from None
+        yield
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="End by itself and leave nothing running.")
+@click.option("--households", type=click.IntRange(min=0), help="Take a sample of N households; 0 takes all.")
+@click.option("--json", "report_path", type=click.Path(path_type=Path, dir_okay=False), help="Write a report.")
+def demo(*, once: bool, households: int | None, report_path: Path | None) -> None:
+    """Run the whole loop on real data: land, build, check, train, serve, decide, and take the answers back in.
+
+    Example: nextbest demo --once --households 200 --json report.json
+    """
+    settings = Settings.from_env()
+    if households is not None:
+        settings = replace(settings, households=households)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended politely is ended by Ctrl-C
+    console, report = Console(), Report()
+    supervisor = processes.supervisor(settings)
+    with _alone(settings):
+        try:
+            _run(Demo(settings, supervisor, console, report), once=once)
+        except KeyboardInterrupt:
+            console.print("\nending")
+        finally:
+            supervisor.stop_all()
+            if report_path:
+                report.write(report_path)
+
+
+def _run(demo: Demo, *, once: bool) -> None:
+    left = demo.supervisor.stop_all()
+    if left:
+        demo.console.print(f"ended {len(left)} processes that an earlier run had left")
+    began = time.monotonic()
+    demo.prepare_and_train()
+    demo.serve(interfaces=not once)
+    demo.close_the_loop(demo.decide())
+    demo.report.ok = True
+    demo.console.rule(f"done in {time.monotonic() - began:.0f} s")
+    if not once:
+        for service in processes.interface_services(demo.settings) + processes.decision_services(demo.settings):
+            if service.address:
+                demo.console.print(f"{service.name:<15} http://{service.address}", highlight=False)
+        demo.console.print("Ctrl-C ends it all.")
+        signal.pause()

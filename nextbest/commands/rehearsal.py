@@ -1,0 +1,131 @@
+"""The demo's customers: they come to the channels, are decided for over HTTP, and the market answers for them.
+
+Belongs here: who comes, what is shown of their decisions, and sending what the market answers. Does not belong here:
+how a decision is made (the API), or what customers answer (`nextbest.market`).
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import httpx
+import msgspec
+from rich.table import Table
+
+from nextbest import records
+from nextbest.adapters.contract_files import load_contracts
+from nextbest.adapters.landing import Door
+from nextbest.errors import NextbestError
+from nextbest.hashing import uniforms
+from nextbest.market import Answer, Market
+from nextbest.records import DO_NOTHING, DecisionRecord, PlacementRecord
+from nextbest.settings import Settings
+
+VISITORS: Final = 200
+STRANGER: Final = "a-stranger"
+PLACEMENTS: Final = ("home_banner", "email_hero")
+ROWS_SHOWN: Final = 12
+_EVENTS_PER_CALL: Final = 500
+_TIMEOUT_S: Final = 30
+
+
+class RehearsalError(NextbestError):
+    """The API answered otherwise than its contract says."""
+
+
+@dataclass(slots=True)
+class Rehearsal:
+    """One visit of some of the demo's customers, and of one stranger, to every placement."""
+
+    settings: Settings
+    decisions: list[DecisionRecord] = field(default_factory=list)
+
+    def decide(self) -> Counter[str]:
+        """Ask for a decision for every visitor; returns how often each action was decided."""
+        with self._client() as client:
+            for customer_id in [STRANGER, *self._visitors()]:
+                body = {"customer": {"customer_id": customer_id}, "placements": PLACEMENTS}
+                answer = _json(client.post("/v1/decisions", json=body))
+                record = _accepted(client.get(f"/v1/decisions/{answer['decision_id']}"))
+                self.decisions.append(records.decode(record.content))
+        return Counter(slot.action for record in self.decisions for each in record.placements for slot in each.slots)
+
+    def answer(self, market: Market) -> Counter[str]:
+        """Send what `market` answers as events; returns how many of each kind were taken in."""
+        answers = [answer for record in self.decisions for answer in _answers(market, record)]
+        with self._client() as client:
+            for batch in _batches(answers, _EVENTS_PER_CALL):
+                events = [{"contract": answer.contract, "properties": answer.row} for answer in batch]
+                taken = _json(client.post("/v1/events", content=msgspec.json.encode({"events": events})))
+                if taken["rejected"]:
+                    raise RehearsalError(f"the API rejected {taken['rejected']} answers of the market: {taken}")
+        return Counter(answer.row.get("type") or answer.row["kind"] for answer in answers)
+
+    def table(self) -> Table:
+        """Some of the decisions, as different from one another as they come, each with its reason."""
+        table = Table("customer", "placement", "action", "P", "value", "cost", "priority", "why", box=None)
+        for record, placement in _varied(self.decisions):
+            slot = placement.slots[0]
+            score = next((c for c in record.candidates if (c.placement, c.action) == (placement.id, slot.action)), None)
+            cells = [score and score.p, score and score.value, score and score.cost, score and score.priority]
+            numbers = ["" if cell is None else f"{cell:.4f}" for cell in cells]
+            table.add_row(record.customer_id, placement.id, slot.action, *numbers, why(record, placement))
+        return table
+
+    def _visitors(self) -> Sequence[str]:
+        door = Door(self.settings.landing, self.settings.quarantine, load_contracts(self.settings.folder("contracts")))
+        customers: list[str] = door.keys("customers", "customer_id").to_pylist()
+        return sorted(customers, key=lambda customer: float(uniforms(1, "demo visitor", customer)[0]))[:VISITORS]
+
+    def _client(self) -> httpx.Client:
+        return httpx.Client(base_url=f"http://{self.settings.host}:{self.settings.http_port}", timeout=_TIMEOUT_S)
+
+
+def why(record: DecisionRecord, placement: PlacementRecord) -> str:
+    """The reason of what fills the first slot, in a few words."""
+    slot = placement.slots[0]
+    if record.degraded:
+        return ", ".join(record.degraded)
+    best = max(placement.pmf, key=lambda key: placement.pmf[key])
+    if slot.action != DO_NOTHING:
+        explored = "" if best.split("/")[0] == slot.action else f", explored; the best was {best.split('/')[0]}"
+        return f"highest priority{explored}" if not explored else f"probability {slot.probability:.3f}{explored}"
+    dropped = Counter(c.reason for c in record.candidates if c.placement == placement.id and c.reason)
+    (reason, count), *_ = [*dropped.most_common(1), ("", 0)]
+    return f"{reason} ({count} actions)" if len(placement.pmf) == 1 and count else "nothing is worth more"
+
+
+def _varied(decisions: Iterable[DecisionRecord]) -> Iterator[tuple[DecisionRecord, PlacementRecord]]:
+    """The first decision of each action and reason, up to a screenful."""
+    seen: set[tuple[str, str]] = set()
+    for record in decisions:
+        for placement in record.placements:
+            kind = (placement.slots[0].action, why(record, placement).split(" ")[0])
+            if kind not in seen and len(seen) < ROWS_SHOWN:
+                seen.add(kind)
+                yield record, placement
+
+
+def _answers(market: Market, record: DecisionRecord) -> Iterator[Answer]:
+    if record.customer_id in {None, STRANGER}:
+        return
+    features = {name: value for name, value in record.features.items() if isinstance(value, int | float)}
+    for row in records.rows(record):
+        yield from market.answer(row, features, record.occurred_at)
+
+
+def _batches(answers: Sequence[Answer], size: int) -> Iterator[Sequence[Answer]]:
+    return (answers[start : start + size] for start in range(0, len(answers), size))
+
+
+def _accepted(response: httpx.Response) -> httpx.Response:
+    if response.is_success:
+        return response
+    raise RehearsalError(
+        f"{response.request.method} {response.request.url.path}: {response.status_code}: {response.text}"
+    )
+
+
+def _json(response: httpx.Response) -> Any:
+    return _accepted(response).json()
