@@ -1,5 +1,7 @@
 """The interface of this folder: one feature service per consumer, by name."""
 
+from typing import Any
+
 from feast import FeatureService
 from feature_views import (
     category_affinity,
@@ -10,7 +12,7 @@ from feature_views import (
     department_affinity,
 )
 
-_HISTORY = [customer_profile, customer_rfm, department_affinity, category_affinity, contact_response]
+_HISTORY: list[Any] = [customer_profile, customer_rfm, department_affinity, category_affinity, contact_response]
 
 propensity = FeatureService(
     name="propensity",

@@ -8,10 +8,12 @@ import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import click
 import pyarrow.parquet as pq
-from feast import FeatureStore, FeatureView
+from feast import FeatureStore, FeatureView, FileSource
+from feast.repo_operations import apply_total
 
 REPOSITORY = Path(__file__).parent
 
@@ -19,7 +21,8 @@ REPOSITORY = Path(__file__).parent
 def offline_customers(view: FeatureView, start: datetime, end: datetime) -> list[str]:
     """Customers with a feature row in the range, which the online store must hold afterwards."""
     in_range = [("as_of", ">=", start), ("as_of", "<=", end)]
-    rows = pq.read_table(view.batch_source.path, columns=["customer_id"], filters=in_range)
+    path = cast("FileSource", view.batch_source).path
+    rows = pq.read_table(path, columns=["customer_id"], filters=in_range)
     customers: list[str] = rows.column("customer_id").unique().to_pylist()
     return customers
 
@@ -67,14 +70,18 @@ _ISO = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z", "
 @click.command()
 @click.option("--start", type=_ISO, required=True, help="Oldest feature row to look at (ISO 8601, UTC).")
 @click.option("--end", type=_ISO, required=True, help="Newest feature row to look at (ISO 8601, UTC).")
-def main(start: datetime, end: datetime) -> None:
-    """Materialize every feature view and print {view: customers} as JSON.
+@click.option("--apply", is_flag=True, help="Register the definitions first, as `feast apply` does (saves a start).")
+def main(start: datetime, end: datetime, *, apply: bool) -> None:
+    r"""Materialize every feature view and print {view: customers} as JSON.
 
     \b
-    Example: python feature_repo/materialize.py --start 2026-11-15 --end 2026-11-23
+    Example: python feature_repo/materialize.py --apply --start 2026-11-15 --end 2026-11-23
     """
-    with contextlib.redirect_stdout(sys.stderr):  # Feast prints its progress there
-        rows = materialize(FeatureStore(repo_path=REPOSITORY), _utc(start), _utc(end))
+    with contextlib.redirect_stdout(sys.stderr):  # where Feast's progress belongs
+        store = FeatureStore(repo_path=str(REPOSITORY))
+        if apply:
+            apply_total(store.config, REPOSITORY, skip_source_validation=False)
+        rows = materialize(store, _utc(start), _utc(end))
     click.echo(json.dumps(rows))
 
 
