@@ -4,35 +4,53 @@ Belongs here: the arithmetic that every State adapter runs inside its own atomic
 belong here: transactions and storage (`nextbest.state` and its adapters), or which caps apply (`nextbest.policy`).
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from functools import cache
 
-from nextbest.messages import Cap, Grant, Option, PlacementProposal, Proposal, SlotGrant
+from nextbest.messages import Cap, Grant, Option, PlacementProposal, Proposal, Scope, SlotGrant
 from nextbest.records import DO_NOTHING, Contact
 
 
-def usage(cap: Cap, contacts: Iterable[Contact], now: datetime) -> int:
-    """How many of `contacts` count under `cap` at `now`.
+class Tally:
+    """A customer's contacts, counted under caps as of `now`."""
 
-    A cap on decisions counts each from the moment it is made. A cap on impressions counts what was seen, and what may
-    still be seen because its reservation has not expired.
-    """
-    since = now - timedelta(seconds=cap.window_seconds)
-    return sum(
-        1
-        for contact in contacts
-        if (cap.scope == "all" or getattr(contact, cap.scope) == cap.member)
-        and _counts(contact, cap, since=since, now=now)
-    )
+    def __init__(self, contacts: Iterable[Contact], now: datetime) -> None:
+        self._now = now
+        self._members: defaultdict[tuple[Scope, str], list[Contact]] = defaultdict(list)
+        self._usage: dict[Cap, int] = {}
+        for contact in contacts:
+            self.add(contact)
 
+    def add(self, contact: Contact) -> None:
+        """Count one more contact."""
+        self._usage.clear()
+        self._members["action", contact.action].append(contact)
+        self._members["group", contact.group].append(contact)
+        self._members["channel", contact.channel].append(contact)
+        self._members["all", "all"].append(contact)
 
-def _counts(contact: Contact, cap: Cap, *, since: datetime, now: datetime) -> bool:
-    if cap.count == "decision":
-        return contact.decided_at > since
-    if contact.impressed_at is not None:
-        return contact.impressed_at > since
-    return contact.expires_at > now
+    def usage(self, cap: Cap) -> int:
+        """How many contacts count under `cap`.
+
+        A cap on decisions counts each from the moment it is made. A cap on impressions counts what was seen, and what
+        may still be seen because its reservation has not expired.
+        """
+        used = self._usage.get(cap)
+        if used is None:
+            members = self._members.get((cap.scope, cap.member))
+            used = self._usage[cap] = self._count(members, cap) if members else 0
+        return used
+
+    def has_room(self, cap: Cap) -> bool:
+        """Whether one more contact stays within `cap`."""
+        return self.usage(cap) < cap.limit
+
+    def _count(self, contacts: Sequence[Contact], cap: Cap) -> int:
+        since = self._now - timedelta(seconds=cap.window_seconds)
+        if cap.count == "decision":
+            return sum(contact.decided_at > since for contact in contacts)
+        return sum(c.impressed_at > since if c.impressed_at else c.expires_at > self._now for c in contacts)
 
 
 def reserve(proposal: Proposal, contacts: Sequence[Contact], now: datetime) -> tuple[Grant, tuple[Contact, ...]]:
@@ -47,6 +65,7 @@ def reserve(proposal: Proposal, contacts: Sequence[Contact], now: datetime) -> t
         The grant, and the new contacts that the same atomic step must store for it.
 
     """
+    tally = Tally(contacts, now)
     granted: dict[str, tuple[SlotGrant, ...]] = {}
     taken: set[str] = set()
     new: list[Contact] = []
@@ -56,7 +75,7 @@ def reserve(proposal: Proposal, contacts: Sequence[Contact], now: datetime) -> t
             taken = set()
         slots: list[SlotGrant] = []
         while len(slots) < placement.slots:
-            available = _available(placement.order, taken, [*contacts, *new], now)
+            available = tuple(_available(option, taken, tally) for option in placement.order)
             option = next((o for o, free in zip(placement.order, available, strict=True) if free), None)
             if option is None:
                 break
@@ -67,16 +86,14 @@ def reserve(proposal: Proposal, contacts: Sequence[Contact], now: datetime) -> t
                 break
             taken.add(option.action)
             new.append(contact)
+            tally.add(contact)
         granted[placement.id] = tuple(slots)
     return Grant(granted), tuple(new) if proposal.reserves else ()
 
 
-def _available(
-    order: Sequence[Option], taken: set[str], contacts: Sequence[Contact], now: datetime
-) -> tuple[bool, ...]:
-    """Who may have one more contact: not taken by this decision already, and every cap has room."""
-    has_room = cache(lambda cap: usage(cap, contacts, now) < cap.limit)
-    return tuple(option.action not in taken and all(map(has_room, option.caps)) for option in order)
+def _available(option: Option, taken: set[str], tally: Tally) -> bool:
+    """Whether the decision has not taken the action already, and every cap has room for it."""
+    return option.action not in taken and all(map(tally.has_room, option.caps))
 
 
 def _contact(proposal: Proposal, placement: PlacementProposal, option: Option, slot: int, now: datetime) -> Contact:

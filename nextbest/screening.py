@@ -14,7 +14,7 @@ from nextbest.features import rule_values
 from nextbest.messages import Cap, Request
 from nextbest.policy import Action, Policy, Treatment
 from nextbest.records import Attribute, Snapshot, Stage
-from nextbest.reservations import usage
+from nextbest.reservations import Tally
 
 Verdict = tuple[Stage, str] | None
 """The stage that stopped a treatment and why; none when nothing did."""
@@ -36,8 +36,7 @@ class Screening:
         self._context = evaluation_context(rule_values(policy.features, features, request.context))
         self._answers: dict[str, str] = {}
         self._engagement: dict[str, Verdict] = {}
-        self._usage: dict[Cap, int] = {}
-        self._now = now
+        self._tally = Tally(snapshot.contacts, now)
 
     def verdict(self, treatment: Treatment) -> Verdict:
         """The first stage that stops `treatment`, in the order of the design."""
@@ -70,12 +69,8 @@ class Screening:
         return None
 
     def _contact_policy(self, caps: Sequence[Cap]) -> Verdict:
-        for cap in caps:
-            if cap not in self._usage:
-                self._usage[cap] = usage(cap, self._snapshot.contacts, self._now)
-            if self._usage[cap] >= cap.limit:
-                return "contact_policy", f"{cap.rule}: {self._usage[cap]} of {cap.limit}"
-        return None
+        full = next((cap for cap in caps if not self._tally.has_room(cap)), None)
+        return None if full is None else ("contact_policy", f"{full.rule}: {self._tally.usage(full)} of {full.limit}")
 
 
 def _answer(rule: Expression, context: cel.Context) -> str:
