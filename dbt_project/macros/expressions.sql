@@ -20,7 +20,7 @@
 
 {# Sum of `expression` over the `days` days before the spine's midnight. Expects relations `spine` and `history`. #}
 {% macro window_sum(expression, days) -%}
-    sum(case when history.day >= spine.as_of_day - {{ days }} then {{ expression }} else 0 end)
+    sum(case when spine.as_of_day <= history.day + {{ days }} then {{ expression }} else 0 end)
 {%- endmacro %}
 
 

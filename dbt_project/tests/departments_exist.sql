@@ -7,4 +7,5 @@ from (
     ('{{ department }}'){{ ',' if not loop.last }}
     {%- endfor %}
 ) as listed (department)
-where listed.department not in (select department_id from {{ ref('stg_products') }})
+left join {{ ref('stg_products') }} as products on listed.department = products.department_id
+where products.department_id is null

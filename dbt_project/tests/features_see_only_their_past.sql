@@ -16,12 +16,15 @@ expected as (
     left join {{ ref('stg_transactions') }} as transactions
         on
             spine.customer_id = transactions.customer_id
-            and transactions.occurred_at < spine.as_of
-            and transactions.occurred_at >= spine.as_of - interval '91 days'
+            and spine.as_of > transactions.occurred_at
+            and spine.as_of <= transactions.occurred_at + interval '91 days'
     group by spine.customer_id, spine.as_of
 )
 
-select *
+select
+    expected.*,
+    features.recency_days,
+    features.spend_91d as found
 from expected
 inner join {{ ref('customer_rfm') }} as features
     on

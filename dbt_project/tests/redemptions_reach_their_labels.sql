@@ -1,10 +1,11 @@
 -- Each redemption of an action that a contact offered is a positive label, and nothing else is.
 with redeemed as (
     select distinct
-        contact_id,
-        action
-    from {{ ref('stg_outcomes') }}
-    where kind = 'redemption' and action in (select action from {{ ref('int_actions') }})
+        outcomes.contact_id,
+        outcomes.action
+    from {{ ref('stg_outcomes') }} as outcomes
+    inner join {{ ref('int_actions') }} as actions on outcomes.action = actions.action
+    where outcomes.kind = 'redemption' and outcomes.contact_id is not null
 ),
 
 labelled as (
@@ -15,6 +16,12 @@ labelled as (
     where is_redeemed
 )
 
-(select * from redeemed where contact_id is not null except select * from labelled)
-union all
-(select * from labelled except select * from redeemed)
+select
+    coalesce(redeemed.contact_id, labelled.contact_id) as contact_id,
+    coalesce(redeemed.action, labelled.action) as action
+from redeemed
+full outer join labelled
+    on
+        redeemed.contact_id = labelled.contact_id
+        and redeemed.action = labelled.action
+where redeemed.contact_id is null or labelled.contact_id is null

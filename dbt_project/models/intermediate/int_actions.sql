@@ -1,5 +1,5 @@
 with actions as (
-    select action
+    select listed.action
     from (
         values
         {%- for action in var('actions') %}
@@ -26,7 +26,7 @@ home_departments as (
         category,
         department_id
     from categories
-    qualify row_number() over (partition by category_id order by products desc, department_id, category) = 1
+    qualify row_number() over (partition by category_id order by products desc, department_id asc, category asc) = 1
 ),
 
 final as (

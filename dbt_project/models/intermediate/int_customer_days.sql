@@ -17,18 +17,20 @@ final as (
     select
         customer_id,
         day,
+        {%- for department in var('departments') %}
+        sum(case when department_id = '{{ department }}' then sales_value else 0 end)
+            as department_spend__{{ department }},
+        {%- endfor %}
+        {%- for action in var('actions') %}
+        sum(case when category_id = '{{ action }}' then sales_value else 0 end)
+            as category_spend__{{ action }},
+        {%- endfor %}
         count(distinct basket_id) as baskets,
         count(distinct case when coupon_discount > 0 then basket_id end) as coupon_baskets,
         sum(sales_value) as spend,
         sum(retail_discount) as retail_discount,
         sum(coupon_discount) as coupon_discount,
         sum(case when brand = 'Private' then sales_value else 0 end) as private_label_spend
-        {%- for department in var('departments') %},
-        sum(case when department_id = '{{ department }}' then sales_value else 0 end) as department_spend__{{ department }}
-        {%- endfor %}
-        {%- for action in var('actions') %},
-        sum(case when category_id = '{{ action }}' then sales_value else 0 end) as category_spend__{{ action }}
-        {%- endfor %}
     from lines
     group by customer_id, day
 )

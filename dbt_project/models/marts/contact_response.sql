@@ -2,6 +2,22 @@ with spine as (
     select * from {{ ref('int_customer_as_of') }}
 ),
 
+contacts as (
+    select
+        customer_id,
+        cast(contacted_at as date) as day
+    from {{ ref('stg_contacts') }}
+),
+
+redemptions as (
+    select
+        customer_id,
+        contact_id,
+        cast(occurred_at as date) as day
+    from {{ ref('stg_outcomes') }}
+    where kind = 'redemption'
+),
+
 contacted as (
     select
         spine.customer_id,
@@ -10,12 +26,11 @@ contacted as (
         {{ window_sum('1', 91) }} as contacts_91d,
         {{ window_sum('1', 364) }} as contacts_364d
     from spine
-    left join
-        (select customer_id, cast(contacted_at as date) as day from {{ ref('stg_contacts') }}) as history
+    left join contacts as history
         on
             spine.customer_id = history.customer_id
-            and history.day < spine.as_of_day
-            and history.day >= spine.as_of_day - 364
+            and spine.as_of_day > history.day
+            and spine.as_of_day <= history.day + 364
     group by spine.customer_id, spine.as_of
 ),
 
@@ -28,16 +43,11 @@ redeemed as (
         {{ window_sum('1', 364) }} as redemptions_364d,
         count(distinct history.contact_id) as coupon_campaigns_redeemed_364d
     from spine
-    left join
-        (
-            select customer_id, contact_id, cast(occurred_at as date) as day
-            from {{ ref('stg_outcomes') }}
-            where kind = 'redemption'
-        ) as history
+    left join redemptions as history
         on
             spine.customer_id = history.customer_id
-            and history.day < spine.as_of_day
-            and history.day >= spine.as_of_day - 364
+            and spine.as_of_day > history.day
+            and spine.as_of_day <= history.day + 364
     group by spine.customer_id, spine.as_of
 ),
 
@@ -52,7 +62,7 @@ final as (
         cast(
             (
                 redeemed.coupon_campaigns_redeemed_364d
-                + {{ var('response_prior_contacts') * var('response_prior_rate') }}
+                + {{ var('response_prior_contacts') }} * {{ var('response_prior_rate') }}
             ) / (contacted.contacts_364d + {{ var('response_prior_contacts') }}) as double
         ) as response_rate_364d,
         cast(contacted.days_since_contact as integer) as days_since_contact,

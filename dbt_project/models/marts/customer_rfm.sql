@@ -22,8 +22,8 @@ windows as (
     left join {{ ref('int_customer_days') }} as history
         on
             spine.customer_id = history.customer_id
-            and history.day < spine.as_of_day
-            and history.day >= spine.as_of_day - 364
+            and spine.as_of_day > history.day
+            and spine.as_of_day <= history.day + 364
     group by spine.customer_id, spine.as_of
 ),
 
@@ -36,7 +36,7 @@ products as (
     left join {{ ref('int_product_counts') }} as history
         on
             spine.customer_id = history.customer_id
-            and history.day < spine.as_of_day
+            and spine.as_of_day > history.day
     group by spine.customer_id, spine.as_of
 ),
 
