@@ -5,14 +5,24 @@ fraction, a nanosecond, a text that is no number) becomes null and is reported a
 Does not belong here: what happens to a row that lost a value (`nextbest.validation`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Final
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# A time without a zone is in UTC: the defaultTimezone of ODCS.
-_NO_ZONE = r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?$"
+_TIME: Final = pa.timestamp("us", tz="UTC")
+_TEXTS: Final = pa.list_(pa.string())
+_DAY = r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
+_NO_ZONE: Final = rf"^{_DAY}[ T]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{{1,6}})?)?$"
+# What a text must look like before it is parsed; a time without a zone is in UTC, the defaultTimezone of ODCS.
+_SHAPES: Final = {
+    pa.int64(): r"^-?\d{1,19}$",
+    pa.float64(): r"^-?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$",
+    pa.bool_(): r"^(?i:true|false|0|1)$",
+    _TIME: _NO_ZONE.removesuffix("$") + r"(Z|[+-]\d{2}(:?\d{2})?)?$",
+}
 _list_of_text = msgspec.json.Decoder(list[str])
 
 
@@ -45,37 +55,48 @@ def cast(column: pa.ChunkedArray, target: pa.DataType) -> tuple[pa.ChunkedArray,
 def _convert(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    convert: Callable[[pa.Array], pa.Array] = lambda values: values.cast(target)  # noqa: E731  three short alternatives
-    if _is_text(column.type) and pa.types.is_timestamp(target):
-        convert = _parse_times
-    elif _is_text(column.type) and pa.types.is_list(target):
-        convert = _parse_lists
-    return pa.chunked_array([piece for chunk in column.chunks for piece in _salvage(chunk, convert, target)], target)
-
-
-def _salvage(values: pa.Array, convert: Callable[[pa.Array], pa.Array], target: pa.DataType) -> Iterator[pa.Array]:
-    """Convert as many values as possible at once: where one of them is refused, each half by itself."""
+    if _is_text(column.type) and target == _TEXTS:
+        return pa.chunked_array([pa.array(map(_parse_list, column.to_pylist()), target)])
+    if _is_text(column.type) and target in _SHAPES:
+        column = _keep(column, pc.match_substring_regex(column, _SHAPES[target]))
+        if target == _TIME:
+            column = pc.if_else(
+                pc.match_substring_regex(column, _NO_ZONE), pc.binary_join_element_wise(column, "Z", ""), column
+            )
     try:
-        yield convert(values)
-    except (pa.ArrowInvalid, msgspec.MsgspecError):
+        return column.cast(target)
+    except pa.ArrowInvalid:
+        column = column if _is_text(column.type) else _keep(column, _survives(column, target))
+        return pa.chunked_array([piece for chunk in column.chunks for piece in _salvage(chunk, target)], target)
+
+
+def _survives(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray:
+    """Which numbers and times come back from the type as they went in."""
+    return pc.equal(column.cast(target, safe=False).cast(column.type, safe=False), column)
+
+
+def _salvage(values: pa.Array, target: pa.DataType) -> Iterator[pa.Array]:
+    """Cast as many values as possible at once: where one is refused, such as 30 February, each half by itself."""
+    try:
+        yield values.cast(target)
+    except pa.ArrowInvalid:
         if len(values) == 1:
             yield pa.nulls(1, target)
             return
         half = len(values) // 2
-        yield from _salvage(values[:half], convert, target)
-        yield from _salvage(values[half:], convert, target)
+        yield from _salvage(values[:half], target)
+        yield from _salvage(values[half:], target)
 
 
-def _parse_times(values: pa.Array) -> pa.Array:
-    values = values.cast(pa.string())
-    zoned = pc.binary_join_element_wise(values, "Z", "")
-    return pc.if_else(pc.match_substring_regex(values, _NO_ZONE), zoned, values).cast(pa.timestamp("us", tz="UTC"))
+def _keep(column: pa.ChunkedArray, mask: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.if_else(mask, column, pa.scalar(None, column.type))
 
 
-def _parse_lists(values: pa.Array) -> pa.Array:
-    return pa.array(
-        [None if text is None else _list_of_text.decode(text) for text in values.to_pylist()], pa.list_(pa.string())
-    )
+def _parse_list(text: str | None) -> list[str] | None:
+    try:
+        return None if text is None else _list_of_text.decode(text)
+    except msgspec.MsgspecError:
+        return None
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -93,31 +93,27 @@ class Door:
         known = self._references(promise, table.num_rows) if references is None else references
         fingerprint = _fingerprint(promise, table, source_name, known)
         batch_id = f"{re.sub(r'[^A-Za-z0-9_-]+', '-', Path(source_name).name)}.{fingerprint[:12]}"
-        try:
-            with self._locked(contract) as staging:
-                previous = self._on_disk(contract)
-                landed = next((receipt for receipt in previous if receipt.batch_id == batch_id), None)
-                if landed:
-                    return landed
-                validated = validate(promise, table, known)
-                receipt = Receipt(
-                    contract=contract,
-                    contract_version=promise.version,
-                    batch_id=batch_id,
-                    source_name=source_name,
-                    received=table.num_rows,
-                    landed=validated.valid.num_rows,
-                    rejected=validated.rejected.num_rows,
-                    warnings=validated.warnings,
-                    rejects_by_rule=validated.rejects_by_rule,
-                    fingerprint=fingerprint,
-                    sequence=1 + max((each.sequence for each in previous), default=0),
-                )
-                self._move_in(promise, receipt, validated, staging)
-                return receipt
-        except OSError as error:
-            detail = f"the batch cannot be written: {error}"
-            raise ContractViolation(contract, "storage", detail, rows=table.num_rows) from error
+        with self._locked(contract, table.num_rows) as staging:
+            previous = self._on_disk(contract)
+            landed = next((receipt for receipt in previous if receipt.batch_id == batch_id), None)
+            if landed:
+                return landed
+            validated = validate(promise, table, known)
+            receipt = Receipt(
+                contract=contract,
+                contract_version=promise.version,
+                batch_id=batch_id,
+                source_name=source_name,
+                received=table.num_rows,
+                landed=validated.valid.num_rows,
+                rejected=validated.rejected.num_rows,
+                warnings=validated.warnings,
+                rejects_by_rule=validated.rejects_by_rule,
+                fingerprint=fingerprint,
+                sequence=1 + max((each.sequence for each in previous), default=0),
+            )
+            self._move_in(promise, receipt, validated, staging)
+            return receipt
 
     def land_file(self, contract: str, path: Path) -> Receipt:
         """Land a Parquet, CSV or JSON lines file; the same path again replaces what it brought before.
@@ -196,19 +192,22 @@ class Door:
                 _remove(batch, staging)
 
     @contextmanager
-    def _locked(self, contract: str) -> Iterator[Path]:
-        """An empty staging folder of one's own; a lock that a killed process gives back."""
-        self._staging.mkdir(parents=True, exist_ok=True)
-        with (self._staging / f"{contract}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            folder = self._staging / contract
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            self._mend(contract, folder)
-            try:
-                yield folder
-            finally:
+    def _locked(self, contract: str, rows: int = 0) -> Iterator[Path]:
+        """An empty staging folder of one's own, under a lock that a killed process gives back."""
+        folder = self._staging / contract
+        try:
+            self._staging.mkdir(parents=True, exist_ok=True)
+            with (self._staging / f"{contract}.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
                 shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                try:
+                    self._mend(contract, folder)
+                    yield folder
+                finally:
+                    shutil.rmtree(folder, ignore_errors=True)
+        except OSError as error:
+            raise ContractViolation(contract, "storage", f"the batch cannot be written: {error}", rows=rows) from error
 
     def _batch(self, contract: str, batch_id: str) -> Path:
         return self._landing / contract / f"batch={batch_id}"
@@ -248,7 +247,7 @@ def _replace(folder: Path, place: Path) -> None:
 
 def _remove(folder: Path, staging: Path) -> None:
     """Take a batch away as a whole: readers see all of it or nothing."""
-    aside = staging / f"removed-{folder.parent.name}-{folder.name}"
+    aside = staging / f"removed-{folder.name}"
     folder.rename(aside)
     shutil.rmtree(aside)
 
