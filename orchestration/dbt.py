@@ -9,7 +9,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ EXECUTABLE = Path(sys.executable).with_name("dbt")
 
 _OUTPUT_FOLDERS = {"target", "logs", "dbt_packages"}
 _MESSAGE_LINES = 15
+_BUILT = {"model", "seed"}
 
 
 class DbtError(NextbestError):
@@ -47,6 +50,18 @@ def parsed_project(settings: Settings) -> Path:
         except OSError:  # another process was faster
             shutil.rmtree(draft)
     return folder
+
+
+@contextmanager
+def environment(settings: Settings) -> Iterator[None]:
+    """Let the command that is started meanwhile see the home; dbt's resource hands on this process's environment."""
+    before = dict(os.environ)
+    os.environ.update(settings.environment())
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _project_digest(project: Path) -> str:
@@ -79,31 +94,42 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def model_versions(manifest: Mapping[str, Any], landed: Mapping[str, str], as_of: date) -> dict[str, str]:
-    """A version per model and seed, by dbt's unique id: its own code, every macro, its parents' versions and the day.
+    """A version per model and seed: its code and tests, every macro, its parents' versions, the day.
 
     Args:
         manifest: of the project.
         landed: a version of what is landed, per source table.
         as_of: the day the features are computed for.
 
+    Returns:
+        Versions by dbt's unique id, parents before children.
+
     """
-    macros = digest(*sorted(macro["macro_sql"] for macro in manifest["macros"].values()))
+    nodes = manifest["nodes"]
+    shared = digest(as_of, manifest["metadata"]["project_id"], *sorted(m["macro_sql"] for m in manifest["macros"].values()))
+    tests: dict[str, list[str]] = defaultdict(list)
+    for node in nodes.values():
+        if node["resource_type"] == "test":
+            for parent in node["depends_on"]["nodes"]:
+                tests[parent].append(_definition(node))
+
     versions: dict[str, str] = {}
 
     def version(unique_id: str) -> str:
+        if unique_id in manifest["sources"]:
+            return landed.get(manifest["sources"][unique_id]["name"], "")
         if unique_id not in versions:
-            versions[unique_id] = compute(unique_id)
+            node = nodes[unique_id]
+            parents = [version(parent) for parent in sorted(node["depends_on"].get("nodes", []))]
+            versions[unique_id] = digest(shared, _definition(node), *sorted(tests[unique_id]), *parents)
         return versions[unique_id]
 
-    def compute(unique_id: str) -> str:
-        if unique_id in manifest["sources"]:
-            name = manifest["sources"][unique_id]["name"]
-            return digest(name, landed.get(name, ""))
-        node = manifest["nodes"][unique_id]
-        code = json.dumps([node["checksum"], node["unrendered_config"], node["columns"]], sort_keys=True)
-        return digest(code, macros, as_of, *map(version, sorted(node["depends_on"].get("nodes", []))))
-
-    for unique_id, node in manifest["nodes"].items():
-        if node["resource_type"] in {"model", "seed"}:
+    for unique_id, node in nodes.items():
+        if node["resource_type"] in _BUILT:
             version(unique_id)
-    return {unique_id: value for unique_id, value in versions.items() if unique_id in manifest["nodes"]}
+    return versions
+
+
+def _definition(node: Mapping[str, Any]) -> str:
+    keys = ("name", "raw_code", "checksum", "unrendered_config", "columns", "test_metadata")
+    return json.dumps({key: node.get(key) for key in keys}, sort_keys=True, default=str)

@@ -1,0 +1,137 @@
+"""Warehouse: every dbt model an asset, every dbt test a check; what did not change is not built again.
+
+Belongs here: how the dbt project appears in Dagster and which of its models a run has to build. Does not belong here:
+SQL (`dbt_project/`), or what a model's version is made of (`orchestration.dbt`).
+"""
+
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject, dbt_assets
+
+from nextbest.settings import Settings
+from orchestration import unchanged
+from orchestration.dbt import environment, model_versions, parsed_project, read_manifest
+from orchestration.defs.feedback import LOG_CONTRACTS, feedback_key
+from orchestration.defs.landing import batches, landing_key
+from orchestration.defs.resources import Workspace
+
+POOL = "warehouse"
+"""Of size 1 (`orchestration.instance`): DuckDB lets one process write."""
+
+Manifest = Mapping[str, Any]
+Results = Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult | dg.AssetObservation]
+
+
+class Translator(DagsterDbtTranslator):
+    """Sources are landing assets; a model's key is its layer and its name, and layers are groups."""
+
+    def get_asset_spec(self, manifest: Manifest, unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
+        """A model that reads what both the source and the event log land depends on both."""
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        logged = [feedback_key(name) for name in LOG_CONTRACTS if landing_key(name) in {dep.asset_key for dep in spec.deps}]
+        return spec.replace_attributes(deps=[*spec.deps, *logged])
+
+    def get_asset_key(self, dbt_resource_props: Manifest) -> dg.AssetKey:
+        if dbt_resource_props["resource_type"] == "source":
+            return landing_key(dbt_resource_props["name"])
+        return dg.AssetKey([_layer(dbt_resource_props), dbt_resource_props["name"]])
+
+    def get_group_name(self, dbt_resource_props: Manifest) -> str:
+        return _layer(dbt_resource_props)
+
+
+def _layer(props: Manifest) -> str:
+    """The folder below `models/`: staging, intermediate, marts."""
+    return str(props["fqn"][1])
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """The parsed dbt project and its names in Dagster."""
+
+    folder: Path
+    manifest: Manifest
+    translator: Translator
+
+    def versions(self, selected: Collection[dg.AssetKey], workspace: Workspace) -> dict[dg.AssetKey, str]:
+        """What each selected model's version is now, parents before children."""
+        door = workspace.door()
+        landed = {name: batches(door, name) for name in workspace.contracts()}
+        by_id = model_versions(self.manifest, landed, datetime.now(UTC).date())
+        named = {self.translator.get_asset_key(self.manifest["nodes"][each]): version for each, version in by_id.items()}
+        return {key: version for key, version in named.items() if key in selected}
+
+    def run(
+        self, context: dg.AssetExecutionContext, dbt: DbtCliResource, settings: Settings, models: Collection[dg.AssetKey]
+    ) -> Results:
+        """Build `models` and run every test that reads one of them."""
+        target = settings.state / "dbt" / "target"
+        target.mkdir(parents=True, exist_ok=True)
+        settings.warehouse.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):  # saves dbt the parsing
+            shutil.copy(self.folder / "partial_parse.msgpack", target)
+        # Unit tests prove the SQL, not the data: they belong to `make test`.
+        selection = " ".join(sorted(key.path[-1] for key in models))
+        arguments = ["build", "--select", selection, "--exclude-resource-type", "unit_test"]
+        with environment(settings):
+            names = {"manifest": self.manifest, "dagster_dbt_translator": self.translator}
+            invocation = dbt.cli(arguments, target_path=target, **names)
+        for event in invocation.stream_raw_events():
+            yield from event.to_default_asset_events(**names, context=context)
+
+
+def build(context: dg.AssetExecutionContext, dbt: DbtCliResource, workspace: Workspace, project: Project) -> Results:
+    """Build the selected models whose version is another than that of their last materialization; repeat the rest."""
+    versions = project.versions(context.selected_asset_keys, workspace)
+    checks = {key: unchanged.last_evaluation(context.instance, key) for key in context.selected_asset_check_keys}
+    failed = {key.asset_key for key, last in checks.items() if last is None or not (last.passed or _is_warning(last))}
+    is_there = workspace.settings.warehouse.exists()
+    changed = {
+        key
+        for key, version in versions.items()
+        if key in failed or not is_there or not unchanged.is_unchanged(context, key, version)
+    }
+    for key, version in versions.items():
+        if key not in changed:
+            yield unchanged.repeat(context.instance, key, version)
+    tested = set()
+    for result in project.run(context, dbt, workspace.settings, changed) if changed else ():
+        if isinstance(result, dg.AssetCheckResult):
+            tested.add(dg.AssetCheckKey(result.asset_key, result.check_name))
+        yield _versioned(context, result, versions)
+    for check, last in checks.items():
+        if last and check not in tested:
+            yield unchanged.repeat_evaluation(last)
+
+
+def _is_warning(evaluation: dg.AssetCheckEvaluation) -> bool:
+    return evaluation.severity == dg.AssetCheckSeverity.WARN
+
+
+def _versioned(context: dg.AssetExecutionContext, result: Any, versions: Mapping[dg.AssetKey, str]) -> Any:
+    """A built model with the version it was built as."""
+    if not isinstance(result, dg.Output):
+        return result
+    key = context.asset_key_for_output(result.output_name)
+    metadata = {**result.metadata, unchanged.SKIPPED: False}
+    return dg.MaterializeResult(asset_key=key, metadata=metadata, data_version=dg.DataVersion(versions[key]))
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """The models of this home's dbt project, as one step."""
+    folder = parsed_project(Settings.from_env())
+    project = Project(folder, read_manifest(folder), Translator())
+
+    @dbt_assets(manifest=project.manifest, dagster_dbt_translator=project.translator, name=POOL, pool=POOL)
+    def warehouse(context: dg.AssetExecutionContext, dbt: DbtCliResource, workspace: Workspace) -> Results:
+        yield from build(context, dbt, workspace, project)
+
+    return dg.Definitions(assets=[warehouse])
