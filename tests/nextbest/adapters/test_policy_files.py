@@ -1,0 +1,132 @@
+"""Policies from files: read whole or not at all, every mistake with its file and line."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from nextbest import policy_document
+from nextbest.adapters.policy_files import PolicyError, read_document, read_policy
+from nextbest.policy_document import PolicyDocument
+from nextbest.settings import CHECKOUT
+
+POLICIES = CHECKOUT / "policies"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the policies, free to break."""
+    return Path(shutil.copytree(POLICIES, tmp_path / "policies"))
+
+
+def edit(folder: Path, file: str, old: str, new: str) -> int:
+    """Replace the first `old` in a file; returns its line."""
+    path = folder / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    return text[: text.index(old)].count("\n") + 1
+
+
+def problems(folder: Path) -> list[tuple[str, int, str]]:
+    with pytest.raises(PolicyError) as caught:
+        read_policy(folder)
+    return [(problem.file, problem.line, problem.message) for problem in caught.value.problems]
+
+
+def test_the_policies_of_the_demo_are_right() -> None:
+    """What is in the repository compiles, has actions for both placements, and a cap that can bind."""
+    policy = read_policy(POLICIES)
+    assert len(policy.actions) >= 20
+    assert {placement.id: len(placement.treatments) for placement in policy.placements.values()} == {
+        "home_banner": len(policy.actions),
+        "email_hero": len(policy.actions),
+    }
+    assert policy.longest_window_seconds == 7 * 24 * 3_600
+
+
+def test_hash_is_of_what_the_policy_says(folder: Path) -> None:
+    """A comment does not change the hash, a number does."""
+    before = read_policy(folder).hash
+    edit(folder, "arbitration.yaml", "formula:", "# a remark\nformula:")
+    assert read_policy(folder).hash == before
+    edit(folder, "arbitration.yaml", "do_nothing_threshold: 0.0", "do_nothing_threshold: 0.05")
+    assert read_policy(folder).hash != before
+
+
+MISTAKES = [
+    ("placements.yaml", "slots: 1", "slots: none", "valid integer"),
+    ("placements.yaml", "    slots: 1", "    slot: 1", "Extra inputs"),
+    ("placements.yaml", "cost: 0.002", "cost: -1", "greater than or equal to 0"),
+    ("contact_policy.yaml", "scope: channel", "scope: planet", "'action', 'group', 'channel' or 'all'"),
+    ("arbitration.yaml", "epsilon: 0.1", "epsilon: 1.5", "less than or equal to 1"),
+    ("actions.yaml", "lever: 100", "lever: .nan", "finite"),
+    ("arbitration.yaml", "salt: coupons", "salt: [coupons", "not YAML"),
+]
+
+
+@pytest.mark.parametrize(("file", "old", "new", "message"), MISTAKES)
+def test_a_mistake_in_a_file(folder: Path, file: str, old: str, new: str, message: str) -> None:
+    """A value that a field does not take is named with the field, its file and its line."""
+    line = edit(folder, file, old, new)
+    ((where, at, what),) = problems(folder)
+    assert where == file
+    assert at - line in {0, 1}
+    assert message in what
+
+
+CONTRADICTIONS = [
+    ("actions.yaml", "purpose: marketing", "purpose: mischief", "unknown purpose `mischief`: there is analytics"),
+    ("actions.yaml", "placement: home_banner", "placement: attic", "unknown placement `attic`"),
+    ("actions.yaml", "channel: web", "channel: email", "placement `home_banner` is in channel `web`, not `email`"),
+    ("actions.yaml", "- id: bath_tissues\n", "- id: bag_snacks\n", "`bag_snacks` is there already"),
+    ("actions.yaml", "[baskets_28d > 0]", "[baskets_29d > 0]", "unknown feature `baskets_29d`"),
+    ("actions.yaml", "[baskets_28d > 0]", "[baskets_28d > 'many']", "No such overload"),
+    ("actions.yaml", "[baskets_28d > 0]", "[baskets_28d + 1.0]", "not true or false"),
+    ("actions.yaml", "[baskets_28d > 0]", "['[1].all(x, x > 0)']", "loops over a list"),
+    ("placements.yaml", "- id: web", "- id: radio", "unknown channel `web`"),
+    ("contact_policy.yaml", "only: [email]", "only: [fax]", "unknown channel `fax`"),
+    ("features.yaml", "- {name: baskets_91d", "- {name: baskets_28d", "`baskets_28d` is there already"),
+    ("arbitration.yaml", "epsilon: 0.1", "epsilon: 0.1\nsalt: other", "`salt` is there twice"),
+]
+
+
+@pytest.mark.parametrize(("file", "old", "new", "message"), CONTRADICTIONS)
+def test_a_mistake_between_files(folder: Path, file: str, old: str, new: str, message: str) -> None:
+    """What only shows when the parts are seen together is named the same way."""
+    edit(folder, file, old, new)
+    assert any(message in what for _, _, what in problems(folder))
+
+
+def test_every_problem_at_once(folder: Path) -> None:
+    """One run names them all, in every file, a missing and an empty one included."""
+    edit(folder, "placements.yaml", "slots: 1", "slots: none")
+    edit(folder, "arbitration.yaml", "epsilon: 0.1", "epsilon: 1.5")
+    (folder / "features.yaml").unlink()
+    (folder / "contact_policy.yaml").write_text("# nothing yet\n")
+    assert [file for file, _, _ in problems(folder)] == [
+        "arbitration.yaml",
+        "contact_policy.yaml",
+        "features.yaml",
+        "placements.yaml",
+    ]
+
+
+def test_rule_problems_name_their_line(folder: Path) -> None:
+    """The line of a wrong expression is the line it is written on."""
+    line = edit(folder, "actions.yaml", "[baskets_28d > 0]", "[baskets_29d > 0]")
+    assert [(file, at) for file, at, _ in problems(folder)] == [("actions.yaml", line)]
+
+
+def test_every_field_is_described() -> None:
+    """A strategist's editor and the documentation have a sentence for every field of every file."""
+    models = [m for m in vars(policy_document).values() if isinstance(m, type) and issubclass(m, BaseModel)]
+    undescribed = [f"{m.__name__}.{name}" for m in models for name, f in m.model_fields.items() if not f.description]
+    assert undescribed == []
+
+
+def test_the_document_has_a_json_schema() -> None:
+    """Editors check the files while they are written."""
+    assert "$defs" in PolicyDocument.model_json_schema()
+    assert read_document(POLICIES).actions.currency == "USD"

@@ -1,0 +1,121 @@
+"""A small policy and stand-in models for the tests of the engine."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from nextbest.features import Matrix
+from nextbest.model_set import FeatureSpec, Model, ModelSet, model_set
+from nextbest.policy import Policy, compile_policy
+from nextbest.policy_check import check
+from nextbest.policy_document import PolicyDocument
+
+
+def _action(name: str, value: float, **other: Any) -> dict[str, Any]:
+    treatments = [
+        {"id": f"{name}_home", "placement": "home", "channel": "web", "content": {"headline": name}},
+        {"id": f"{name}_mail", "placement": "mail", "channel": "email", "content": {"subject": name}},
+    ]
+    return {
+        "id": name,
+        "name": name.title(),
+        "group": "food",
+        "objective": "redemption",
+        "purpose": "marketing",
+        "value": value,
+        "treatments": treatments,
+    } | other
+
+
+DOCUMENT: dict[str, Any] = {
+    "actions": {
+        "currency": "USD",
+        "actions": [
+            _action("apples", 10.0, cost=0.1),
+            _action("bread", 8.0, attributes={"campaign_type": "Type A"}),
+            _action("cheese", 6.0, lever=150.0, group="dairy", eligibility=["spend_91d > 0.0"]),
+            _action("dates", 4.0, suitability=["visits >= 1.0 && weather != 'storm'"]),
+        ],
+    },
+    "placements": {
+        "channels": [{"id": "web"}, {"id": "email", "cost": 0.05, "purpose": "mailing"}],
+        "placements": [
+            {
+                "id": "home",
+                "channel": "web",
+                "slots": 2,
+                "fallback": {"treatment": "brand", "content": {"headline": "Hi"}},
+            },
+            {"id": "mail", "channel": "email", "fallback": {"treatment": "brand", "content": {"subject": "Hi"}}},
+        ],
+    },
+    "contact_policy": {
+        "purposes": [{"id": "marketing", "regime": "opt_in"}, {"id": "mailing", "regime": "opt_out"}],
+        "rules": [
+            {
+                "id": "one_mail",
+                "scope": "channel",
+                "only": ["email"],
+                "count": "decision",
+                "limit": 1,
+                "window_hours": 24,
+            },
+            {"id": "same_twice", "scope": "action", "count": "impression", "limit": 2, "window_hours": 168},
+        ],
+    },
+    "arbitration": {"exploration": {"strategy": "epsilon", "epsilon": 0.2}, "salt": "test"},
+    "features": {
+        "features": [
+            {"name": "spend_91d", "description": "USD"},
+            {"name": "visits", "default": 1.0, "description": "visits"},
+            {"name": "weather", "kind": "text", "origin": "context", "description": "outside"},
+        ]
+    },
+}
+
+
+class StandInModels:
+    """Models whose propensity is 1 % for every action, or what the test says."""
+
+    def __init__(self) -> None:
+        features = (FeatureSpec("spend_91d", "customer"), FeatureSpec("campaign_type_a", "context"))
+        propensity = Model(
+            name="propensity",
+            version="1",
+            run_id="run",
+            file="propensity.onnx",
+            sha256="0" * 64,
+            features=features,
+            output="probability",
+        )
+        self.model_set: ModelSet = model_set([propensity], datetime(2026, 1, 1, tzinfo=UTC))
+        self.answer: Callable[[Matrix], NDArray[np.float64]] = lambda matrix: np.full(len(matrix), 0.1)
+        self.seen: list[Matrix] = []
+
+    def score(self, name: str, matrix: Matrix) -> NDArray[np.float64]:
+        assert name == "propensity"
+        self.seen.append(matrix)
+        return self.answer(matrix)
+
+
+@pytest.fixture
+def document() -> dict[str, Any]:
+    """The policy as its files would say it, free to edit."""
+    return deepcopy(DOCUMENT)
+
+
+@pytest.fixture
+def policy(document: dict[str, Any]) -> Policy:
+    parsed = PolicyDocument.model_validate(document)
+    assert check(parsed) == []
+    return compile_policy(parsed)
+
+
+@pytest.fixture
+def models() -> StandInModels:
+    return StandInModels()
