@@ -1,0 +1,94 @@
+"""What a channel gets of a decision: the record, turned into an answer.
+
+Belongs here: choosing from the record, and the content to show, which the policy holds. Does not belong here: deciding.
+"""
+
+from collections.abc import Collection
+
+from nextbest.policy import Policy
+from nextbest.records import DO_NOTHING, Candidate, DecisionRecord, PlacementRecord, SlotRecord
+from serving.schemas import DecisionResponse, PlacementAnswer, Reason, SlotAnswer
+
+_UNSCORED = Candidate(placement="", action="", treatment="", stage="arbitration")
+_Scores = dict[tuple[str, str, str], Candidate]
+
+
+def answer(record: DecisionRecord, policy: Policy, include: Collection[str]) -> DecisionResponse:
+    """The answer to a request that `record` decided, with the parts in `include`."""
+    scores = {(each.placement, each.action, each.treatment): each for each in record.candidates}
+    content = policy if "content" in include else None
+    return DecisionResponse(
+        decision_id=record.decision_id,
+        request_id=record.request_id,
+        customer_id=record.customer_id,
+        occurred_at=record.occurred_at,
+        mode=record.mode,
+        tier=record.tier,
+        degraded=record.degraded,
+        logged=record.logged,
+        policy_hash=record.policy_hash,
+        model_set_id=record.model_set_id,
+        placements=tuple(_placement(placement, scores, content) for placement in record.placements),
+        stage_us=record.stage_us,
+        explanation=_explanation(record) if "explanation" in include else None,
+    )
+
+
+def _placement(placement: PlacementRecord, scores: _Scores, policy: Policy | None) -> PlacementAnswer:
+    return PlacementAnswer(
+        id=placement.id,
+        channel=placement.channel,
+        slots=tuple(_slot(placement.id, slot, scores, policy) for slot in placement.slots),
+    )
+
+
+def _slot(placement: str, slot: SlotRecord, scores: _Scores, policy: Policy | None) -> SlotAnswer:
+    score = scores.get((placement, slot.action, slot.treatment), _UNSCORED)
+    return SlotAnswer(
+        slot=slot.slot,
+        action=slot.action,
+        treatment=slot.treatment,
+        probability=slot.probability,
+        p=score.p,
+        value=score.value,
+        cost=score.cost,
+        priority=score.priority,
+        expires_at=slot.expires_at,
+        content=_content(policy, placement, slot) if policy else {},
+    )
+
+
+def _content(policy: Policy, placement_id: str, slot: SlotRecord) -> dict[str, str]:
+    """What to show; empty for what the policy of today has no more."""
+    placement = policy.placements.get(placement_id)
+    if placement is None:
+        return {}
+    if slot.action == DO_NOTHING:
+        return placement.fallback_content
+    key = (slot.action, slot.treatment)
+    return next((each.content for each in placement.treatments if (each.action.id, each.id) == key), {})
+
+
+def _explanation(record: DecisionRecord) -> tuple[Reason, ...]:
+    """Every candidate, those that took part first and by priority."""
+    masses = {(placement.id, key): mass for placement in record.placements for key, mass in placement.pmf.items()}
+    ordered = sorted(record.candidates, key=lambda each: (each.reason != "", -(each.priority or 0.0)))
+    return tuple(
+        Reason(
+            placement=each.placement,
+            action=each.action,
+            treatment=each.treatment,
+            stage=each.stage,
+            reason=each.reason,
+            p=each.p,
+            value=each.value,
+            cost=each.cost,
+            priority=each.priority,
+            selection_probability=masses.get((each.placement, _key(each))),
+        )
+        for each in ordered
+    )
+
+
+def _key(candidate: Candidate) -> str:
+    return DO_NOTHING if candidate.action == DO_NOTHING else f"{candidate.action}/{candidate.treatment}"

@@ -1,0 +1,75 @@
+"""What a replica is made of, from the settings: the parts of the decision path and the processes beside it.
+
+Belongs here: building and closing. Does not belong here: Ray (`serving.cluster`), which calls this in each replica.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.applications import Starlette
+
+from nextbest.adapters.contract_files import load_contracts
+from nextbest.adapters.policy_files import read_policy
+from nextbest.adapters.sqlite_log import SqliteLog
+from nextbest.adapters.sqlite_state import SqliteState
+from nextbest.settings import Settings
+from serving.api import Api
+from serving.decider import Decider
+from serving.events import Intake
+from serving.model_sets import ModelSets
+from serving.online_features import OnlineFeatures
+from serving.readiness import Probe
+from serving.schemas import INTAKE
+
+
+def build(settings: Settings) -> Starlette:
+    """The application of one replica.
+
+    Raises:
+        PolicyError: the policy cannot be used.
+        ContractError: a contract cannot be used.
+
+    """
+    contracts = load_contracts(settings.folder("contracts"))
+    log, state = SqliteLog(settings.event_log), SqliteState(settings.online_state)
+    models = ModelSets(settings.bundles, state)
+    features = OnlineFeatures(settings.feature_repo)
+    decider = Decider(
+        policy=read_policy(settings.folder("policies")),
+        models=models,
+        features=features,
+        state=state,
+        log=log,
+        contract=contracts["decisions"],
+        clock=_now,
+    )
+    intake = Intake(contracts={name: contracts[name] for name in INTAKE}, log=log, state=state, clock=_now)
+
+    @asynccontextmanager
+    async def lifespan(_application: Starlette) -> AsyncIterator[None]:
+        await models.start()
+        async with running(models.follow()):
+            yield
+        log.close()
+        state.close()
+
+    return Api(decider=decider, intake=intake, probe=Probe(decider=decider, features=features)).application(lifespan)
+
+
+@asynccontextmanager
+async def running(loop: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run `loop` beside what is inside the context."""
+    task = asyncio.create_task(loop)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

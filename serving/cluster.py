@@ -1,0 +1,162 @@
+"""The Ray cluster of one home: started, and ended with everything it started.
+
+Belongs here: Ray's and HAProxy's settings, and processes. Ray reads its variables when it is imported, so nothing here
+imports it before they are set. Does not belong here: what the cluster serves (`serving.deployments`).
+"""
+
+import fcntl
+import logging
+import os
+import secrets
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from nextbest.adapters.supervisor import MARK, Supervisor
+from nextbest.errors import NextbestError
+from nextbest.settings import Settings
+
+_CLUSTER_MARK = "NEXTBEST_CLUSTER"
+_OBJECT_STORE_BYTES = 80 * 2**20  # nothing passes through it; Ray asks for 75 MiB at least
+
+
+class ClusterError(NextbestError):
+    """The cluster cannot be started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Ray, Ray Serve and HAProxy, for one home."""
+
+    settings: Settings
+
+    @property
+    def folder(self) -> Path:
+        """Ray's and HAProxy's sockets and log files: in a short path, since HAProxy takes 97 bytes for a socket's."""
+        return Path("/tmp") / f"nextbest-{self._supervisor.mark[:8]}"  # noqa: S108  only its owner may enter
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the home for one cluster; the lock goes with the process, however it ends.
+
+        Raises:
+            ClusterError: another process holds it.
+
+        """
+        self.settings.run.mkdir(parents=True, exist_ok=True)
+        with (self.settings.run / "serve.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ClusterError(f"{self.settings.home} is served already: `nextbest down` ends that") from None
+            yield
+
+    def prepare(self) -> None:
+        """End what a killed cluster left behind, and set what the next one must find in its environment.
+
+        Raises:
+            ClusterError: something else listens at the address.
+
+        """
+        self.end_processes()
+        address = (self.settings.host, self.settings.http_port)
+        if not _is_free(address):
+            raise ClusterError(f"something listens at {address[0]}:{address[1]} already: set NEXTBEST_HTTP_PORT")
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(mode=0o700)
+        os.environ.update(self._environment())
+
+    def start(self) -> None:
+        """Return once the API answers."""
+        import ray  # noqa: PLC0415  reads its variables now
+        from ray import serve  # noqa: PLC0415
+
+        from serving.deployments import application  # noqa: PLC0415
+
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)
+        ray.init(
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            _temp_dir=str(self.folder),
+        )
+        serve.start(
+            proxy_location="HeadOnly",
+            http_options={"host": self.settings.host, "port": self.settings.http_port},
+        )
+        serve.run(application(self.settings.replicas), name="nextbest", route_prefix="/")
+
+    def stop(self) -> None:
+        """End the cluster in order, then whatever of it is still there."""
+        import ray  # noqa: PLC0415
+        from ray import serve  # noqa: PLC0415
+
+        if ray.is_initialized():
+            serve.shutdown()  # type: ignore[no-untyped-call]
+            ray.shutdown()
+        self.end_processes()
+
+    def end_processes(self) -> None:
+        """Kill every process of this home's cluster, this one excepted."""
+        left = [process for process in psutil.process_iter() if self._is_ours(process)]
+        for process in left:
+            process.kill()
+        psutil.wait_procs(left, timeout=5)
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            return process.pid != os.getpid() and process.environ().get(_CLUSTER_MARK) == str(self.folder)
+        except (psutil.Error, OSError):
+            return False
+
+    @property
+    def _supervisor(self) -> Supervisor:
+        return Supervisor(self.settings.run, {})
+
+    def _environment(self) -> dict[str, str]:
+        stats, metrics, fallback = _free_ports(self.settings.host, 3)
+        return {
+            **self.settings.environment(),
+            MARK: self._supervisor.mark,
+            _CLUSTER_MARK: str(self.folder),
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_SERVE_ENABLE_HA_PROXY": "1" if self.settings.haproxy else "0",
+            "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1" if self.settings.haproxy else "0",
+            "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+            "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": fallback,
+            "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+            "RAY_SERVE_HAPROXY_STATS_PORT": stats,
+            "RAY_SERVE_HAPROXY_METRICS_PORT": metrics,
+            "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(self.folder / "haproxy.cfg"),
+            "RAY_SERVE_HAPROXY_SOCKET_PATH": str(self.folder / "admin.sock"),
+            "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(self.folder / "metrics.sock"),
+            "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(self.folder),
+            "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(self.folder / "server-state"),
+        }
+
+
+def _is_free(address: tuple[str, int]) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError:
+            return False
+    return True
+
+
+def _free_ports(host: str, count: int) -> list[str]:
+    probes = [socket.create_server((host, 0)) for _ in range(count)]
+    try:
+        return [str(probe.getsockname()[1]) for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()

@@ -1,0 +1,43 @@
+"""`nextbest serve`: the decision API in the foreground.
+
+Belongs here: the command. Does not belong here: how the cluster is started and ended (`serving.cluster`).
+"""
+
+import signal
+import time
+
+import click
+
+from nextbest.adapters.contract_files import load_contracts
+from nextbest.adapters.policy_files import read_policy
+from nextbest.settings import Settings
+from serving.cluster import Cluster
+
+
+@click.command()
+def serve() -> None:
+    """Serve decisions over HTTP until Ctrl-C or SIGTERM.
+
+    Starts with the last good model set, or without one: then every decision is its placement's fallback. What a killed
+    server left behind is ended first.
+
+    Example: NEXTBEST_HTTP_PORT=8080 nextbest serve
+    """
+    settings = Settings.from_env()
+    read_policy(settings.folder("policies"))  # a mistake in a file is said here, not in a replica's log
+    load_contracts(settings.folder("contracts"))
+    cluster = Cluster(settings)
+    with cluster.alone():
+        cluster.prepare()
+        try:
+            cluster.start()
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # after Ray has set its own
+            click.echo(f"decisions at http://{settings.host}:{settings.http_port} (described in /openapi.json)")
+            while True:
+                time.sleep(3_600)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)  # ending has begun
+            cluster.stop()

@@ -1,0 +1,164 @@
+"""The decision path: read, decide, reserve, settle, log, answer.
+
+Belongs here: the order of these steps for one request, and what happens when a part is down: the customer gets
+the placement's fallback, never an error. Does not belong here: HTTP, or any rule about what to decide
+(`nextbest.decision`).
+"""
+
+import hashlib
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import msgspec
+
+from nextbest import records
+from nextbest.contracts import Contract
+from nextbest.decision import decide, settle
+from nextbest.envelope import Identifier
+from nextbest.intake import envelope
+from nextbest.log import EventLog, LogUnavailableError
+from nextbest.messages import Grant, Profile, Proposal, Request
+from nextbest.policy import Policy
+from nextbest.records import DecisionRecord, Options, Snapshot
+from nextbest.reservations import reserve
+from nextbest.scoring import Models
+from nextbest.state import State, StateUnavailableError
+from serving.schemas import DecisionRequest
+from serving.stopwatch import Stopwatch
+
+
+class FeatureReader(Protocol):
+    """Where a customer's features are read."""
+
+    async def profile(self, customer_id: str) -> Profile:
+        """The customer's features, or why there are none; never raises."""
+        ...
+
+
+class CurrentModels(Protocol):
+    """Whatever model set is in use now."""
+
+    @property
+    def current(self) -> Models | None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decider:
+    """Decides with one policy, and with whatever model set is current when a request comes."""
+
+    policy: Policy
+    models: CurrentModels
+    features: FeatureReader
+    state: State
+    log: EventLog
+    contract: Contract
+    """Of `decisions`: a decision is logged as its rows."""
+    clock: Callable[[], datetime]
+
+    async def decide(self, asked: DecisionRequest) -> DecisionRecord:
+        """The decision, logged unless its record says otherwise; a request id seen before gets the decision it got.
+
+        Raises:
+            UnknownPlacementError: the policy has no such placement.
+
+        """
+        decision_id = _decision_id(asked.request_id)
+        if asked.request_id and (earlier := await self._earlier(decision_id)):
+            return earlier
+        return await self._decide(asked, decision_id)
+
+    async def record(self, decision_id: str) -> DecisionRecord | None:
+        """The record of a decision made earlier.
+
+        Raises:
+            LogUnavailableError: the log cannot be read.
+
+        """
+        for _, entry in await self.log.about_decision(decision_id):
+            if entry.type == "decision":
+                return records.decode(entry.properties["record"])
+        return None
+
+    async def _earlier(self, decision_id: str) -> DecisionRecord | None:
+        try:
+            return await self.record(decision_id)
+        except LogUnavailableError:
+            return None  # deciding again will say that the log is down
+
+    async def _decide(self, asked: DecisionRequest, decision_id: str) -> DecisionRecord:
+        now, watch, models = self.clock(), Stopwatch(), self.models.current
+        request = _request(asked, decision_id)
+        try:
+            request = await self._identify(request)
+            snapshot = await self._snapshot(request, now)
+            watch.lap("state")
+            profile = await self._profile(request)
+            watch.lap("features")
+            proposal = decide(request, profile, self.policy, models, snapshot, now, lap=watch.lap)
+            grant = await self.state.reserve(proposal, now)
+            watch.lap("reserve")
+            decision = settle(proposal, grant, watch.stage_us).record
+            return await self._log(decision, watch)
+        except StateUnavailableError:
+            return self._fallback(request, "state_unavailable", now, watch)
+        except LogUnavailableError:
+            return self._fallback(request, "log_unavailable", now, watch)
+
+    async def _identify(self, request: Request) -> Request:
+        if not request.identifiers:
+            return request
+        return msgspec.structs.replace(request, customer_id=await self.state.customer_of(request.identifiers))
+
+    async def _snapshot(self, request: Request, now: datetime) -> Snapshot:
+        since = now - timedelta(seconds=self.policy.longest_window_seconds)
+        return await self.state.snapshot(request.customer_id, since)
+
+    async def _profile(self, request: Request) -> Profile:
+        if request.customer_id is None:
+            return Profile(unavailable="unknown_customer")
+        return await self.features.profile(request.customer_id)
+
+    async def _log(self, decision: DecisionRecord, watch: Stopwatch) -> DecisionRecord:
+        """Log and return `decision`, or the one that the same request id got meanwhile elsewhere."""
+        entries = [envelope(self.contract, row, decision.occurred_at) for row in records.rows(decision)]
+        appended = await self.log.append(entries)
+        watch.lap("log")
+        if appended.duplicates and (earlier := await self.record(decision.decision_id)):
+            return earlier
+        return msgspec.structs.replace(decision, stage_us=watch.stage_us)
+
+    def _fallback(self, request: Request, reason: str, now: datetime, watch: Stopwatch) -> DecisionRecord:
+        """The placements' fallbacks, which need neither consent nor room under a cap; nothing is kept of it."""
+        profile = Profile(unavailable=reason)
+        proposal = decide(request, profile, self.policy, None, Snapshot(), now, lap=watch.lap)
+        decision = settle(proposal, _granted_without_state(proposal, now), watch.stage_us)
+        return msgspec.structs.replace(decision.record, logged=False, learning=False)
+
+
+def _granted_without_state(proposal: Proposal, now: datetime) -> Grant:
+    return reserve(msgspec.structs.replace(proposal, reserves=False), (), now)[0]
+
+
+def _decision_id(request_id: str | None) -> str:
+    """Follows from the request id where there is one, so that a repeated request is the same decision."""
+    if request_id is None:
+        return uuid.uuid4().hex
+    return hashlib.sha256(f"decision of request {request_id}".encode()).hexdigest()[:32]
+
+
+def _request(asked: DecisionRequest, decision_id: str) -> Request:
+    customer = asked.customer
+    identifiers = () if customer.kind is None else (Identifier(kind=customer.kind, hmac=customer.hmac or ""),)
+    return Request(
+        decision_id=decision_id,
+        request_id=asked.request_id or decision_id,
+        customer_id=customer.customer_id,
+        placements=asked.placements,
+        identifiers=identifiers,
+        context=asked.context,
+        options=Options(limit=asked.limit, dedup=asked.dedup, count_toward_caps=asked.count_toward_caps),
+        mode="dry_run" if asked.dry_run else "live",
+    )

@@ -1,0 +1,59 @@
+"""What Ray Serve runs: replicas of the API, and one event processor.
+
+Belongs here: the deployments and their limits. Imported only once Ray's variables are set (`serving.cluster`). Does not
+belong here: what a replica is made of (`serving.app`).
+"""
+
+import asyncio
+import logging
+from typing import Any
+
+from ray import serve
+from ray.serve.schema import LoggingConfig
+from starlette.applications import Starlette
+
+from nextbest.adapters.sqlite_log import SqliteLog
+from nextbest.adapters.sqlite_state import SqliteState
+from nextbest.settings import Settings
+from serving import processor
+from serving.app import build
+
+_STOP_S = 2.0
+_ONGOING_REQUESTS = 1_000
+_LOGGING = LoggingConfig(log_level="WARNING", enable_access_log=False)
+
+
+def replica() -> Starlette:
+    """Built in each replica, from the environment it inherits."""
+    logging.basicConfig(level=logging.INFO)
+    return build(Settings.from_env())
+
+
+@serve.deployment(
+    name="events", ray_actor_options={"num_cpus": 0}, graceful_shutdown_timeout_s=_STOP_S, logging_config=_LOGGING
+)
+class EventProcessor:
+    """Follows the log; unhealthy, and so started again, when it no longer does."""
+
+    async def __init__(self) -> None:  # type: ignore[misc]  # Ray awaits it
+        settings = Settings.from_env()
+        log, state = SqliteLog(settings.event_log), SqliteState(settings.online_state)
+        self._following = asyncio.get_running_loop().create_task(processor.follow(log, state))
+
+    def check_health(self) -> None:
+        if self._following.done():
+            self._following.result()
+
+
+def application(replicas: int) -> Any:
+    """Everything on the decision path in one deployment: a decision crosses no process but its replica's."""
+    decisions: Any = serve.deployment(
+        serve.ingress(replica)(),
+        name="decisions",
+        num_replicas=replicas,
+        max_ongoing_requests=_ONGOING_REQUESTS,
+        ray_actor_options={"num_cpus": 0},
+        graceful_shutdown_timeout_s=_STOP_S,
+        logging_config=_LOGGING,
+    )
+    return decisions.bind(EventProcessor.bind())  # type: ignore[attr-defined]  # the decorator gives it

@@ -1,0 +1,68 @@
+"""Taking events in: check each row by its contract, log what is valid, say what became of each.
+
+Belongs here: the way of a batch into the log. Does not belong here: what a valid row is (`nextbest.intake`), or what it
+does (the event processor).
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from nextbest.contracts import Contract
+from nextbest.envelope import Envelope
+from nextbest.intake import Verdict, check, envelope
+from nextbest.log import EventLog
+from nextbest.state import State
+from serving.schemas import EventRow, EventsResponse
+
+_ACCEPTED, _DUPLICATE = Verdict("accepted"), Verdict("duplicate")
+_BINDS_AT_ONCE = {"consent"}
+"""Types whose effect must be in State before the call returns: the next decision obeys them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intake:
+    """Appends what channels send to the log."""
+
+    contracts: Mapping[str, Contract]
+    log: EventLog
+    state: State
+    clock: Callable[[], datetime]
+
+    async def take(self, events: Sequence[EventRow]) -> EventsResponse:
+        """Return once every accepted row is durable.
+
+        Raises:
+            LogUnavailableError: nothing was accepted.
+            StateUnavailableError: the rows are durable, but a consent among them does not bind yet.
+
+        """
+        received_at = self.clock()
+        checked = self._checked(events, received_at)
+        entries = {index: entry for index, entry in enumerate(checked) if isinstance(entry, Envelope)}
+        appended = await self.log.append(list(entries.values())) if entries else None
+        duplicates = appended.duplicates if appended else frozenset()
+        await self.state.apply([entry for entry in entries.values() if entry.type in _BINDS_AT_ONCE], None)
+        results = tuple(
+            entry if isinstance(entry, Verdict) else _DUPLICATE if entry.event_id in duplicates else _ACCEPTED
+            for entry in checked
+        )
+        count = Counter(verdict.status for verdict in results)
+        return EventsResponse(
+            accepted=count["accepted"], duplicates=count["duplicate"], rejected=count["rejected"], results=results
+        )
+
+    def _checked(self, events: Sequence[EventRow], received_at: datetime) -> list[Envelope | Verdict]:
+        checked: dict[int, Envelope | Verdict] = {}
+        for name in {event.contract for event in events}:
+            contract = self.contracts[name]
+            rows = {i: _row(event, received_at) for i, event in enumerate(events) if event.contract == name}
+            for index, found in zip(rows, check(contract, list(rows.values())), strict=True):
+                checked[index] = found if isinstance(found, Verdict) else envelope(contract, found, received_at)
+        return [checked[index] for index in range(len(events))]
+
+
+def _row(event: EventRow, received_at: datetime) -> dict[str, Any]:
+    return {"source": "live", **event.properties, "received_at": received_at}

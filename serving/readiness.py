@@ -1,0 +1,45 @@
+"""Whether a replica can make complete decisions, and what it lacks where it cannot.
+
+Belongs here: asking every part. Does not belong here: what a decision does without a part (`serving.decider`).
+"""
+
+from dataclasses import dataclass
+
+from nextbest.log import LogUnavailableError
+from nextbest.state import StateUnavailableError
+from serving.decider import Decider
+from serving.online_features import OnlineFeatures
+from serving.schemas import Readiness
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """Asks the parts of `decider`. A model set may come later: until then decisions are fallbacks, and say so."""
+
+    decider: Decider
+    features: OnlineFeatures
+
+    async def readiness(self) -> Readiness:
+        parts = {"log": await self._log(), "state": await self._state(), "features": await self.features.missing()}
+        missing = {part: reason for part, reason in parts.items() if reason}
+        models = self.decider.models.current
+        return Readiness(
+            ready=not missing,
+            missing=missing,
+            policy_hash=self.decider.policy.hash,
+            model_set_id=models.model_set.id if models else None,
+        )
+
+    async def _log(self) -> str:
+        try:
+            await self.decider.log.append([])
+        except LogUnavailableError as error:
+            return str(error)
+        return ""
+
+    async def _state(self) -> str:
+        try:
+            await self.decider.state.applied_offset()
+        except StateUnavailableError as error:
+            return str(error)
+        return ""
