@@ -1,12 +1,10 @@
 """Features in the form rules and models take them."""
 
-from datetime import UTC, datetime
-
 import numpy as np
 import pytest
 
 from nextbest.features import RuleFeature, design_matrix, rule_values
-from nextbest.model_set import FeatureSpec, Model, model_set
+from nextbest.model_set import FeatureSpec, Model
 from nextbest.records import Attribute
 
 MODEL = Model(
@@ -65,11 +63,3 @@ def test_rule_values_keep_origins_apart() -> None:
     """What a request sends along cannot stand in for what is known of the customer."""
     declared = [RuleFeature(name="spend"), RuleFeature(name="weather", kind="text", origin="context")]
     assert rule_values(declared, {}, {"spend": 1e6, "weather": "rain"}) == {"spend": 0.0, "weather": "rain"}
-
-
-def test_model_set_id_is_its_content() -> None:
-    """The same models are the same set whenever it is made; another file is another set."""
-    first = model_set([MODEL], datetime(2026, 1, 1, tzinfo=UTC))
-    assert first.id == model_set([MODEL], datetime(2026, 2, 2, tzinfo=UTC)).id
-    other = Model(**{name: getattr(MODEL, name) for name in MODEL.__struct_fields__} | {"sha256": "1" * 64})
-    assert first.id != model_set([other], datetime(2026, 1, 1, tzinfo=UTC)).id

@@ -1,0 +1,92 @@
+"""Scoring with ONNX: the same answers as the model that was trained, and a clear refusal of everything else."""
+
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from skl2onnx import to_onnx
+from skl2onnx.common.data_types import FloatTensorType
+from sklearn.linear_model import LinearRegression, LogisticRegression
+
+from nextbest.adapters.bundles import write_bundle
+from nextbest.adapters.onnx import OnnxModel, Scorer
+from nextbest.model_set import FeatureSpec, Model, model_set
+from nextbest.scoring import ScoringError
+
+RANDOM = np.random.default_rng(7)
+ROWS = RANDOM.normal(size=(200, 3)).astype(np.float32)
+CLASSIFIER = LogisticRegression().fit(ROWS, ROWS @ [1.0, -2.0, 0.5] + RANDOM.normal(size=200) > 0)
+REGRESSOR = LinearRegression().fit(ROWS, ROWS @ [1.0, -2.0, 0.5] + 3.0)
+
+
+def export(estimator: Any, name: str = "features", **options: Any) -> bytes:
+    """The estimator as ONNX under the house's convention."""
+    chosen = {type(estimator): options} if options else None
+    exported = to_onnx(estimator, initial_types=[(name, FloatTensorType([None, ROWS.shape[1]]))], options=chosen)
+    return bytes(exported.SerializeToString())
+
+
+def describe(content: bytes, *, output: str = "probability", features: int = 3) -> Model:
+    name = "propensity" if output == "probability" else "clv"
+    return msgspec.convert(
+        {
+            "name": name,
+            "version": "1",
+            "run_id": "run",
+            "file": f"{name}.onnx",
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "features": [FeatureSpec(f"f{number}", "customer") for number in range(features)],
+            "output": output,
+        },
+        Model,
+        from_attributes=True,
+    )
+
+
+CLASSIFIER_ONNX = export(CLASSIFIER, zipmap=False)
+REGRESSOR_ONNX = export(REGRESSOR)
+
+
+def test_scores_as_trained(tmp_path: Path) -> None:
+    """A bundle, loaded back, gives the estimators' own answers."""
+    models = [describe(CLASSIFIER_ONNX), describe(REGRESSOR_ONNX, output="value")]
+    made = model_set(models, datetime(2026, 1, 1, tzinfo=UTC))
+    write_bundle(tmp_path, made, {"propensity.onnx": CLASSIFIER_ONNX, "clv.onnx": REGRESSOR_ONNX})
+    scorer = Scorer.load(tmp_path, made.id)
+    assert scorer.model_set == made
+    assert scorer.score("propensity", ROWS) == pytest.approx(CLASSIFIER.predict_proba(ROWS)[:, 1], abs=1e-6)
+    assert scorer.score("clv", ROWS) == pytest.approx(REGRESSOR.predict(ROWS), abs=1e-5)
+    with pytest.raises(ScoringError, match="has no model uplift"):
+        scorer.score("uplift", ROWS)
+
+
+@pytest.mark.parametrize(
+    ("content", "features", "complaint"),
+    [
+        (b"no model at all", 3, "not an ONNX model"),
+        (CLASSIFIER_ONNX, 4, "4 features are declared"),
+        (REGRESSOR_ONNX, 3, "not the input features and the output probabilities"),
+        (export(CLASSIFIER, name="X", zipmap=False), 3, "has inputs .'X'."),
+    ],
+)
+def test_refuses_what_is_not_as_declared(content: bytes, features: int, complaint: str) -> None:
+    """Another input, output or width than declared is found when the model is loaded, not in a decision."""
+    with pytest.raises(ScoringError, match=complaint):
+        OnnxModel(describe(content, features=features), content)
+
+
+def test_refuses_another_width() -> None:
+    """A matrix that is not the model's is named with its shape."""
+    with pytest.raises(ScoringError, match=r"takes 3 features, got shape \(200, 2\)"):
+        OnnxModel(describe(CLASSIFIER_ONNX), CLASSIFIER_ONNX).score(ROWS[:, :2])
+
+
+def test_refuses_what_is_no_number() -> None:
+    """A score that is not finite never becomes a priority."""
+    rows = np.array([[np.nan, 0.0, 0.0], [1.0, 0.0, 0.0]], dtype=np.float32)
+    with pytest.raises(ScoringError, match="1 scores are not finite"):
+        OnnxModel(describe(REGRESSOR_ONNX, output="value"), REGRESSOR_ONNX).score(rows)
