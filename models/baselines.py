@@ -1,0 +1,46 @@
+"""What a model must beat to be worth running: predictions anybody could make without one.
+
+Belongs here: baselines, fitted on the same training rows as the model. Does not belong here: the comparison
+(`models.evaluation`) or what must be shown (`models.gates`).
+"""
+
+import numpy as np
+import pandas as pd
+
+from models.inputs import CAMPAIGN_TYPES
+from models.linear import Array, fit_logistic
+
+_YEAR_DAYS = 364
+_HORIZON_DAYS = 91
+
+
+def redemption_baselines(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, Array]:
+    """P(any offer redeemed) of the contacts of `test`: by campaign type; and by type and the household's past rate.
+
+    Both are fitted to contacts, not to single offers: that is where the label is known for every campaign.
+    """
+    return {
+        "campaign_type": _rate_by_type(train, test),
+        "type_and_past_rate": _logistic(train, test, [*CAMPAIGN_TYPES.values(), "response_rate_364d"]),
+    }
+
+
+def _rate_by_type(train: pd.DataFrame, test: pd.DataFrame) -> Array:
+    rates = train.groupby("campaign_type")["any_redeemed"].mean()
+    return test["campaign_type"].map(rates).fillna(train["any_redeemed"].mean()).to_numpy(np.float64)
+
+
+def _logistic(train: pd.DataFrame, test: pd.DataFrame, columns: list[str]) -> Array:
+    model = fit_logistic(
+        train[columns].to_numpy(np.float64), train["any_redeemed"].to_numpy(np.float64), inverse_penalty=1e3
+    )
+    return model.predict(test[columns].to_numpy(np.float64))
+
+
+def spend_baselines(test: pd.DataFrame) -> dict[str, Array]:
+    """Spend of the next 91 days (USD): as in the last 91; at the mean daily rate of the year or since the start."""
+    days = test["tenure_days"].clip(1, _YEAR_DAYS).to_numpy(np.float64)
+    return {
+        "last_91_days": test["spend_prior_91d"].to_numpy(np.float64),
+        "mean_of_the_year": test["spend_364d"].to_numpy(np.float64) / days * _HORIZON_DAYS,
+    }

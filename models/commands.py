@@ -1,0 +1,121 @@
+"""`nextbest models` and `nextbest follow`: what there is, who serves, and the process that brings it there.
+
+Belongs here: arguments, tables and signals. Does not belong here: the registry (`models.registry`) or what following
+means (`models.follower`).
+
+MLflow takes seconds to import: commands import it when they run, so that `--help` does not.
+"""
+
+# ruff: noqa: PLC0415  the reason is above
+
+import asyncio
+import logging
+import signal
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from nextbest.settings import Settings
+
+if TYPE_CHECKING:
+    from models.follower import Follower
+    from models.registry import Version
+
+
+@click.group()
+def models() -> None:
+    """See the model versions and choose the champions.
+
+    Example: nextbest models list
+    """
+
+
+@models.command("list")
+def list_versions() -> None:
+    """List every model version: its gate, and which one is champion.
+
+    Example: nextbest models list
+    """
+    from models.registry import MODELS, Registry
+
+    registry = Registry(Settings.from_env())
+    versions = [version for name in MODELS for version in registry.versions(name)]
+    if versions:
+        Console(width=None if sys.stdout.isatty() else 160).print(_table(versions))
+    else:
+        click.echo("No model yet: `nextbest pipeline` trains them.")
+
+
+@models.command()
+@click.argument("name")
+@click.argument("version")
+def promote(name: str, version: str) -> None:
+    """Make VERSION of model NAME the champion; one that did not pass its gate is refused.
+
+    An older version is promoted the same way: that is a rollback. Serving follows within seconds.
+
+    Example: nextbest models promote propensity 3
+    """
+    from models.registry import Registry
+
+    Registry(Settings.from_env()).promote(name, version)
+    click.echo(f"{name} {version} is champion")
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Publish what is champion now, and end.")
+def follow(*, once: bool) -> None:
+    """Publish the champions to serving whenever they change, until interrupted.
+
+    Example: nextbest follow --once
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    asyncio.run(_follow(Settings.from_env(), once=once))
+
+
+async def _follow(settings: Settings, *, once: bool) -> None:
+    from models.follower import Follower
+    from models.registry import Registry
+    from nextbest.adapters.sqlite_state import SqliteState
+
+    state = SqliteState(settings.online_state)
+    try:
+        follower = Follower(Registry(settings), state, settings.bundles)
+        if once:
+            published = await follower.step(_now())
+            click.echo(f"published model set {published}" if published else "nothing to publish")
+        else:
+            await _until_interrupted(follower)
+    finally:
+        state.close()
+
+
+async def _until_interrupted(follower: "Follower") -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await follower.follow(_now, stop)
+
+
+def _table(versions: "list[Version]") -> Table:
+    table = Table("model", "version", "alias", "gate", "trained", "why", "follower")
+    for version in versions:
+        tags = version.tags
+        table.add_row(
+            version.name,
+            version.version,
+            "champion" if version.is_champion else "",
+            tags.get("gate", ""),
+            f"{version.created_at:%Y-%m-%d %H:%M}",
+            tags.get("gate_reason", ""),
+            tags.get("follower", ""),
+        )
+    return table
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,109 @@
+"""The follower: what the registry calls champion is what serving gets, within seconds and without a restart.
+
+Belongs here: watching the aliases, checking that a champion may serve, and publishing the model set. Does not belong
+here: making a version champion (`models.lifecycle`, `nextbest models promote`, the MLflow UI) or loading it (serving).
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from models.registry import (
+    GATE,
+    GATE_REASON,
+    GATE_SHA256,
+    MODELS,
+    PASSED,
+    STORE_ERRORS,
+    Registry,
+    Version,
+)
+from nextbest.adapters.bundles import write_bundle
+from nextbest.adapters.onnx import Scorer
+from nextbest.errors import NextbestError
+from nextbest.model_set import Model, model_set
+from nextbest.state import State
+
+TAG = "follower"
+INTERVAL_S = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class RefusedError(NextbestError):
+    """A champion that must not serve; the message says why."""
+
+
+class Follower:
+    """Publishes the champions of `registry` to `state`, as bundles below `bundles`."""
+
+    def __init__(self, registry: Registry, state: State, bundles: Path) -> None:
+        self._registry = registry
+        self._state = state
+        self._bundles = bundles
+        self._settled: object = None
+
+    async def step(self, now: datetime) -> str | None:
+        """Publish the champions if they are others than at the last step.
+
+        A champion that must not serve gets a tag that says why; nothing is published, the last good set stays.
+
+        Returns:
+            The id of the published model set, if one was.
+
+        """
+        champions = [version for name in MODELS if (version := self._registry.champion_version(name))]
+        identity = [(version.name, version.version, version.tags.get(GATE_SHA256)) for version in champions]
+        if not champions or identity == self._settled:
+            return None
+        published = await self._publish(champions, now)
+        self._settled = identity
+        return published
+
+    async def follow(self, clock: Callable[[], datetime], stop: asyncio.Event) -> None:
+        """Step every second until `stop`; a store that cannot be reached is tried again."""
+        while not stop.is_set():
+            try:
+                published = await self.step(clock())
+            except (NextbestError, *STORE_ERRORS):
+                _log.exception("the champions could not be published; trying again")
+            else:
+                if published is not None:
+                    _log.info("published model set %s", published)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), INTERVAL_S)
+
+    async def _publish(self, champions: Sequence[Version], now: datetime) -> str | None:
+        loaded = [self._load(version) for version in champions]
+        usable = [entry for entry in loaded if entry is not None]
+        if len(usable) < len(loaded):
+            return None
+        chosen = model_set((model for model, _ in usable), now)
+        write_bundle(self._bundles, chosen, {model.file: content for model, content in usable})
+        await self._state.publish_model_set(chosen.id)
+        for version in champions:
+            self._registry.tag(version, TAG, f"published: model set {chosen.id}")
+        return chosen.id
+
+    def _load(self, version: Version) -> tuple[Model, bytes] | None:
+        try:
+            model, content = self._registry.artifacts(version)
+            _check(version, model, content)
+        except (NextbestError, OSError) as error:
+            _log.warning("refused %s %s: %s", version.name, version.version, error)
+            self._registry.tag(version, TAG, f"refused: {error}")
+            return None
+        return model, content
+
+
+def _check(version: Version, model: Model, content: bytes) -> None:
+    """Raise what keeps the model from serving: its gate, a file the gate did not judge, or one that cannot score."""
+    if version.tags.get(GATE) != PASSED:
+        raise RefusedError(f"its gate did not let it through: {version.tags.get(GATE_REASON, 'it was never judged')}")
+    judged = version.tags.get(GATE_SHA256)
+    if judged != model.sha256:
+        raise RefusedError(f"the file's sha256 is {model.sha256}, but the gate judged {judged}")
+    Scorer(model_set([model], version.created_at), {model.name: content})

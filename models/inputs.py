@@ -1,0 +1,109 @@
+"""What models are fed: lists of features in order, and the matrix they make of a frame.
+
+Belongs here: the feature lists and `matrix`, training's twin of `nextbest.features.design_matrix` (a test keeps them
+equal). Does not belong here: reading features (`models.frames`).
+
+A frame names a customer's features as the feature store does; `match` features are resolved to the row's own action.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from models.linear import Array
+from nextbest.model_set import FeatureSpec
+
+PROFILE = (
+    "age_band_ordinal",
+    "income_band_ordinal",
+    "household_size_ordinal",
+    "kids_count_ordinal",
+    "is_homeowner",
+    "is_married",
+    "has_demographics",
+    "tenure_days",
+)
+RFM = (
+    "recency_days",
+    "baskets_28d",
+    "baskets_91d",
+    "baskets_364d",
+    "spend_28d",
+    "spend_91d",
+    "spend_364d",
+    "mean_basket_value_91d",
+    "active_days_91d",
+    "distinct_products_91d",
+    "retail_discount_share_91d",
+    "coupon_discount_91d",
+    "coupon_baskets_91d",
+    "private_label_share_91d",
+    "spend_trend",
+)
+RESPONSE = (
+    "contacts_91d",
+    "contacts_364d",
+    "redemptions_91d",
+    "redemptions_364d",
+    "response_rate_364d",
+    "days_since_contact",
+    "days_since_redemption",
+    "coupon_campaigns_redeemed_364d",
+)
+DEPARTMENT_PREFIX = "department_share_91d__"
+CATEGORY = "category_spend_182d"
+CAMPAIGN_TYPES = {"Type A": "campaign_type_a", "Type B": "campaign_type_b", "Type C": "campaign_type_c"}
+
+# What stands in for a customer the feature store has never seen: never is long ago.
+_DEFAULTS = {"recency_days": 9999.0, "days_since_contact": 9999.0, "days_since_redemption": 9999.0}
+
+
+def customer_features(frame: pd.DataFrame) -> tuple[FeatureSpec, ...]:
+    """The features of the customer alone; which departments there are depends on the data."""
+    departments = sorted(str(column) for column in frame.columns if str(column).startswith(DEPARTMENT_PREFIX))
+    names = (*PROFILE, *RFM, *departments, *RESPONSE)
+    return tuple(FeatureSpec(name, "customer", _DEFAULTS.get(name, 0.0)) for name in names)
+
+
+def propensity_features(frame: pd.DataFrame) -> tuple[FeatureSpec, ...]:
+    """The customer, the action, the customer's spend in the action's category, and how it is offered."""
+    return (
+        *customer_features(frame),
+        FeatureSpec(CATEGORY, "match"),
+        FeatureSpec("share", "action"),
+        FeatureSpec("department_share", "action"),
+        *(FeatureSpec(name, "context") for name in CAMPAIGN_TYPES.values()),
+    )
+
+
+def with_match(frame: pd.DataFrame, name: str = CATEGORY) -> pd.DataFrame:
+    """`frame` with the column `name`: of the columns `name__<action>`, the one of the row's own action.
+
+    Raises:
+        KeyError: an action has no such column.
+
+    """
+    columns, code = np.unique((f"{name}__" + frame["action"].astype(str)).to_numpy(dtype=str), return_inverse=True)
+    wide = frame[list(columns)].to_numpy(dtype=np.float64)
+    rest = [column for column in frame.columns if not str(column).startswith(f"{name}__")]
+    return frame[rest].assign(**{name: wide[np.arange(len(frame)), code]})
+
+
+def with_campaign_type(frame: pd.DataFrame) -> pd.DataFrame:
+    """`frame` with a column per type of campaign, 1 for the row's own."""
+    return frame.assign(
+        **{column: (frame["campaign_type"] == kind).astype(float) for kind, column in CAMPAIGN_TYPES.items()}
+    )
+
+
+def matrix(frame: pd.DataFrame, features: Sequence[FeatureSpec]) -> Array:
+    """One row per row of `frame`, one column per feature; what is missing is the feature's default."""
+    columns = {str(column) for column in frame.columns}
+    x = np.empty((len(frame), len(features)), dtype=np.float64)
+    for position, feature in enumerate(features):
+        values = frame[feature.name].to_numpy(np.float64) if feature.name in columns else feature.default
+        x[:, position] = values
+    # Serving computes in float32: training sees the same numbers.
+    x = x.astype(np.float32).astype(np.float64)
+    return np.where(np.isnan(x), np.array([feature.default for feature in features]), x)

@@ -1,0 +1,92 @@
+"""Generalized linear models: what nextbest fits, small enough to read and exact in float32.
+
+Belongs here: fitting one and predicting with it in float64, the reference its ONNX export is checked against. Does not
+belong here: what the columns mean (`models.inputs`), or how a fit is judged (`models.evaluation`).
+
+Amounts and counts of a customer are heavy-tailed, so every column passes one concave function before it is weighted. On
+the demo's data this beats gradient boosted trees on both tasks, in a tenth of their time.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.preprocessing import StandardScaler
+
+Array = NDArray[np.float64]
+Shape = Literal["log1p", "sqrt"]
+Link = Literal["logistic", "square"]
+
+_SHAPES = {"log1p": np.log1p, "sqrt": np.sqrt}
+
+
+@dataclass(frozen=True, slots=True)
+class LinearModel:
+    """`link(bias + shape(max(x, 0)) @ weights)`, standardization and calibration folded into bias and weights."""
+
+    shape: Shape
+    link: Link
+    weights: Array
+    bias: float
+
+    def score(self, x: Array) -> Array:
+        """The linear predictor of each row of `x`: a logit, or the square root of an amount."""
+        return shaped(x, self.shape) @ self.weights + self.bias
+
+    def predict(self, x: Array) -> Array:
+        """A probability, or an amount in the target's unit."""
+        score = self.score(x)
+        return sigmoid(score) if self.link == "logistic" else np.square(np.maximum(score, 0.0))
+
+    def recalibrated(self, slope: float, intercept: float) -> "LinearModel":
+        """The model whose score is `slope * score + intercept`."""
+        return replace(self, weights=self.weights * slope, bias=self.bias * slope + intercept)
+
+
+def sigmoid(logit: Array) -> Array:
+    """The logistic function, without overflow on either side."""
+    return 0.5 * (1.0 + np.tanh(0.5 * logit))
+
+
+def shaped(x: Array, shape: Shape) -> Array:
+    """Each number through the concave function `shape`, negative ones as 0."""
+    return np.asarray(_SHAPES[shape](np.maximum(x, 0.0)))
+
+
+def fit_logistic(x: Array, target: Array, *, inverse_penalty: float) -> LinearModel:
+    """Fit to `target`, probabilities in [0, 1]: a row is a success of that weight, and a failure of the rest."""
+    scaler = StandardScaler().fit(shaped(x, "log1p"))
+    z = scaler.transform(shaped(x, "log1p"))
+    # Newton's method: with tens of columns it needs a few passes where lbfgs needs hundreds.
+    regression = LogisticRegression(C=inverse_penalty, solver="newton-cholesky")
+    rows, outcomes, counts = _as_weighted(z, target)
+    regression.fit(rows, outcomes, sample_weight=counts)
+    return _unscaled("log1p", "logistic", scaler, regression.coef_[0], float(regression.intercept_[0]))
+
+
+def fit_platt(score: Array, target: Array) -> tuple[float, float]:
+    """Slope and intercept that calibrate `score` (Platt, 1999), fitted on rows the model has not seen."""
+    rows, outcomes, counts = _as_weighted(score[:, None], target)
+    regression = LogisticRegression(C=np.inf, solver="newton-cholesky").fit(rows, outcomes, sample_weight=counts)
+    return float(regression.coef_[0, 0]), float(regression.intercept_[0])
+
+
+def fit_ridge(x: Array, amount: Array, *, penalty: float) -> LinearModel:
+    """Fit to the square root of `amount`: closer to the median, and the few big spenders distort it less."""
+    scaler = StandardScaler().fit(shaped(x, "sqrt"))
+    ridge = Ridge(alpha=penalty).fit(scaler.transform(shaped(x, "sqrt")), np.sqrt(amount))
+    return _unscaled("sqrt", "square", scaler, ridge.coef_, float(ridge.intercept_))
+
+
+def _as_weighted(x: Array, target: Array) -> tuple[Array, Array, Array]:
+    rows = np.concatenate([np.flatnonzero(target < 1.0), np.flatnonzero(target > 0.0)])
+    failures = int((target < 1.0).sum())
+    outcomes = np.arange(len(rows)) >= failures
+    return x[rows], outcomes.astype(np.float64), np.where(outcomes, target[rows], 1.0 - target[rows])
+
+
+def _unscaled(shape: Shape, link: Link, scaler: StandardScaler, weights: Array, bias: float) -> LinearModel:
+    raw = weights / scaler.scale_
+    return LinearModel(shape, link, raw, bias - float(raw @ scaler.mean_))

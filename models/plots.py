@@ -1,0 +1,40 @@
+"""The two figures every run shows: is it calibrated, and how much does its order gain.
+
+Belongs here: drawing. Does not belong here: the numbers drawn (`models.evaluation`).
+
+Figures are built without pyplot, which keeps global state and asks for a display.
+"""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from models.evaluation import calibration_curve, gain_curve
+from models.linear import Array
+
+_SIZE = (5.0, 4.0)
+
+
+def calibration_figure(outcome: Array, predicted: Array, unit: str) -> Figure:
+    """Mean outcome over mean prediction in ten groups of equal size."""
+    curve = calibration_curve(outcome, predicted)
+    figure = Figure(figsize=_SIZE, layout="constrained")
+    axes = figure.subplots()
+    most = float(curve[:, :2].max())
+    axes.plot([0, most], [0, most], color="grey", linestyle="--", label="perfect")
+    axes.plot(curve[:, 0], curve[:, 1], marker="o", label="model")
+    axes.set(title="Calibration on later data", xlabel=f"predicted, {unit}", ylabel=f"observed, {unit}")
+    axes.legend()
+    return figure
+
+
+def gain_figure(outcome: Array, scores: dict[str, Array], unit: str) -> Figure:
+    """The part of the outcome reached by contacting the best-scored part of the rows, per score."""
+    figure = Figure(figsize=_SIZE, layout="constrained")
+    axes = figure.subplots()
+    part = np.linspace(0, 1, len(outcome) + 1)
+    axes.plot([0, 1], [0, 1], color="grey", linestyle="--", label="at random")
+    for name, score in scores.items():
+        axes.plot(part, gain_curve(outcome, score), label=name)
+    axes.set(title="Gain on later data", xlabel="best-scored part of the rows", ylabel=f"part of {unit} reached")
+    axes.legend()
+    return figure

@@ -1,0 +1,253 @@
+"""The model registry: the only module that imports MLflow.
+
+Belongs here: setting the store up, logging a run with its version, tags and the alias. Does not belong here: deciding
+what becomes champion (`models.gates`) or serving it (`models.follower`).
+
+The registered model is the ONNX file, with `model.json` beside it: nothing is pickled, nothing unpickled.
+"""
+
+import fcntl
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+
+from models.candidate import Candidate, Champion, Registered
+from models.gates import GateResult
+from nextbest.errors import NextbestError
+from nextbest.model_set import Model
+from nextbest.settings import Settings
+
+# MLflow reads these when it is imported: it sends no usage data, and draws no bar over our own progress.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+import mlflow
+import mlflow.onnx
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import Schema, TensorSpec
+from sqlalchemy.exc import SQLAlchemyError
+
+CHAMPION = "champion"
+MODELS = ("propensity", "clv")
+GATE, GATE_SHA256, GATE_REASON, GATE_CHECKS = "gate", "gate_sha256", "gate_reason", "gate_checks"
+FINGERPRINT = "training_fingerprint"
+PASSED, FAILED = "passed", "failed"
+STORE_ERRORS = (MlflowException, SQLAlchemyError)
+"""What a store that cannot be reached raises."""
+
+_MODEL_FILE = "model.onnx"
+_DESCRIPTION = "extra_files/model.json"
+
+
+class RegistryError(NextbestError):
+    """The registry does not hold what was asked for, or does not allow it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """A model version as the registry knows it."""
+
+    name: str
+    version: str
+    run_id: str
+    is_champion: bool
+    created_at: datetime
+    tags: Mapping[str, str]
+
+
+class Registry:
+    """The MLflow store of one home."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Open the store; the first to do so creates it."""
+        _setup(settings)
+        self._client = _client(settings)
+        self._uri = settings.mlflow_uri
+
+    def champion_version(self, name: str) -> Version | None:
+        try:
+            return _version(self._client.get_model_version_by_alias(name, CHAMPION), is_champion=True)
+        except MlflowException as error:
+            # A model nobody registered, or one without the alias.
+            if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+                return None
+            raise
+
+    def champion(self, name: str) -> Champion | None:
+        version = self.champion_version(name)
+        if version is None:
+            return None
+        model, content = self.artifacts(version)
+        return Champion(model=model, onnx=content)
+
+    def versions(self, name: str) -> list[Version]:
+        """Every version of a model, newest first."""
+        champion = self.champion_version(name)
+        number = None if champion is None else champion.version
+        found = [
+            _version(version, is_champion=str(version.version) == number)
+            for version in self._client.search_model_versions(f"name = '{name}'")
+        ]
+        return sorted(found, key=lambda version: int(version.version), reverse=True)
+
+    def artifacts(self, version: Version) -> tuple[Model, bytes]:
+        """What `model.json` says, completed by version, run and hash; and the ONNX file."""
+        uri = self._client.get_model_version_download_uri(version.name, version.version)
+        folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=self._uri))
+        content = (folder / _MODEL_FILE).read_bytes()
+        model = msgspec.json.decode((folder / _DESCRIPTION).read_bytes(), type=Model)
+        sha256 = hashlib.sha256(content).hexdigest()
+        return msgspec.structs.replace(model, version=version.version, run_id=version.run_id, sha256=sha256), content
+
+    def trained_on(self, name: str, fingerprint: str) -> Registered | None:
+        """The judged version that was trained on exactly this, if any."""
+        for version in self.versions(name):
+            if version.tags.get(FINGERPRINT) == fingerprint and GATE_CHECKS in version.tags:
+                return Registered(
+                    name=name,
+                    version=version.version,
+                    run_id=version.run_id,
+                    alias=CHAMPION if version.is_champion else None,
+                    metrics=self._client.get_run(version.run_id).data.metrics,
+                    gate=msgspec.json.decode(version.tags[GATE_CHECKS], type=GateResult),
+                    skipped=True,
+                )
+        return None
+
+    def log(self, candidate: Candidate, fingerprint: str, now: datetime) -> Version:
+        """Log a run with everything known of the candidate, and register its ONNX file as a new version."""
+        model = candidate.model
+        with _run(self._uri, model.name, f"{model.name} {now:%Y-%m-%d %H:%M:%S}") as run_id:
+            mlflow.log_params(dict(candidate.params))
+            mlflow.log_metrics(dict(candidate.metrics))
+            mlflow.set_tag(FINGERPRINT, fingerprint)
+            mlflow.log_text(candidate.card, "model_card.md")
+            for name, figure in candidate.figures.items():
+                mlflow.log_figure(figure, f"{name}.png")
+            number = _log_model(candidate)
+        self._client.set_model_version_tag(model.name, number, FINGERPRINT, fingerprint)
+        version = _version(self._client.get_model_version(model.name, number), is_champion=False)
+        if self.artifacts(version)[1] != candidate.onnx:
+            raise RegistryError(
+                f"{model.name} {number}: the registry holds another file than the one that was measured"
+            )
+        return Version(
+            name=model.name, version=number, run_id=run_id, is_champion=False, created_at=now, tags=version.tags
+        )  # fmt: skip
+
+    def conclude(self, version: Version, candidate: Candidate, gate: GateResult) -> Registered:
+        """Write the verdict on the version; if it passed, it becomes champion."""
+        tags = {
+            GATE: PASSED if gate.passed else FAILED,
+            GATE_SHA256: hashlib.sha256(candidate.onnx).hexdigest(),
+            GATE_REASON: gate.reason,
+            GATE_CHECKS: msgspec.json.encode(gate).decode(),
+        }
+        for key, value in tags.items():
+            self.tag(version, key, value)
+        if gate.passed:
+            self._client.set_registered_model_alias(version.name, CHAMPION, version.version)
+        return Registered(
+            name=version.name,
+            version=version.version,
+            run_id=version.run_id,
+            alias=CHAMPION if gate.passed else None,
+            metrics=candidate.metrics,
+            gate=gate,
+            skipped=False,
+        )
+
+    def tag(self, version: Version, key: str, value: str) -> None:
+        self._client.set_model_version_tag(version.name, version.version, key, value)
+
+    def promote(self, name: str, number: str) -> None:
+        """Make a version champion; it must have passed its gate.
+
+        Raises:
+            RegistryError: there is no such version, or its gate did not let it through.
+
+        """
+        found = [version for version in self.versions(name) if version.version == number]
+        if not found:
+            raise RegistryError(f"there is no version {number} of {name}: `nextbest models list` shows what there is")
+        tags = found[0].tags
+        if tags.get(GATE) != PASSED:
+            reason = tags.get(GATE_REASON, "it was never judged")
+            raise RegistryError(f"{name} {number} did not pass its gate: {reason}")
+        self._client.set_registered_model_alias(name, CHAMPION, number)
+
+
+def _setup(settings: Settings) -> None:
+    """Create the store, one process at a time, with artifacts below the home instead of the current folder."""
+    for noisy in ("mlflow", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    settings.mlflow_artifacts.mkdir(parents=True, exist_ok=True)
+    with (settings.mlflow_artifacts.parent / ".setup.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        client = _client(settings)
+        for name in MODELS:
+            if client.get_experiment_by_name(name) is None:
+                client.create_experiment(name, artifact_location=(settings.mlflow_artifacts / name).as_uri())
+
+
+def _client(settings: Settings) -> MlflowClient:
+    return MlflowClient(tracking_uri=settings.mlflow_uri, registry_uri=settings.mlflow_uri)
+
+
+@contextmanager
+def _run(uri: str, experiment: str, name: str) -> Iterator[str]:
+    # Logging a model works on MLflow's process-wide store only.
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    mlflow.set_experiment(experiment)
+    with mlflow.start_run(run_name=name) as run:
+        yield run.info.run_id
+
+
+def _log_model(candidate: Candidate) -> str:
+    example = candidate.example
+    proto = onnx.load_model_from_string(candidate.onnx)
+    with tempfile.TemporaryDirectory() as folder:
+        description = Path(folder) / Path(_DESCRIPTION).name
+        description.write_bytes(msgspec.json.format(msgspec.json.encode(candidate.model), indent=2))
+        info = mlflow.onnx.log_model(
+            proto,
+            name="model",
+            registered_model_name=candidate.model.name,
+            signature=ModelSignature(_schema(proto.graph.input), _schema(proto.graph.output)),
+            input_example=example,
+            pip_requirements=["onnx", "onnxruntime"],
+            onnx_execution_providers=["CPUExecutionProvider"],
+            save_as_external_data=False,
+            extra_files=[str(description)],
+        )
+    return str(info.registered_model_version)
+
+
+def _schema(tensors: Sequence[onnx.ValueInfoProto]) -> Schema:
+    widths = {tensor.name: tensor.type.tensor_type.shape.dim[1].dim_value for tensor in tensors}
+    return Schema([TensorSpec(np.dtype(np.float32), (-1, width), name) for name, width in widths.items()])
+
+
+def _version(version: ModelVersion, *, is_champion: bool) -> Version:
+    return Version(
+        name=version.name,
+        version=str(version.version),
+        run_id=str(version.run_id),
+        is_champion=is_champion,
+        created_at=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
+        tags=dict(version.tags),
+    )
