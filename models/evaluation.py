@@ -83,7 +83,8 @@ def auc(is_positive: NDArray[np.bool_], score: Array) -> Statistic:
 def mean_absolute_error(actual: Array, predicted: Array) -> Statistic:
     """Mean of |actual - predicted|, in the target's unit."""
     error: Array = np.abs(actual - predicted)
-        def statistic(weights: Array) -> Array:
+
+    def statistic(weights: Array) -> Array:
         total: Array = weights @ error
         return total / weights.sum(axis=1)
 
