@@ -4,6 +4,12 @@
 {%- endmacro %}
 
 
+{# Money is exact until the marts: sums do not depend on the order of their rows. #}
+{% macro money(amount) -%}
+    cast({{ amount }} as decimal(18, 4))
+{%- endmacro %}
+
+
 {# A part of a whole; 0 where there is no whole. #}
 {% macro share(part, whole) -%}
     case when {{ whole }} > 0 then {{ part }} / {{ whole }} else 0 end

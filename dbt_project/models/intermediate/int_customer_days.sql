@@ -18,19 +18,19 @@ final as (
         customer_id,
         day,
         {%- for department in var('departments') %}
-        sum(case when department_id = '{{ department }}' then sales_value else 0 end)
+        {{ money("sum(case when department_id = '" ~ department ~ "' then sales_value else 0 end)") }}
             as department_spend__{{ department }},
         {%- endfor %}
         {%- for action in var('actions') %}
-        sum(case when category_id = '{{ action }}' then sales_value else 0 end)
+        {{ money("sum(case when category_id = '" ~ action ~ "' then sales_value else 0 end)") }}
             as category_spend__{{ action }},
         {%- endfor %}
         count(distinct basket_id) as baskets,
         count(distinct case when coupon_discount > 0 then basket_id end) as coupon_baskets,
-        sum(sales_value) as spend,
-        sum(retail_discount) as retail_discount,
-        sum(coupon_discount) as coupon_discount,
-        sum(case when brand = 'Private' then sales_value else 0 end) as private_label_spend
+        {{ money('sum(sales_value)') }} as spend,
+        {{ money('sum(retail_discount)') }} as retail_discount,
+        {{ money('sum(coupon_discount)') }} as coupon_discount,
+        {{ money("sum(case when brand = 'Private' then sales_value else 0 end)") }} as private_label_spend
     from lines
     group by customer_id, day
 )

@@ -10,7 +10,7 @@ renamed as (
         contact_id,
         action,
         kind,
-        cast(value as decimal(18, 4)) as value,
+        {{ money('value') }} as value,
         currency,
         occurred_at,
         source
