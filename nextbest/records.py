@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from nextbest.envelope import Identifier
+from nextbest.envelope import Identifier, partition_key
 
 DO_NOTHING = "do_nothing"
 
@@ -167,8 +167,12 @@ def decode(data: bytes | str) -> DecisionRecord:
 
 
 def rows(record: DecisionRecord) -> Iterator[dict[str, Any]]:
-    """The record under the `decisions` contract: one row per slot, each with the whole record as JSON text."""
+    """The record under the `decisions` contract: one row per slot, each with the whole record as JSON text.
+
+    A decision for somebody nobody knows is filed under the identifier it came with, or stands by itself.
+    """
     text = encode(record).decode()
+    customer_id = record.customer_id or partition_key(record.identifiers, record.decision_id)
     scores = {(c.placement, c.action, c.treatment): c for c in record.candidates}
     for placement in record.placements:
         for slot in placement.slots:
@@ -177,7 +181,7 @@ def rows(record: DecisionRecord) -> Iterator[dict[str, Any]]:
                 "decision_id": record.decision_id,
                 "placement": placement.id,
                 "slot": slot.slot,
-                "customer_id": record.customer_id,
+                "customer_id": customer_id,
                 "request_id": record.request_id,
                 "occurred_at": record.occurred_at,
                 "channel": placement.channel,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from nextbest import records
 from nextbest.decision import UnknownPlacementError, decide, settle
+from nextbest.envelope import Identifier
 from nextbest.messages import Decision, Profile, Proposal, Request
 from nextbest.policy import Policy, compile_policy
 from nextbest.policy_document import PolicyDocument
@@ -314,3 +315,13 @@ def test_rows_meet_the_decisions_contract(policy: Policy, models: Models) -> Non
     assert [row["slot"] for row in rows] == [slot.slot for slot in record.placements[0].slots]
     assert all(records.decode(row["record"]) == record for row in rows)
     assert {row["action"] for row in rows} <= {"apples", "bread", "cheese", "dates", "do_nothing"}
+
+
+@pytest.mark.parametrize(("identifiers", "filed_under"), [((Identifier("device", "ab"),), "device:ab"), ((), "d1")])
+def test_rows_of_somebody_unknown(
+    policy: Policy, models: Models, *, identifiers: tuple[Identifier, ...], filed_under: str
+) -> None:
+    """The contract wants a customer in every row: who is not known yet is who they came as."""
+    asked = request(customer_id=None, identifiers=identifiers)
+    record = finish(decide(asked, CUSTOMER, policy, models, Snapshot(), NOW)).record
+    assert [row["customer_id"] for row in records.rows(record)] == [filed_under]
