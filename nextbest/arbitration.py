@@ -36,7 +36,7 @@ def draw_order(pmf: Vector, priorities: Vector, uniforms: Vector) -> NDArray[np.
     Spirakis 2006). Whatever subset then proves available, its first has probability p over the sum of p available. What
     has no mass never arrives and follows by priority.
     """
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):  # never to arrive is an infinite time
         arrival = -np.log(uniforms) / pmf
     return np.lexsort((-priorities, arrival))
 
