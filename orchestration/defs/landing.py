@@ -5,6 +5,7 @@ Belongs here: handing the source's rows to the door and showing the receipt. Doe
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,22 @@ from nextbest.adapters.landing import Door, Receipt
 from nextbest.adapters.sources import load_source
 from nextbest.contracts import Contract
 from nextbest.settings import Settings
+from nextbest.source import Source
 from orchestration.defs.resources import Workspace
 from orchestration.failures import explained
 from orchestration.unchanged import digest, materialize
 
 GROUP = "landing"
 _REJECTS_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Who delivers, and to which door."""
+
+    settings: Settings
+    door: Door
+    source: Source
 
 
 def landing_key(contract: str) -> dg.AssetKey:
@@ -72,9 +83,9 @@ def _spec(contract: Contract) -> dg.AssetSpec:
     )
 
 
-def _land(context: dg.AssetExecutionContext, workspace: Workspace, contract: Contract) -> dg.MaterializeResult[Any]:
+def _land(context: dg.AssetExecutionContext, delivery: Delivery, contract: Contract) -> dg.MaterializeResult[Any]:
     """Land one contract, or repeat its receipt when neither the source nor the contract nor a reference changed."""
-    door, source = workspace.door(), workspace.source()
+    door, source = delivery.door, delivery.source
     key = landing_key(contract.name)
     referred = [batches(door, name) for name in referred_contracts(contract)]
     version = digest(source.fingerprint(contract.name), msgspec.json.encode(contract), *referred)
@@ -82,7 +93,7 @@ def _land(context: dg.AssetExecutionContext, workspace: Workspace, contract: Con
     def work() -> Mapping[str, Any]:
         with explained():
             receipt = door.land(contract.name, source.read(contract.name), source_name=source.name)
-        return receipt_metadata(workspace.settings, receipt)
+        return receipt_metadata(delivery.settings, receipt)
 
     is_present = source.name in {receipt.source_name for receipt in door.receipts(contract.name)}
     return materialize(context, key, version, work, is_present=is_present)
@@ -104,8 +115,9 @@ def defs() -> dg.Definitions:
 
     @dg.multi_asset(name=GROUP, specs=[_spec(contract) for contract in supplied], can_subset=True)
     def landing(context: dg.AssetExecutionContext, workspace: Workspace) -> Iterator[dg.MaterializeResult[Any]]:
+        delivery = Delivery(workspace.settings, workspace.door(), workspace.source())
         for contract in supplied:
             if landing_key(contract.name) in context.selected_asset_keys:
-                yield _land(context, workspace, contract)
+                yield _land(context, delivery, contract)
 
     return dg.Definitions(assets=[landing])

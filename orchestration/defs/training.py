@@ -1,0 +1,126 @@
+"""Training: the two models, each with its gate as a check, and the scores that flow back as features.
+
+Belongs here: running `models` on the published marts and showing what came of it. Does not belong here: how a model is
+trained, judged or promoted (`models/`). MLflow and scikit-learn take seconds to import, so steps import `models` when
+they have to train.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import pandas as pd
+
+from nextbest.adapters.marts import scores_file
+from nextbest.settings import Settings
+from orchestration import unchanged
+from orchestration.defs.features import REGISTRY, SCORES, SNAPSHOT
+from orchestration.defs.resources import Workspace
+from orchestration.failures import explained
+from orchestration.unchanged import digest
+
+if TYPE_CHECKING:
+    from models.candidate import Registered
+
+GROUP = "training"
+SCORING_GROUP = "scoring"
+MODELS = ("propensity", "clv")
+GATE = "gate"
+
+Results = Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]
+
+
+def model_key(name: str) -> dg.AssetKey:
+    return dg.AssetKey(["models", name])
+
+
+def _model(name: str) -> dg.AssetsDefinition:
+    key = model_key(name)
+
+    @dg.asset(
+        key=key,
+        deps=[SNAPSHOT, REGISTRY],
+        group_name=GROUP,
+        description=f"The model {name}: trained, measured against its baselines, registered, judged by its gate.",
+        kinds={"scikitlearn", "mlflow"},
+        check_specs=[
+            dg.AssetCheckSpec(
+                GATE, asset=key, description="A version that does not pass is registered and never becomes champion."
+            )
+        ],
+    )
+    def train(context: dg.AssetExecutionContext, workspace: Workspace) -> Results:
+        settings = workspace.settings
+        version = digest(_snapshot(settings), unchanged.code_digest("models"))
+        gate = unchanged.last_evaluation(context.instance, dg.AssetCheckKey(key, GATE))
+        if gate and settings.mlflow_artifacts.exists() and unchanged.is_unchanged(context, key, version):
+            yield unchanged.repeat(context.instance, key, version)
+            yield unchanged.repeat_evaluation(gate)
+            return
+        with explained():
+            registered = import_module(f"models.{name}").train_and_register(settings, datetime.now(UTC))
+        metadata = _metadata(registered) | {unchanged.SKIPPED: registered.skipped}
+        yield dg.MaterializeResult(asset_key=key, metadata=metadata, data_version=dg.DataVersion(version))
+        yield _gate(key, registered)
+
+    return train
+
+
+def _metadata(registered: "Registered") -> dict[str, Any]:
+    return {
+        "name": registered.name,
+        "version": registered.version,
+        "alias": registered.alias or "none",
+        "metrics": dict(registered.metrics),
+        "mlflow run": registered.run_id,
+    }
+
+
+def _gate(key: dg.AssetKey, registered: "Registered") -> dg.AssetCheckResult:
+    demands = pd.DataFrame(
+        [{"demand": each.name, "met": each.passed, "what was measured": each.message} for each in registered.gate.checks]
+    )
+    return dg.AssetCheckResult(
+        passed=registered.gate.passed,
+        asset_key=key,
+        check_name=GATE,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=registered.gate.reason,
+        metadata={"demands": dg.MetadataValue.md(demands.to_markdown(index=False))},
+    )
+
+
+@dg.asset(
+    key=SCORES,
+    deps=[model_key("clv"), SNAPSHOT],
+    group_name=SCORING_GROUP,
+    description="What the champion of `clv` expects of every customer; flows back as a feature.",
+    kinds={"onnx", "parquet"},
+)
+def customer_scores(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult[Any]:
+    """Score every customer as of the last midnight."""
+    settings = workspace.settings
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    champion = unchanged.last_materialization(context.instance, model_key("clv"))
+    version = digest(_snapshot(settings), champion and champion.metadata.get("version"), unchanged.code_digest("models"))
+
+    def work() -> Mapping[str, Any]:
+        score: Callable[[Settings, datetime], int] = import_module("models.scoring").score_customers
+        with explained():
+            return {"customers": score(settings, midnight), "path": dg.MetadataValue.path(scores_file(settings.marts))}
+
+    is_present = scores_file(settings.marts).exists()
+    return unchanged.materialize(context, SCORES, version, work, is_present=is_present)
+
+
+def _snapshot(settings: Settings) -> str:
+    """The published snapshot: its name is a digest of its rows."""
+    return (settings.marts / "current").resolve().name
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """An asset per model, and the scores."""
+    return dg.Definitions(assets=[*map(_model, MODELS), customer_scores])
