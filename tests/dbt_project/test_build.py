@@ -1,0 +1,73 @@
+import json
+import subprocess
+from collections.abc import Callable
+from datetime import date, timedelta
+
+import duckdb
+import pytest
+
+from nextbest.adapters.contract_files import load_contracts
+from nextbest.settings import Settings
+from nextbest.source import slug
+
+pytestmark = pytest.mark.integration
+
+Dbt = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def test_build_passes_every_test(warehouse: duckdb.DuckDBPyConnection) -> None:
+    """On real data every model is built, every data test and unit test holds, and every mart has rows."""
+    marts = warehouse.execute(
+        "select table_name from information_schema.tables where table_schema = 'marts'"
+    ).fetchall()
+    rows = {name: warehouse.execute(f"select count(*) from marts.{name}").fetchall()[0][0] for (name,) in marts}  # noqa: S608  names of our own
+    assert len(rows) == 8
+    assert all(rows.values()), rows
+
+
+def test_staging_has_the_columns_of_the_contracts(warehouse: duckdb.DuckDBPyConnection, home: Settings) -> None:
+    """No field is dropped or renamed between a contract and staging, and none appears but ids made from names."""
+    for name, contract in load_contracts(home.folder("contracts")).items():
+        described = warehouse.execute(f"describe staging.stg_{name}").fetchall()
+        columns = [column for column, *_ in described]
+        added = ["department_id", "category_id"] if name == "products" else []
+        assert sorted(columns) == sorted([*(field.name for field in contract.fields), *added])
+
+
+def test_ids_of_categories_are_ids_of_actions(warehouse: duckdb.DuckDBPyConnection) -> None:
+    """SQL and Python turn a name into the same id: else features would miss their action."""
+    names = warehouse.execute(
+        "select distinct category, category_id from staging.stg_products where category is not null"
+        " union select distinct department, department_id from staging.stg_products"
+    ).fetchall()
+    assert len(names) > 100
+    assert [(name, id_) for name, id_ in names if slug(name) != id_] == []
+
+
+def test_asset_keys_follow_the_folders(home: Settings, warehouse: duckdb.DuckDBPyConnection) -> None:  # noqa: ARG001  built
+    """A model's schema is its folder, so that its Dagster key says its layer, and sources are the landing assets."""
+    manifest = json.loads((home.state / "target" / "manifest.json").read_text())
+    models = [node for node in manifest["nodes"].values() if node["resource_type"] == "model"]
+    assert {(node["schema"], node["path"].split("/")[0]) for node in models} == {
+        (layer, layer) for layer in ("staging", "intermediate", "marts")
+    }
+    contracts = {("landing", name) for name in load_contracts(home.folder("contracts"))}
+    assert {(source["source_name"], source["name"]) for source in manifest["sources"].values()} == contracts
+
+
+def test_the_spine_is_every_monday_and_the_last_midnight(warehouse: duckdb.DuckDBPyConnection, yesterday: date) -> None:
+    """The variable `as_of` says the last midnight; before it there is one every Monday, for every customer."""
+    days = [day for (day,) in warehouse.execute("select as_of_day from intermediate.int_as_of order by 1").fetchall()]
+    assert days[-1] == yesterday
+    assert {day.weekday() for day in days[:-1]} == {0}
+    assert days[-2] >= yesterday - timedelta(days=7)
+    [(rows,)] = warehouse.execute("select count(*) from marts.customer_rfm").fetchall()
+    assert rows == 60 * len(days)
+
+
+def test_documentation_is_generated(dbt: Dbt, home: Settings, built: object) -> None:  # noqa: ARG001  built before
+    """`dbt docs generate` writes the catalogue of every model and source."""
+    done = dbt("docs", "generate", "--no-compile")
+    assert done.returncode == 0, done.stdout
+    catalogue = json.loads((home.state / "target" / "catalog.json").read_text())
+    assert "model.nextbest.customer_rfm" in catalogue["nodes"]
