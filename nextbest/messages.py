@@ -39,7 +39,10 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cap(msgspec.Struct, frozen=True):
-    """One counter a candidate must pass: at most `limit` contacts with `member` of `scope` in the sliding window."""
+    """One counter a candidate must pass: at most `limit` contacts with `member` of `scope` in the sliding window.
+
+    Scope `all` has no members: its `member` is empty.
+    """
 
     rule: str
     scope: Scope

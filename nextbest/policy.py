@@ -206,7 +206,7 @@ def _caps(
 ) -> Iterator[Cap]:
     if action.action_class != "standard":
         return
-    members = {"action": action.id, "group": action.group, "channel": treatment.channel, "all": "all"}
+    members = {"action": action.id, "group": action.group, "channel": treatment.channel, "all": ""}
     for rule in rules:
         member = members[rule.scope]
         if not rule.only or member in rule.only:

@@ -83,7 +83,7 @@ def _contact_rules(policy: PolicyDocument) -> Iterator[Problem]:
         "action": {action.id for action in policy.actions.actions},
         "group": {action.group for action in policy.actions.actions},
         "channel": {channel.id for channel in policy.placements.channels},
-        "all": {"all"},
+        "all": set(),
     }
     for index, rule in enumerate(policy.contact_policy.rules):
         for position, member in enumerate(rule.only):
@@ -104,7 +104,7 @@ def _treatments(policy: PolicyDocument, action: ActionDocument, index: int) -> I
 
 def _unknown(place: Place, what: str, name: str, known: Collection[str]) -> Iterator[Problem]:
     if name not in known:
-        yield Problem(place, f"unknown {what} `{name}`: there is {', '.join(sorted(known))}")
+        yield Problem(place, f"unknown {what} `{name}`: there is {', '.join(sorted(known)) or 'none'}")
 
 
 def _expressions(policy: PolicyDocument) -> Iterator[Problem]:

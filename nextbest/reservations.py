@@ -28,7 +28,7 @@ class Tally:
         self._members["action", contact.action].append(contact)
         self._members["group", contact.group].append(contact)
         self._members["channel", contact.channel].append(contact)
-        self._members["all", "all"].append(contact)
+        self._members["all", ""].append(contact)
 
     def usage(self, cap: Cap) -> int:
         """How many contacts count under `cap`.

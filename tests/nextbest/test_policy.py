@@ -33,6 +33,18 @@ def test_caps_are_those_that_apply(policy: Policy) -> None:
     assert policy.longest_window_seconds == 7 * 24 * 3_600
 
 
+def test_a_cap_over_all_has_no_members(document: dict[str, Any]) -> None:
+    """A rule about all contacts counts whatever the action, and cannot be about some of them."""
+    rule = {"id": "quiet", "scope": "all", "count": "decision", "limit": 5, "window_hours": 24}
+    document["contact_policy"]["rules"] = [rule]
+    parsed = PolicyDocument.model_validate(document)
+    expected = (Cap("quiet", "all", "", "decision", 5, 24 * 3_600),)
+    assert all(t.caps == expected for p in compile_policy(parsed).placements.values() for t in p.treatments)
+    rule["only"] = ["apples"]
+    (problem,) = check(PolicyDocument.model_validate(document))
+    assert problem.message == "unknown all `apples`: there is none"
+
+
 def test_attributes_become_numbers(document: dict[str, Any]) -> None:
     """A text attribute is 1 under its name and value, a word both share said once; a number stays one."""
     document["actions"]["actions"][0]["attributes"] = {"campaign_type": "Type A", "department": "DRUG GM", "weight": 2}

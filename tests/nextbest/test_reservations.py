@@ -41,7 +41,7 @@ def cap(scope: Scope = "action", member: str = "a", count: Count = "decision", l
         (cap(scope="group", member="g"), contact(HOUR), 1),
         (cap(scope="channel", member="web"), contact(HOUR), 1),
         (cap(scope="channel", member="email"), contact(HOUR), 0),
-        (cap(scope="all", member="all"), contact(HOUR), 1),
+        (cap(scope="all", member=""), contact(HOUR), 1),
         (cap(count="impression"), contact(HOUR), 0),
         (cap(count="impression"), contact(HOUR / 4), 1),
         (cap(count="impression"), contact(HOUR, seen=HOUR), 1),
