@@ -102,5 +102,7 @@ def _expectation(contract: Contract, column: str, rule: str) -> str:
 
 
 def _text(value: Any) -> str | None:
-    """JSON's value as the text a column is cast from."""
+    """A value as JSON has it, as the text a column is cast from."""
+    if isinstance(value, datetime):
+        return value.isoformat()
     return value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode()

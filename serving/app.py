@@ -56,7 +56,7 @@ def build(settings: Settings) -> Starlette:
         log.close()
         state.close()
 
-    return Api(decider=decider, intake=intake, probe=Probe(decider=decider, features=features)).application(lifespan)
+    return Api(decider=decider, intake=intake, probe=Probe(decider)).application(lifespan)
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ the placement's fallback, never an error. Does not belong here: HTTP, or any rul
 import hashlib
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -35,6 +36,10 @@ class FeatureReader(Protocol):
 
     async def profile(self, customer_id: str) -> Profile:
         """The customer's features, or why there are none; never raises."""
+        ...
+
+    async def missing(self) -> str:
+        """Why features cannot be read; empty when they can."""
         ...
 
 
@@ -100,11 +105,13 @@ class Decider:
             proposal = decide(request, profile, self.policy, models, snapshot, now, lap=watch.lap)
             grant = await self.state.reserve(proposal, now)
             watch.lap("reserve")
-            decision = settle(proposal, grant, watch.stage_us).record
-            return await self._log(decision, watch)
         except StateUnavailableError:
             return self._fallback(request, "state_unavailable", now, watch)
+        decision = settle(proposal, grant, watch.stage_us).record
+        try:
+            return await self._log(decision, watch)
         except LogUnavailableError:
+            await self._release(decision)
             return self._fallback(request, "log_unavailable", now, watch)
 
     async def _identify(self, request: Request) -> Request:
@@ -129,6 +136,13 @@ class Decider:
         if appended.duplicates and (earlier := await self.record(decision.decision_id)):
             return earlier
         return msgspec.structs.replace(decision, stage_us=watch.stage_us)
+
+    async def _release(self, decision: DecisionRecord) -> None:
+        """Give back what a decision that does not take place has reserved; without State it expires by itself."""
+        with suppress(StateUnavailableError):
+            for placement in decision.placements:
+                for slot in placement.slots:
+                    await self.state.release(decision.decision_id, slot.slot)
 
     def _fallback(self, request: Request, reason: str, now: datetime, watch: Stopwatch) -> DecisionRecord:
         """The placements' fallbacks, which need neither consent nor room under a cap; nothing is kept of it."""

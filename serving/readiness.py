@@ -8,19 +8,21 @@ from dataclasses import dataclass
 from nextbest.log import LogUnavailableError
 from nextbest.state import StateUnavailableError
 from serving.decider import Decider
-from serving.online_features import OnlineFeatures
 from serving.schemas import Readiness
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Probe:
-    """Asks the parts of `decider`. A model set may come later: until then decisions are fallbacks, and say so."""
+    """Asks the parts of a decider. A model set may come later: until then decisions are fallbacks, and say so."""
 
     decider: Decider
-    features: OnlineFeatures
 
     async def readiness(self) -> Readiness:
-        parts = {"log": await self._log(), "state": await self._state(), "features": await self.features.missing()}
+        parts = {
+            "log": await self._log(),
+            "state": await self._state(),
+            "features": await self.decider.features.missing(),
+        }
         missing = {part: reason for part, reason in parts.items() if reason}
         models = self.decider.models.current
         return Readiness(

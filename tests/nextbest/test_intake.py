@@ -1,0 +1,113 @@
+"""Rows on their way into the log: checked by their contract, wrapped in the envelope."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from nextbest.contracts import Contract, Field, Rule
+from nextbest.envelope import Identifier
+from nextbest.intake import Verdict, check, envelope
+
+AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+def field(name: str, physical_type: str = "VARCHAR", *rules: Rule, **fields: Any) -> Field:
+    kinds = {"VARCHAR": "string", "DOUBLE": "number", "TIMESTAMPTZ": "timestamp"}
+    return Field(name, kinds[physical_type], physical_type, rules=rules, **fields)
+
+
+REQUIRED = Rule("required")
+OUTCOMES = Contract(
+    name="outcomes",
+    version="1.2.0",
+    event_time="occurred_at",
+    fields=(
+        field("outcome_id", "VARCHAR", REQUIRED, key=True),
+        field("customer_id", "VARCHAR", REQUIRED),
+        field("decision_id"),
+        field("value", "DOUBLE", Rule("minimum", 0.0)),
+        field("occurred_at", "TIMESTAMPTZ", REQUIRED),
+        field("source", "VARCHAR", REQUIRED, Rule("enum", ("live", "simulated"))),
+    ),
+)
+IDENTITIES = Contract(
+    name="identities",
+    version="1.0.0",
+    fields=(
+        field("kind", key=True),
+        field("identifier_hmac", key=True),
+        field("customer_id"),
+        field("value", classification="pii"),
+        field("linked_at", "TIMESTAMPTZ"),
+        field("source"),
+    ),
+)
+
+
+def outcome(outcome_id: str, **fields: Any) -> dict[str, Any]:
+    row = {"outcome_id": outcome_id, "customer_id": "c1", "occurred_at": "2026-03-02T12:00:00Z", "source": "live"}
+    return row | fields
+
+
+def test_valid_rows_come_back_in_the_contracts_types() -> None:
+    """Text times become UTC times, numbers floats; what is not sent is null and what is not declared is left out."""
+    (row,) = check(OUTCOMES, [outcome("o1", value=3, mood="fine")])
+    assert row == {
+        "outcome_id": "o1",
+        "customer_id": "c1",
+        "decision_id": None,
+        "value": 3.0,
+        "occurred_at": AT,
+        "source": "live",
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason", "rule", "column"),
+    [
+        ({"customer_id": None}, "outcomes.customer_id is missing: rule required", "required", "customer_id"),
+        ({"value": -1}, "outcomes.value is '-1': rule minimum (0.0)", "minimum", "value"),
+        ({"value": [1]}, "outcomes.value is '[1]': it takes a number", "type", "value"),
+        ({"occurred_at": "noon"}, "outcomes.occurred_at is 'noon': it takes a timestamp", "type", "occurred_at"),
+        ({"source": "dream"}, "outcomes.source is 'dream': rule enum (live, simulated)", "enum", "source"),
+    ],
+)
+def test_a_rejected_row_says_why(fields: dict[str, Any], reason: str, rule: str, column: str) -> None:
+    """The reason names contract, field, value and rule; the rows beside it are not touched."""
+    before, verdict, after = check(OUTCOMES, [outcome("o1"), outcome("o2", **fields), outcome("o3")])
+    assert verdict == Verdict("rejected", reason, rule, column)
+    assert isinstance(before, dict)
+    assert isinstance(after, dict)
+    assert (before["outcome_id"], after["outcome_id"]) == ("o1", "o3")
+
+
+def test_a_key_that_comes_again_is_a_duplicate() -> None:
+    """The second row of a key is no error."""
+    assert check(OUTCOMES, [outcome("o1"), outcome("o1")])[1] == Verdict("duplicate")
+
+
+def test_the_envelope_says_what_the_row_says() -> None:
+    """The same row always has the same id; its contract and version, and what the log is searched by, are outside."""
+    row = {**outcome("o1", decision_id="d1", value=3.5), "occurred_at": AT}
+    wrapped = envelope(OUTCOMES, row, AT)
+    assert (wrapped.event_id, wrapped.type, wrapped.contract_version) == ("outcomes/o1", "outcome", "1.2.0")
+    assert (wrapped.decision_id, wrapped.value, wrapped.partition_key) == ("d1", 3.5, "c1")
+    assert wrapped.properties == row
+
+
+def test_personal_data_stays_out_of_the_log() -> None:
+    """An identity is logged by its keyed hash; what names the person is not."""
+    row = {
+        "kind": "email",
+        "identifier_hmac": "ab",
+        "customer_id": "c1",
+        "value": "a@example.org",
+        "linked_at": AT,
+        "source": "live",
+    }
+    wrapped = envelope(IDENTITIES, row, AT)
+    assert "value" not in wrapped.properties
+    assert wrapped.value is None
+    assert (wrapped.identifiers, wrapped.occurred_at) == ((Identifier("email", "ab"),), AT)
+    assert wrapped.partition_key == "email:ab"

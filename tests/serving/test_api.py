@@ -1,0 +1,304 @@
+"""The HTTP API, on a real log and State: decisions, events, and what is said when something is wrong."""
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from nextbest import records
+from nextbest.adapters.sqlite_log import SqliteLog
+from nextbest.adapters.sqlite_state import SqliteState
+from nextbest.envelope import Envelope
+from nextbest.settings import Settings
+
+Publish = Callable[[Settings, float], str]
+
+
+def call(client: Any, method: str, path: str, body: object = None, content: bytes | None = None) -> httpx.Response:
+    async def send() -> httpx.Response:
+        async with client() as connected:
+            content_ = msgspec.json.encode(body) if content is None else content
+            response: httpx.Response = await connected.request(method, path, content=content_)
+            return response
+
+    return asyncio.run(send())
+
+
+def decide(client: Any, customer_id: str = "c1", **options: Any) -> dict[str, Any]:
+    body = {"customer": {"customer_id": customer_id}, "placements": ["home_banner"], "limit": 1, **options}
+    response = call(client, "POST", "/v1/decisions", body)
+    assert response.status_code == 200, response.text
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+def action(answer: dict[str, Any]) -> str:
+    name: str = answer["placements"][0]["slots"][0]["action"]
+    return name
+
+
+def consent(status: str, at: str, consent_id: str) -> dict[str, Any]:
+    row = {"consent_id": consent_id, "customer_id": "c1", "purpose": "marketing", "regime": "opt_out"}
+    return {"contract": "consents", "properties": {**row, "status": status, "occurred_at": at}}
+
+
+def impression(event_id: str, **fields: Any) -> dict[str, Any]:
+    row = {"event_id": event_id, "customer_id": "c1", "type": "impression", "channel": "web", "action": "beef"}
+    return {"contract": "events", "properties": {**row, "occurred_at": "2026-03-02T12:00:00Z", **fields}}
+
+
+def send(client: Any, *events: dict[str, Any]) -> httpx.Response:
+    return call(client, "POST", "/v1/events", {"events": events})
+
+
+def test_a_known_customer_gets_the_best_action(client: Any, settings: Settings, publish: Publish) -> None:
+    """The answer says what was decided, how likely that was, with which models and policy, and what to show."""
+    model_set_id = publish(settings, 0.1)
+    answer = decide(client)
+    (slot,) = answer["placements"][0]["slots"]
+    assert (slot["action"], slot["probability"], slot["content"]) == ("beef", 1.0, {"headline": "Beef"})
+    assert slot["p"] == pytest.approx(0.1)
+    assert slot["priority"] == pytest.approx(1.0)
+    assert (answer["tier"], answer["logged"], answer["model_set_id"]) == ("full", True, model_set_id)
+    assert answer["stage_us"].keys() >= {"state", "features", "scoring", "reserve", "log"}
+
+
+def test_the_decision_is_in_the_log_as_its_contract_says(
+    client: Any, settings: Settings, publish: Publish, log: SqliteLog
+) -> None:
+    """One envelope per slot, the whole record in it, and the same record at its address."""
+    publish(settings, 0.1)
+    answer = decide(client, limit=2)
+    entries = [entry for _, entry in log.read_sync(0, 10)]
+    assert [(entry.type, entry.contract, entry.action) for entry in entries] == [
+        ("decision", "decisions", "beef"),
+        ("decision", "decisions", "milk"),
+    ]
+    record = records.decode(entries[0].properties["record"])
+    assert record.decision_id == answer["decision_id"]
+    found = call(client, "GET", f"/v1/decisions/{answer['decision_id']}")
+    assert records.decode(found.content) == record
+
+
+def test_an_unknown_customer_gets_a_safe_decision(client: Any, settings: Settings, publish: Publish) -> None:
+    """The placement's fallback, logged, with its reason."""
+    publish(settings, 0.1)
+    answer = decide(client, "stranger")
+    assert (action(answer), answer["tier"], answer["degraded"]) == ("do_nothing", "fallback", ["unknown_customer"])
+    assert answer["logged"]
+    assert answer["placements"][0]["slots"][0]["content"] == {"headline": "Good food"}
+
+
+def test_before_the_first_model_set_decisions_are_safe(client: Any) -> None:
+    """A server can start before anything was trained."""
+    answer = decide(client)
+    assert (action(answer), answer["degraded"], answer["model_set_id"]) == ("do_nothing", ["no_model_set"], None)
+
+
+def test_a_feature_store_that_is_down_is_no_error(
+    client: Any, features: Any, settings: Settings, publish: Publish
+) -> None:
+    """The decision is a fallback that says so."""
+    publish(settings, 0.1)
+    features.reason = "features_unavailable"
+    assert decide(client)["degraded"] == ["features_unavailable"]
+
+
+@pytest.mark.parametrize(("part", "reason"), [("online", "state_unavailable"), ("log", "log_unavailable")])
+def test_without_log_or_state_nothing_is_counted_or_logged(
+    client: Any, settings: Settings, publish: Publish, part: str, reason: str
+) -> None:
+    """A part that cannot be used leaves the consent-free, cap-exempt fallback, and the answer says it is not logged."""
+    publish(settings, 0.1)
+    shutil.rmtree(settings.state / part, ignore_errors=True)
+    (settings.state / part).write_text("a file where the folder should be")
+    answer = decide(client)
+    assert (action(answer), answer["degraded"], answer["logged"]) == ("do_nothing", [reason], False)
+
+
+def test_a_decision_that_cannot_be_logged_gives_back_its_reservation(
+    client: Any, settings: Settings, publish: Publish, state: SqliteState, clock: Any
+) -> None:
+    """What the customer never saw counts toward no cap."""
+    publish(settings, 0.1)
+    (settings.state / "log").write_text("a file where the folder should be")
+    decide(client)
+    assert asyncio.run(state.snapshot("c1", clock.now - timedelta(days=1))).contacts == ()
+
+
+def test_a_cap_binds(client: Any, settings: Settings, publish: Publish, clock: Any) -> None:
+    """The third decision of the day proposes something else, says why, and the next day is another day."""
+    publish(settings, 0.1)
+    assert [action(decide(client)) for _ in range(2)] == ["beef", "beef"]
+    answer = decide(client, include=["explanation"])
+    assert action(answer) == "milk"
+    reasons = {each["action"]: (each["stage"], each.get("reason")) for each in answer["explanation"]}
+    assert reasons["beef"] == ("contact_policy", "beef_twice: 2 of 2")
+    clock.now += timedelta(hours=24)
+    assert action(decide(client)) == "beef"
+
+
+def test_a_dry_run_counts_toward_no_cap(client: Any, settings: Settings, publish: Publish) -> None:
+    """It decides the same, as often as it is asked."""
+    publish(settings, 0.1)
+    assert [action(decide(client, dry_run=True)) for _ in range(3)] == ["beef"] * 3
+
+
+def test_a_request_id_gets_one_decision(client: Any, settings: Settings, publish: Publish, log: SqliteLog) -> None:
+    """The same request again is the same decision, counted and logged once."""
+    publish(settings, 0.1)
+    first, second = decide(client, request_id="r1"), decide(client, request_id="r1")
+    del first["stage_us"], second["stage_us"]
+    assert first == second
+    assert len(log.read_sync(0, 10)) == 1
+    assert decide(client, request_id="r2")["decision_id"] != first["decision_id"]
+
+
+def test_a_withdrawn_consent_binds_the_next_decision(client: Any, settings: Settings, publish: Publish) -> None:
+    """Once the withdrawal is acknowledged no decision acts against it; granted again, decisions come back."""
+    publish(settings, 0.1)
+    assert send(client, consent("withdrawn", "2026-03-02T12:00:00Z", "k1")).status_code == 202
+    answer = decide(client, include=["explanation"])
+    assert action(answer) == "do_nothing"
+    assert {each["reason"] for each in answer["explanation"] if "reason" in each} == {"marketing: withdrawn"}
+    send(client, consent("granted", "2026-03-02T12:00:01Z", "k2"))
+    assert action(decide(client)) == "beef"
+
+
+def test_an_identifier_stands_for_its_customer(
+    client: Any, settings: Settings, publish: Publish, state: SqliteState, clock: Any
+) -> None:
+    """A linked identifier decides for its customer; an unknown one for nobody."""
+    publish(settings, 0.1)
+    row = {"kind": "email", "identifier_hmac": "ab" * 32, "customer_id": "c1"}
+    link = Envelope(
+        event_id="identities/1",
+        type="identity",
+        contract="identities",
+        contract_version="1.0.0",
+        source="live",
+        occurred_at=clock.now,
+        received_at=clock.now,
+        partition_key="c1",
+        properties=row,
+    )
+    asyncio.run(state.apply([link], 1))
+    known = decide(client, customer={"kind": "email", "hmac": "ab" * 32})
+    assert (known["customer_id"], action(known)) == ("c1", "beef")
+    assert decide(client, customer={"kind": "email", "hmac": "cd" * 32})["degraded"] == ["unknown_customer"]
+
+
+def test_each_event_is_accepted_or_rejected_with_its_reason(client: Any, log: SqliteLog) -> None:
+    """A batch is not all or nothing: the answer says by row what became of it; what was accepted is in the log."""
+    outcome = {"outcome_id": "o1", "customer_id": "c1", "action": "beef", "kind": "redemption", "currency": "USD"}
+    response = send(
+        client,
+        impression("e1", source="simulated"),
+        impression("e2", channel="pigeon"),
+        impression("e1"),
+        {"contract": "outcomes", "properties": {**outcome, "value": "much", "occurred_at": "2026-03-02T12:00:00Z"}},
+        {"contract": "outcomes", "properties": {**outcome, "value": 3.5, "occurred_at": "2026-03-02T12:00:00Z"}},
+    )
+    assert response.status_code == 202
+    taken = response.json()
+    assert [result["status"] for result in taken["results"]] == [
+        "accepted",
+        "rejected",
+        "duplicate",
+        "rejected",
+        "accepted",
+    ]
+    assert taken["results"][1] == {
+        "status": "rejected",
+        "reason": "events.channel is 'pigeon': rule enum (web, app, email)",
+        "rule": "enum",
+        "column": "channel",
+    }
+    assert taken["results"][3]["reason"] == "outcomes.value is 'much': it takes a number"
+    assert (taken["accepted"], taken["duplicates"], taken["rejected"]) == (2, 1, 2)
+    assert [(entry.event_id, entry.source) for _, entry in log.read_sync(0, 10)] == [
+        ("events/e1", "simulated"),
+        ("outcomes/o1", "live"),
+    ]
+
+
+def test_an_event_sent_again_is_a_duplicate(client: Any, log: SqliteLog) -> None:
+    """A client that retries is told so, and nothing counts twice."""
+    assert send(client, impression("e1")).json()["accepted"] == 1
+    response = send(client, impression("e1"))
+    assert (response.status_code, response.json()["duplicates"]) == (202, 1)
+    assert len(log.read_sync(0, 10)) == 1
+
+
+def test_a_batch_with_no_valid_row_is_a_problem(client: Any) -> None:
+    """422, with a pointer to the field of each row."""
+    response = send(client, impression("e1", type="dream"))
+    assert (response.status_code, response.headers["content-type"]) == (422, "application/problem+json")
+    (error,) = response.json()["errors"]
+    assert error["pointer"] == "#/events/0/properties/type"
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "status", "said"),
+    [
+        ("/v1/decisions", b"{", 400, "not JSON"),
+        ("/v1/decisions", b"{}", 422, "customer"),
+        (
+            "/v1/decisions",
+            b'{"customer": {"customer_id": "c1"}, "placements": ["home_banner", 3]}',
+            422,
+            "#/placements/1",
+        ),
+        (
+            "/v1/decisions",
+            b'{"customer": {"customer_id": "c1"}, "placements": ["moon"]}',
+            422,
+            "unknown placement moon",
+        ),
+        ("/v1/decisions", b'{"customer": {"kind": "email"}, "placements": ["home_banner"]}', 422, "kind and hmac"),
+        ("/v1/decisions", b'{"customer": {}, "placements": ["home_banner"]}', 422, "customer_id"),
+        ("/v1/events", b'{"events": []}', 422, "length"),
+        ("/v1/events", b'{"events": [{"contract": "secrets", "properties": {}}]}', 422, "#/events/0/contract"),
+        ("/v1/events", b" " * 2_000_001, 413, "2,000,000"),
+    ],
+)
+def test_a_bad_body_is_a_problem_that_says_what(client: Any, path: str, content: bytes, status: int, said: str) -> None:
+    """Problem details (RFC 9457) that name the field."""
+    response = call(client, "POST", path, content=content)
+    assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
+    assert response.json()["status"] == status
+    assert said in response.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/v1/nothing", 404), ("GET", "/v1/decisions/none", 404), ("DELETE", "/v1/events", 405)],
+)
+def test_what_is_not_there_is_a_problem(client: Any, method: str, path: str, status: int) -> None:
+    """Unknown routes, decisions and methods answer with problem details too."""
+    response = call(client, method, path)
+    assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
+
+
+def test_events_are_not_acknowledged_when_the_log_is_down(client: Any, settings: Settings) -> None:
+    """503 with Retry-After: the client keeps them and sends again."""
+    settings.state.mkdir()
+    (settings.state / "log").write_text("a file where the folder should be")
+    response = send(client, impression("e1"))
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+
+
+def test_readiness_says_what_is_missing(client: Any, features: Any, settings: Settings, publish: Publish) -> None:
+    """Ready with log, State and features; 503 names the part that is not there. Health is the process's alone."""
+    model_set_id = publish(settings, 0.1)
+    ready = call(client, "GET", "/readyz")
+    assert (ready.status_code, ready.json()["missing"], ready.json()["model_set_id"]) == (200, {}, model_set_id)
+    features.reason = "no registry"
+    unready = call(client, "GET", "/readyz")
+    assert (unready.status_code, unready.json()["missing"]) == (503, {"features": "no registry"})
+    assert call(client, "GET", "/healthz").status_code == 200

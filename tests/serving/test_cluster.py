@@ -1,0 +1,227 @@
+"""The whole server, as people start it: `nextbest serve` with Ray Serve, HAProxy, Feast, log, State and a bundle."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from nextbest.adapters.sqlite_log import SqliteLog
+from nextbest.contracts import Contract
+from nextbest.intake import envelope
+from nextbest.settings import CHECKOUT, Settings
+from serving.cluster import Cluster
+
+pytestmark = pytest.mark.integration
+
+NOW = datetime.now(UTC)
+MARTS = ("customer_profile", "customer_rfm", "department_affinity", "category_affinity", "contact_response")
+
+
+@dataclass(slots=True)
+class Server:
+    """A running `nextbest serve`."""
+
+    settings: Settings
+    process: "subprocess.Popen[str]"
+    client: httpx.Client
+
+    @classmethod
+    def start(cls, settings: Settings) -> "Server":
+        """Return once the server has said where it is."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "nextbest", "serve"],
+            env=os.environ | settings.environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        address = f"http://127.0.0.1:{settings.http_port}"
+        assert address in process.stdout.readline()
+        return cls(settings, process, httpx.Client(base_url=address, timeout=10))
+
+    def decide(self, customer_id: str) -> dict[str, Any]:
+        body = {"customer": {"customer_id": customer_id}, "placements": ["home_banner"], "limit": 1}
+        response = self.client.post("/v1/decisions", json=body)
+        assert response.status_code == 200, response.text
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    def action(self, customer_id: str) -> str:
+        name: str = self.decide(customer_id)["placements"][0]["slots"][0]["action"]
+        return name
+
+    def processes(self) -> list[str]:
+        """The names of all processes of this server's cluster."""
+        folder = str(Cluster(self.settings).folder)
+        return [p.name() for p in psutil.process_iter() if _environment(p).get("NEXTBEST_CLUSTER") == folder]
+
+    def end(self) -> None:
+        self.client.close()
+        self.process.terminate()
+        self.process.communicate(timeout=30)
+
+
+def _environment(process: psutil.Process) -> dict[str, str]:
+    try:
+        environment: dict[str, str] = process.environ()
+    except (psutil.Error, OSError):
+        return {}
+    return environment
+
+
+def _materialize(settings: Settings, customers: list[str]) -> None:
+    """Give `customers` features of zero, through the real feature repository."""
+    today = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
+    keys = {"customer_id": customers, "as_of": pa.array([today] * len(customers), pa.timestamp("us", tz="UTC"))}
+    types = {"integer": pa.int64(), "double": pa.float64()}
+    for mart in MARTS:
+        (model,) = yaml.safe_load((CHECKOUT / "dbt_project/models/marts" / f"{mart}.yml").read_text())["models"]
+        features = {
+            column["name"]: pa.array([0] * len(customers), types[column["data_type"]])
+            for column in model["columns"]
+            if column["name"] not in keys
+        }
+        _write(settings.marts / "current" / f"{mart}.parquet", keys | features)
+    scores = {"clv_91d": [1.0] * len(customers), "model_version": ["1"] * len(customers)}
+    _write(settings.marts / "scores" / "customer_scores.parquet", keys | scores)
+    subprocess.run(
+        [
+            sys.executable,
+            str(settings.feature_repo / "materialize.py"),
+            "--apply",
+            f"--start={today - timedelta(days=1):%Y-%m-%d}",
+            f"--end={today + timedelta(days=1):%Y-%m-%d}",
+        ],
+        env=os.environ | settings.environment(),
+        check=True,
+        capture_output=True,
+    )
+
+
+def _write(path: Path, columns: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), path)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _eventually(condition: Callable[[], bool], within_s: float) -> bool:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@pytest.fixture(scope="module")
+def server(
+    tmp_path_factory: pytest.TempPathFactory,
+    publish: Callable[[Settings, float], str],
+    write_policy: Callable[[Path], None],
+) -> Iterator[Server]:
+    """One server for the module; every test has customers of its own."""
+    home = tmp_path_factory.mktemp("home")
+    write_policy(home)
+    settings = replace(Settings(home=home), http_port=_free_port())
+    server = Server.start(settings)
+    try:
+        unready = server.client.get("/readyz")
+        assert unready.status_code == 503
+        assert unready.json()["missing"].keys() == {"features"}
+        _materialize(settings, [f"c{n}" for n in range(5)])
+        model_set_id = publish(settings, 0.1)
+        assert _eventually(lambda: server.client.get("/readyz").json()["model_set_id"] == model_set_id, 5)
+        assert server.client.get("/readyz").json()["ready"]
+        yield server
+    finally:
+        server.end()
+        Cluster(settings).end_processes()
+
+
+def test_a_known_customer_gets_an_action_and_a_stranger_a_safe_decision(server: Server) -> None:
+    """Features come from Feast; who has none there gets the placement's fallback."""
+    known, unknown = server.decide("c0"), server.decide("stranger")
+    assert (known["tier"], known["placements"][0]["slots"][0]["action"]) == ("full", "beef")
+    assert (unknown["degraded"], unknown["placements"][0]["slots"][0]["action"]) == (["unknown_customer"], "do_nothing")
+    record = server.client.get(f"/v1/decisions/{known['decision_id']}").json()
+    assert record["features"]["clv_91d"] == 1.0
+
+
+def test_a_consent_from_the_log_binds(server: Server, contracts: dict[str, Contract]) -> None:
+    """Another process appends a withdrawal; the event processor brings it into State within a second."""
+    row = {
+        "consent_id": "k1",
+        "customer_id": "c1",
+        "purpose": "marketing",
+        "status": "withdrawn",
+        "regime": "opt_out",
+        "occurred_at": NOW,
+        "source": "live",
+    }
+    assert server.action("c1") == "beef"
+    with closing(SqliteLog(server.settings.event_log)) as log:
+        log.append_sync([envelope(contracts["consents"], row, NOW)])
+    assert _eventually(lambda: server.action("c1") == "do_nothing", 1)
+
+
+def test_a_cap_binds(server: Server) -> None:
+    """Two decisions of beef a day, and no more."""
+    assert [server.action("c2") for _ in range(4)] == ["beef", "beef", "milk", "milk"]
+
+
+def test_events_are_accepted_once(server: Server) -> None:
+    """Accepted, a duplicate when sent again, rejected with a reason when not as the contract says."""
+    row = {"event_id": "e1", "customer_id": "c3", "type": "login", "channel": "web", "occurred_at": NOW.isoformat()}
+    wrong = row | {"event_id": "e2", "type": "dream"}
+    body = {"events": [{"contract": "events", "properties": each} for each in (row, wrong)]}
+    sent = [server.client.post("/v1/events", json=body) for _ in range(2)]
+    assert [response.status_code for response in sent] == [202, 202]
+    statuses = [[result["status"] for result in response.json()["results"]] for response in sent]
+    assert statuses == [["accepted", "rejected"], ["duplicate", "rejected"]]
+
+
+def test_a_model_set_is_swapped_without_a_restart(server: Server, publish: Callable[[Settings, float], str]) -> None:
+    """The replica changes to a newly published set within two seconds, and no decision in between fails."""
+    process = psutil.Process(server.process.pid)
+    started = process.create_time()
+    model_set_id = publish(server.settings, 0.3)
+    assert _eventually(lambda: server.decide("c4")["model_set_id"] == model_set_id, 2)
+    assert process.create_time() == started
+
+
+def test_a_killed_server_starts_again_and_a_stopped_one_leaves_nothing(server: Server) -> None:
+    """`kill -9` loses no decision and no model set; SIGTERM ends with status 0, and every process and port is gone."""
+    decided = server.decide("c0")
+    server.process.send_signal(signal.SIGKILL)
+    server.process.communicate()
+    server.client.close()
+    again = Server.start(server.settings)
+    server.process, server.client = again.process, again.client
+    assert server.decide("c0")["model_set_id"] == decided["model_set_id"]
+    assert server.client.get(f"/v1/decisions/{decided['decision_id']}").json()["decision_id"] == decided["decision_id"]
+    assert {"haproxy", "raylet"} <= set(server.processes())
+    server.end()
+    assert server.process.returncode == 0
+    assert server.processes() == []
+    with socket.create_server(("127.0.0.1", server.settings.http_port)):
+        pass
