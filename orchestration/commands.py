@@ -1,0 +1,141 @@
+"""`nextbest pipeline`: everything once, in this process, as a Dagster run that the UI shows afterwards.
+
+Belongs here: starting the run, its progress and its report. Does not belong here: what runs (`orchestration.defs`).
+Dagster takes seconds to import: the command imports it when it runs, so that `--help` does not.
+"""
+
+# ruff: noqa: PLC0415  the reason is above
+
+import json
+import os
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+from rich.console import Console
+
+from nextbest.errors import NextbestError
+from nextbest.settings import Settings
+
+if TYPE_CHECKING:
+    from orchestration.progress import Progress
+
+
+class PipelineError(NextbestError):
+    """A step failed; the message is the step's."""
+
+
+@click.command()
+@click.option("--json", "report", type=click.Path(dir_okay=False, path_type=Path), help="Write what was done to this file.")
+@click.option("--select", default="*", help="Only these assets, in Dagster's selection syntax: `group:landing`, `marts/*+`.")
+@click.option("--full", is_flag=True, help="Do all work, also what did not change.")
+def pipeline(report: Path | None, select: str, *, full: bool) -> None:
+    """Land, build, check, train, score and hand over: everything between the source and serving.
+
+    What did not change since the last run is not done again. The run is in the Dagster UI afterwards (`nextbest up`).
+
+    \b
+    Example: nextbest pipeline
+             nextbest pipeline --select 'group:feedback' --json report.json
+    """
+    settings = Settings.from_env()
+    settings.run.mkdir(parents=True, exist_ok=True)
+    log = settings.run / "pipeline.log"
+    with _output_to(log) as terminal:
+        progress, result = run(settings, Console(file=terminal), select=select, full=full)
+    if report:
+        report.write_text(json.dumps(result, indent=2) + "\n")
+    if not result["ok"]:
+        raise PipelineError(f"{progress.failure or 'the run failed'}\n(what every step printed: {log})")
+
+
+def run(settings: Settings, console: Console, *, select: str = "*", full: bool = False) -> tuple["Progress", dict[str, Any]]:
+    """Run the job `pipeline` in this process, for every day of the event log that has not landed.
+
+    Returns:
+        What was listened to, and the report.
+
+    """
+    import dagster as dg
+
+    from orchestration.defs.jobs import PIPELINE
+    from orchestration.defs.partitions import run_tags, today
+    from orchestration.definitions import defs
+    from orchestration.instance import RUN_MARK, end_dead_runs, open_instance
+    from orchestration.progress import Progress
+    from orchestration.unchanged import FULL_TAG
+
+    run_id = str(uuid.uuid4())
+    os.environ[RUN_MARK] = run_id
+    progress = Progress(console)
+    with open_instance(settings) as instance:
+        end_dead_runs(instance)
+        definitions = defs()
+        job = definitions.resolve_job_def(PIPELINE)
+        selected = dg.AssetSelection.from_string(select).resolve(definitions.resolve_asset_graph())
+        instance.add_event_listener(run_id, progress)
+        result = job.execute_in_process(
+            run_id=run_id,
+            instance=instance,
+            asset_selection=sorted(selected),
+            tags=run_tags([*_days(settings), today()]) | ({FULL_TAG: "true"} if full else {}),
+            run_config={"loggers": {"console": {"config": {"log_level": "WARNING"}}}},
+            raise_on_error=False,
+        )
+    return progress, _report(settings, progress, run_id, is_ok=result.success)
+
+
+def _days(settings: Settings) -> list[str]:
+    from orchestration.defs.feedback import days_to_land
+    from orchestration.defs.resources import Workspace
+
+    workspace = Workspace()
+    with workspace.log() as log:
+        return days_to_land(log, workspace.door())
+
+
+def _report(settings: Settings, progress: "Progress", run_id: str, *, is_ok: bool) -> dict[str, Any]:
+    from orchestration.defs.resources import Workspace
+
+    workspace = Workspace()
+    door = workspace.door()
+    receipts = {name: door.receipts(name) for name in workspace.contracts()}
+    return {
+        "ok": is_ok,
+        "run_id": run_id,
+        "landed": {
+            name: {key: sum(getattr(each, key) for each in own) for key in ("received", "landed", "rejected")}
+            for name, own in receipts.items()
+        },
+        "checks": {"passed": progress.passed, "failed": progress.failed, "warned": progress.warned},
+        "models": progress.models,
+        "seconds": {stage: round(seconds, 2) for stage, seconds in progress.seconds.items()},
+        "skipped": progress.skipped,
+        "error": progress.failure,
+    }
+
+
+@contextmanager
+def _output_to(path: Path) -> Iterator[TextIO]:
+    """Send what this process and its children print to a file, and yield the terminal.
+
+    Redirected below Python, because dbt, Feast and Dagster's own log capture write to the file descriptors.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    before = os.dup(1), os.dup(2)
+    with path.open("wb") as file, os.fdopen(os.dup(1), "w") as terminal:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield terminal
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for descriptor, original in enumerate(before, start=1):
+                os.dup2(original, descriptor)
+                os.close(original)
