@@ -13,7 +13,6 @@ from typing import cast
 import click
 import pyarrow.parquet as pq
 from feast import FeatureStore, FeatureView, FileSource
-from feast.repo_operations import apply_total
 
 REPOSITORY = Path(__file__).parent
 
@@ -70,18 +69,14 @@ _ISO = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z", "
 @click.command()
 @click.option("--start", type=_ISO, required=True, help="Oldest feature row to look at (ISO 8601, UTC).")
 @click.option("--end", type=_ISO, required=True, help="Newest feature row to look at (ISO 8601, UTC).")
-@click.option("--apply", is_flag=True, help="Register the definitions first, as `feast apply` does (saves a start).")
-def main(start: datetime, end: datetime, *, apply: bool) -> None:
+def main(start: datetime, end: datetime) -> None:
     r"""Materialize every feature view and print {view: customers} as JSON.
 
     \b
-    Example: python feature_repo/materialize.py --apply --start 2026-11-15 --end 2026-11-23
+    Example: python feature_repo/materialize.py --start 2026-11-15 --end 2026-11-23
     """
     with contextlib.redirect_stdout(sys.stderr):  # where Feast's progress belongs
-        store = FeatureStore(repo_path=str(REPOSITORY))
-        if apply:
-            apply_total(store.config, REPOSITORY, skip_source_validation=False)
-        rows = materialize(store, _utc(start), _utc(end))
+        rows = materialize(FeatureStore(repo_path=str(REPOSITORY)), _utc(start), _utc(end))
     click.echo(json.dumps(rows))
 
 

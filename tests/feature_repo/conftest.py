@@ -64,11 +64,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 def materialized(home: Settings) -> dict[str, int]:
     """What `materialize.py` says of the last eight days."""
     home.feast_registry.parent.mkdir(parents=True)
+    repository = CHECKOUT / "feature_repo"
+    _run(home, Path(sys.executable).with_name("feast"), "--chdir", repository, "apply")
     now = datetime.now(UTC).replace(microsecond=0)
     window = ["--start", (now - timedelta(days=8)).isoformat(), "--end", now.isoformat()]
-    rows: dict[str, int] = json.loads(
-        _run(home, sys.executable, CHECKOUT / "feature_repo" / "materialize.py", "--apply", *window)
-    )
+    rows: dict[str, int] = json.loads(_run(home, sys.executable, repository / "materialize.py", *window))
     return rows
 
 

@@ -22,7 +22,7 @@ FEATURE_VIEWS = ["customer_profile", "customer_rfm", "department_affinity", "cat
 
 
 def _entities(home: Settings) -> pd.DataFrame:
-    labels = pq.read_table(home.marts / "current" / "propensity_labels.parquet").to_pandas()
+    labels: pd.DataFrame = pq.read_table(home.marts / "current" / "propensity_labels.parquet").to_pandas()
     entities = labels[["customer_id", "contacted_at"]].drop_duplicates(ignore_index=True)
     return entities.rename(columns={"contacted_at": "event_timestamp"})
 
