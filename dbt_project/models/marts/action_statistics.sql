@@ -19,7 +19,7 @@ counts as (
     group by moments.as_of, offers.action
 ),
 
-filled as (
+final as (
     select
         actions.action,
         actions.category,
@@ -35,15 +35,6 @@ filled as (
         on
             actions.action = counts.action
             and moments.as_of = counts.as_of
-),
-
-final as (
-    select
-        *,
-        cast(sum(offers_before) over department as bigint) as department_offers_before,
-        cast(sum(redemptions_before) over department as bigint) as department_redemptions_before
-    from filled
-    window department as (partition by as_of, department_id)
 )
 
 select * from final
