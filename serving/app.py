@@ -36,7 +36,7 @@ def build(settings: Settings) -> Starlette:
     contracts = load_contracts(settings.folder("contracts"))
     log, state = SqliteLog(settings.event_log), SqliteState(settings.online_state)
     models = ModelSets(settings.bundles, state)
-    features = OnlineFeatures(settings.feature_repo)
+    features = OnlineFeatures(settings.feature_repo, settings.feast_registry)
     decider = Decider(
         policy=read_policy(settings.folder("policies")),
         models=models,
@@ -51,7 +51,7 @@ def build(settings: Settings) -> Starlette:
     @asynccontextmanager
     async def lifespan(_application: Starlette) -> AsyncIterator[None]:
         await models.start()
-        async with running(models.follow()):
+        async with running(models.follow()), running(features.keep_open()):
             yield
         log.close()
         state.close()

@@ -19,6 +19,7 @@ from serving import processor
 from serving.app import build
 
 _STOP_S = 2.0
+_DRAIN_S = 0.1
 _ONGOING_REQUESTS = 1_000
 _LOGGING = LoggingConfig(log_level="WARNING", enable_access_log=False)
 
@@ -30,7 +31,11 @@ def replica() -> Starlette:
 
 
 @serve.deployment(
-    name="events", ray_actor_options={"num_cpus": 0}, graceful_shutdown_timeout_s=_STOP_S, logging_config=_LOGGING
+    name="events",
+    ray_actor_options={"num_cpus": 0},
+    graceful_shutdown_timeout_s=_STOP_S,
+    graceful_shutdown_wait_loop_s=_DRAIN_S,
+    logging_config=_LOGGING,
 )
 class EventProcessor:
     """Follows the log; unhealthy, and so started again, when it no longer does."""
@@ -54,6 +59,7 @@ def application(replicas: int) -> Any:
         max_ongoing_requests=_ONGOING_REQUESTS,
         ray_actor_options={"num_cpus": 0},
         graceful_shutdown_timeout_s=_STOP_S,
+        graceful_shutdown_wait_loop_s=_DRAIN_S,
         logging_config=_LOGGING,
     )
     return decisions.bind(EventProcessor.bind())  # type: ignore[attr-defined]  # the decorator gives it

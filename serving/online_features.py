@@ -1,64 +1,90 @@
 """Online features through Feast: what the feature service `decisioning` holds of a customer.
 
-Belongs here: reading one customer's features without blocking the event loop. Does not belong here: which features
-there are (`feature_repo/`), or what they mean.
+Belongs here: keeping the store open and reading one customer's features, both off the event loop. Does not belong here:
+which features there are (`feature_repo/`), or what they mean.
 """
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from nextbest.messages import Profile
+from nextbest.records import Attribute
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _ENTITY = "customer_id"
 _SERVICE = "decisioning"
+_POLL_S = 1.0
+_NOBODY = ""
 
 
 class OnlineFeatures:
-    """Feast's online store, opened when first read and again after an error, in a thread of its own."""
+    """Feast's online store, opened and reopened beside the decisions, which never wait for that.
 
-    def __init__(self, repo: Path) -> None:
+    Args:
+        repo: Feast's folder, with its settings.
+        registry: Feast's registry file: the store is opened anew whenever it has changed.
+
+    """
+
+    def __init__(self, repo: Path, registry: Path) -> None:
         self._repo = repo
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="features")
+        self._registry = registry
+        self._registry_version = 0
         self._store: Any = None
         self._service: Any = None
+        self._missing = "the feature store is being opened"
+        # Feast's SQLite store has one connection: reads take turns.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="features")
+
+    async def keep_open(self) -> None:
+        """Open the store, and again whenever its definitions change or it failed, until cancelled."""
+        while True:
+            try:
+                await self._run(self._open_if_changed)
+                self._missing = ""
+            except Exception as error:  # noqa: BLE001  the store's errors are its backends'
+                self._missing = str(error) or type(error).__name__
+            await asyncio.sleep(_POLL_S)
 
     async def profile(self, customer_id: str) -> Profile:
         """The customer's features; none of a customer the store has never heard of, or when it cannot be read."""
+        if self._store is None:
+            return Profile(unavailable="features_unavailable")
         try:
             features = await self._run(lambda: self._read(customer_id))
-        except Exception:  # noqa: BLE001  the store's errors are its backends'; a decision goes on without features
+        except Exception:  # noqa: BLE001  see `keep_open`; a decision goes on without features
             _log.exception("features cannot be read")
-            self._store = None
+            self._registry_version = 0
             return Profile(unavailable="features_unavailable")
         if all(value is None for value in features.values()):
             return Profile(unavailable="unknown_customer")
         return Profile(features=features)
 
     async def missing(self) -> str:
-        """Why features cannot be read; empty when they can."""
-        try:
-            await self._run(self._open)
-        except Exception as error:  # noqa: BLE001  see `profile`
-            return str(error) or type(error).__name__
-        return ""
+        return self._missing
 
-    async def _run(self, job: Any) -> Any:
+    async def _run(self, job: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, job)
 
-    def _open(self) -> None:
-        if self._store is None:
-            from feast import FeatureStore  # noqa: PLC0415  takes seconds, which the event loop must not wait for
+    def _open_if_changed(self) -> None:
+        if not self._registry.exists():
+            raise FileNotFoundError("nothing was materialized yet: run `nextbest pipeline`")
+        version = self._registry.stat().st_mtime_ns
+        if version == self._registry_version:
+            return
+        from feast import FeatureStore  # noqa: PLC0415  takes seconds, which only this thread waits for
 
-            store = FeatureStore(repo_path=str(self._repo))
-            self._service = store.get_feature_service(_SERVICE)
-            self._store = store
+        store = FeatureStore(repo_path=str(self._repo))
+        self._service = store.get_feature_service(_SERVICE)
+        self._store = store
+        self._read(_NOBODY)  # what a first read prepares is not for a customer to wait for
+        self._registry_version = version
 
-    def _read(self, customer_id: str) -> Mapping[str, float | int | str | bool | None]:
-        self._open()
+    def _read(self, customer_id: str) -> dict[str, Attribute | None]:
         answer = self._store.get_online_features(self._service, [{_ENTITY: customer_id}]).to_dict()
         return {name: values[0] for name, values in answer.items() if name != _ENTITY}

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -99,18 +100,11 @@ def _materialize(settings: Settings, customers: list[str]) -> None:
         _write(settings.marts / "current" / f"{mart}.parquet", keys | features)
     scores = {"clv_91d": [1.0] * len(customers), "model_version": ["1"] * len(customers)}
     _write(settings.marts / "scores" / "customer_scores.parquet", keys | scores)
-    subprocess.run(
-        [
-            sys.executable,
-            str(settings.feature_repo / "materialize.py"),
-            "--apply",
-            f"--start={today - timedelta(days=1):%Y-%m-%d}",
-            f"--end={today + timedelta(days=1):%Y-%m-%d}",
-        ],
-        env=os.environ | settings.environment(),
-        check=True,
-        capture_output=True,
-    )
+    apply = [str(Path(sys.executable).with_name("feast")), "-c", str(settings.feature_repo), "apply"]
+    script = str(settings.feature_repo / "materialize.py")
+    span = [f"--start={today - timedelta(days=1):%Y-%m-%d}", f"--end={today + timedelta(days=1):%Y-%m-%d}"]
+    for command in (apply, [sys.executable, script, *span]):
+        subprocess.run(command, env=os.environ | settings.environment(), check=True, capture_output=True)
 
 
 def _write(path: Path, columns: dict[str, Any]) -> None:
@@ -143,15 +137,14 @@ def server(
     home = tmp_path_factory.mktemp("home")
     write_policy(home)
     settings = replace(Settings(home=home), http_port=_free_port())
-    server = Server.start(settings)
+    with ThreadPoolExecutor() as beside:
+        materialized = beside.submit(_materialize, settings, [f"c{n}" for n in range(5)])
+        server = Server.start(settings)
     try:
-        unready = server.client.get("/readyz")
-        assert unready.status_code == 503
-        assert unready.json()["missing"].keys() == {"features"}
-        _materialize(settings, [f"c{n}" for n in range(5)])
+        materialized.result()
         model_set_id = publish(settings, 0.1)
         assert _eventually(lambda: server.client.get("/readyz").json()["model_set_id"] == model_set_id, 5)
-        assert server.client.get("/readyz").json()["ready"]
+        assert _eventually(lambda: server.client.get("/readyz").status_code == 200, 20)
         yield server
     finally:
         server.end()
