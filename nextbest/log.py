@@ -46,6 +46,10 @@ class EventLog(Protocol):
         """The first `limit` records with an offset above `after`, in order; no record ever appears below a read one."""
         ...
 
+    async def last_offset(self) -> int:
+        """The offset of the newest record; 0 when there is none."""
+        ...
+
     async def about_decision(self, decision_id: str) -> list[tuple[int, Envelope]]:
         """Every record that names `decision_id`, in order: its decision first, then what followed from it."""
         ...

@@ -10,6 +10,8 @@ from nextbest.state import StateUnavailableError
 from serving.decider import Decider
 from serving.schemas import Readiness
 
+_BEHIND_RECORDS = 1_000
+
 
 @dataclass(frozen=True, slots=True)
 class Probe:
@@ -41,7 +43,7 @@ class Probe:
 
     async def _state(self) -> str:
         try:
-            await self.decider.state.applied_offset()
-        except StateUnavailableError as error:
+            behind = await self.decider.log.last_offset() - await self.decider.state.applied_offset()
+        except (StateUnavailableError, LogUnavailableError) as error:
             return str(error)
-        return ""
+        return f"{behind:,} records of the log are not applied yet" if behind > _BEHIND_RECORDS else ""

@@ -31,6 +31,7 @@ ON CONFLICT (event_id) DO NOTHING RETURNING position
 """
 _POSITION = "SELECT position FROM records WHERE event_id = ?"
 _READ = "SELECT position, envelope FROM records WHERE position > ? ORDER BY position LIMIT ?"
+_LAST = "SELECT coalesce(max(position), 0) FROM records"
 _ABOUT_DECISION = "SELECT position, envelope FROM records WHERE decision_id = ? ORDER BY position"
 
 _Row = tuple[str, str | None, str]
@@ -56,6 +57,10 @@ class SqliteLog:
 
     def read_sync(self, after: int, limit: int) -> list[tuple[int, Envelope]]:
         return self._read(_READ, (after, limit))
+
+    async def last_offset(self) -> int:
+        with _unavailable():
+            return self._reader.run(lambda connection: int(connection.execute(_LAST).fetchone()[0]))
 
     async def about_decision(self, decision_id: str) -> list[tuple[int, Envelope]]:
         return self._read(_ABOUT_DECISION, (decision_id,))

@@ -13,8 +13,11 @@ import pytest
 from nextbest import records
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
+from nextbest.contracts import Contract
 from nextbest.envelope import Envelope
+from nextbest.intake import envelope
 from nextbest.settings import Settings
+from serving.processor import process
 
 Publish = Callable[[Settings, float], str]
 
@@ -302,3 +305,15 @@ def test_readiness_says_what_is_missing(client: Any, features: Any, settings: Se
     unready = call(client, "GET", "/readyz")
     assert (unready.status_code, unready.json()["missing"]) == (503, {"features": "no registry"})
     assert call(client, "GET", "/healthz").status_code == 200
+
+
+def test_a_state_far_behind_the_log_is_not_ready(
+    client: Any, contracts: dict[str, Contract], log: SqliteLog, state: SqliteState, clock: Any
+) -> None:
+    """Consents that were logged before the server started must be known before it decides."""
+    row = {**consent("granted", "", "k")["properties"], "occurred_at": clock.now, "source": "live"}
+    log.append_sync([envelope(contracts["consents"], row | {"consent_id": f"k{n}"}, clock.now) for n in range(1_001)])
+    unready = call(client, "GET", "/readyz")
+    assert unready.json()["missing"] == {"state": "1,001 records of the log are not applied yet"}
+    asyncio.run(process(log, state))
+    assert call(client, "GET", "/readyz").status_code == 200

@@ -45,6 +45,7 @@ def test_reads_back_what_was_appended_in_order(log: EventLog) -> None:
     first, second, _ = appended.offsets
     assert asyncio.run(log.read(0, 2)) == [(first, record("a")), (second, record("b"))]
     assert [envelope.event_id for _, envelope in asyncio.run(log.read(second, 10))] == ["c"]
+    assert asyncio.run(log.last_offset()) == appended.offsets[-1]
 
 
 def test_a_duplicate_is_reported_and_ignored(log: SqliteLog) -> None:
