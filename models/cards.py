@@ -10,7 +10,7 @@ import pandas as pd
 
 from models.evaluation import CONFIDENCE, RESAMPLES, Interval
 from models.gates import Thresholds
-from models.labels import ACTION_PRIOR, DEPARTMENT_PRIOR
+from models.labels import PRIOR_OFFERS
 
 _PROPENSITY = """\
 # Propensity to redeem
@@ -31,9 +31,9 @@ began.
 - Campaigns of type B and C sent every coupon to every household: the label is the category's redemption, as it is.
 - Campaigns of type A (most redemptions) gave each household 16 coupons and did not record which. The label is an
   estimate: *any coupon of the campaign redeemed* x *share of the category in type A redemptions known before it*.
-  Shares are smoothed ({department_prior:g} prior redemptions over departments, {action_prior:g} within each), so that
-  thin categories borrow from their department. A row counts as a success with the label's weight and as a failure
-  with the rest.
+  Shares come from redemption rates; an action's shrinks towards its department's, and that towards the rate of all,
+  each with the weight of {prior_offers:g} offers, so that thin categories borrow from their department. A row counts as
+  a success with the label's weight and as a failure with the rest.
 
 ## Measured
 
@@ -106,8 +106,7 @@ class Measured(TypedDict):
 def propensity_card(**measured: Unpack[Measured]) -> str:
     """The card of a propensity version."""
     return _PROPENSITY.format(
-        department_prior=DEPARTMENT_PRIOR,
-        action_prior=ACTION_PRIOR,
+        prior_offers=PRIOR_OFFERS,
         **_parts("contacted_at", "AUC", **measured),
     )
 

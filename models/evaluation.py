@@ -75,7 +75,8 @@ def auc(is_positive: NDArray[np.bool_], score: Array) -> Statistic:
         losses = np.add.reduceat(weights * (1 - positive), starts, axis=1)
         below = np.cumsum(losses, axis=1) - losses / 2
         pairs = wins.sum(axis=1) * losses.sum(axis=1)
-        return np.divide((wins * below).sum(axis=1), pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+        unknown = np.full(len(weights), np.nan)
+        return np.asarray(np.divide((wins * below).sum(axis=1), pairs, out=unknown, where=pairs > 0))
 
     return statistic
 
@@ -86,7 +87,7 @@ def mean_absolute_error(actual: Array, predicted: Array) -> Statistic:
 
     def statistic(weights: Array) -> Array:
         total: Array = weights @ error
-        return total / weights.sum(axis=1)
+        return np.asarray(total / weights.sum(axis=1))
 
     return statistic
 

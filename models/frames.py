@@ -22,6 +22,7 @@ from nextbest.adapters.contract_files import load_contracts
 from nextbest.errors import NextbestError
 from nextbest.settings import Settings
 
+_STATISTICS = ["action", "department_id", "subset_offers_before", "subset_redemptions_before"]
 _WITNESS = ("customer_rfm", "spend_91d")
 
 
@@ -86,9 +87,9 @@ def assemble_propensity(labels: pd.DataFrame, features: pd.DataFrame, statistics
 
 
 def action_features_at(statistics: pd.DataFrame, at: pd.Timestamp) -> pd.DataFrame:
-    """`action`, `share` and `department_share` from what was known of each action at the moment `at`."""
-    known = statistics.loc[statistics["as_of"] == at, ["action", "department_id", "subset_redemptions_before"]]
-    return action_shares(known.set_axis(["action", "department", "redemptions"], axis="columns"))
+    """`action` and `share` from what was known of each action at the moment `at`."""
+    known = statistics.loc[statistics["as_of"] == at, _STATISTICS]
+    return action_shares(known.set_axis(["action", "department", "offers", "redemptions"], axis="columns"))
 
 
 def _by_action(features: pd.DataFrame) -> dict[str, dict[str, float]]:

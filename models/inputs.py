@@ -67,12 +67,14 @@ def customer_features(frame: pd.DataFrame) -> tuple[FeatureSpec, ...]:
 
 
 def propensity_features(frame: pd.DataFrame) -> tuple[FeatureSpec, ...]:
-    """The customer, the action, the customer's spend in the action's category, and how it is offered."""
+    """The customer, the action, the customer's spend in the action's category, and how it is offered.
+
+    Without tenure: in a history of one year it is the calendar by another name.
+    """
     return (
-        *customer_features(frame),
+        *(feature for feature in customer_features(frame) if feature.name != "tenure_days"),
         FeatureSpec(CATEGORY, "match"),
         FeatureSpec("share", "action"),
-        FeatureSpec("department_share", "action"),
         *(FeatureSpec(name, "context") for name in CAMPAIGN_TYPES.values()),
     )
 

@@ -16,36 +16,37 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-DEPARTMENT_PRIOR = 20.0
-ACTION_PRIOR = 10.0
+PRIOR_OFFERS = 500.0
 
 
 def action_shares(statistics: pd.DataFrame) -> pd.DataFrame:
-    """The share of each action in redemptions, thin actions borrowing from their department.
+    """The share of each action among redemptions, thin actions borrowing from their department.
 
-    A department's share shrinks towards its part of the actions, with the weight of `DEPARTMENT_PRIOR` redemptions; an
-    action's share of its department shrinks towards an equal one, with the weight of `ACTION_PRIOR`.
+    The redemption rate of a department shrinks towards that of all, the rate of an action towards its department's,
+    each with the weight of `PRIOR_OFFERS` offers. Shares are these rates in proportion, as if all were offered alike.
 
     Args:
-        statistics: One row per action: `action`, `department`, `redemptions` (a count, of one moment).
+        statistics: One row per action: `action`, `department`, and the counts `offers` and `redemptions` of one moment.
 
     Returns:
-        `action`, `share` and `department_share`, in the rows' order; shares sum to 1.
+        `action` and `share`, in the rows' order; shares sum to 1.
 
     """
-    counts = statistics["redemptions"].to_numpy(dtype=np.float64)
+    offers, redemptions = (statistics[name].to_numpy(dtype=np.float64) for name in ("offers", "redemptions"))
     _, department = np.unique(statistics["department"].to_numpy(dtype=str), return_inverse=True)
-    size = np.bincount(department).astype(np.float64)
-    redeemed = np.bincount(department, weights=counts)
-    of_all = (redeemed + DEPARTMENT_PRIOR * size / size.sum()) / (redeemed.sum() + DEPARTMENT_PRIOR)
-    of_department = (counts + ACTION_PRIOR / size[department]) / (redeemed[department] + ACTION_PRIOR)
-    return pd.DataFrame(
-        {
-            "action": statistics["action"].to_numpy(),
-            "share": of_all[department] * of_department,
-            "department_share": of_all[department],
-        }
-    )
+    # One success in the prior: without any history every rate is the same, and none is zero.
+    overall = (redemptions.sum() + 1.0) / (offers.sum() + PRIOR_OFFERS)
+    of_department = _shrunk(_sums(department, redemptions), _sums(department, offers), overall)
+    rate = _shrunk(redemptions, offers, of_department[department])
+    return pd.DataFrame({"action": statistics["action"].to_numpy(), "share": rate / rate.sum()})
+
+
+def _sums(group: NDArray[np.intp], counts: Array) -> Array:
+    return np.bincount(group, counts).astype(np.float64)
+
+
+def _shrunk(redemptions: Array, offers: Array, prior_rate: Array | float) -> Array:
+    return np.asarray((redemptions + PRIOR_OFFERS * prior_rate) / (offers + PRIOR_OFFERS))
 
 
 def soft_labels(frame: pd.DataFrame) -> Array:

@@ -11,6 +11,7 @@ import hashlib
 import logging
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -220,7 +221,9 @@ def _run(uri: str, experiment: str, name: str) -> Iterator[str]:
 def _log_model(candidate: Candidate) -> str:
     example = candidate.example
     proto = onnx.load_model_from_string(candidate.onnx)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        # Of a type hint of its own, when MLflow imports what logging needs.
+        warnings.filterwarnings("ignore", message=".*Any type hint is inferred", category=UserWarning)
         description = Path(folder) / Path(_DESCRIPTION).name
         description.write_bytes(msgspec.json.format(msgspec.json.encode(candidate.model), indent=2))
         info = mlflow.onnx.log_model(

@@ -1,0 +1,48 @@
+"""CLV on data with a known truth."""
+
+from datetime import timedelta
+
+import pandas as pd
+import pytest
+
+from models import clv
+from models.candidate import Champion
+from models.frames import TrainingDataError, TrainingSet
+from models.gates import judge
+
+
+def test_no_label_window_of_training_reaches_into_the_test(clv_data: TrainingSet) -> None:
+    """The last training window closes before the test window opens."""
+    train, test = clv.split(clv_data.frame)
+    assert train["cutoff_at"].max() + timedelta(days=91) <= test["cutoff_at"].min()
+    assert set(test["cutoff_at"]) == {clv_data.frame["cutoff_at"].max()}
+
+
+def test_a_history_too_short_for_that_is_said_in_words(clv_data: TrainingSet) -> None:
+    """Two cut-offs a month apart cannot be kept apart."""
+    frame = clv_data.frame
+    with pytest.raises(TrainingDataError, match="too short"):
+        clv.split(frame[frame["cutoff_at"] < frame["cutoff_at"].min() + pd.Timedelta(days=40)])
+
+
+def test_a_model_of_a_real_signal_beats_both_baselines(clv_data: TrainingSet) -> None:
+    """On error and on rank, and without a bias that matters."""
+    candidate = clv.build(clv_data, None)
+    result = judge(candidate.evidence, candidate.thresholds)
+    assert result.passed, result.reason
+    assert set(candidate.evidence.improvements) == {
+        "last_91_days_mae",
+        "last_91_days_spearman",
+        "mean_of_the_year_mae",
+        "mean_of_the_year_spearman",
+    }
+    assert candidate.model.output == "value"
+
+
+def test_the_champion_is_measured_on_the_same_rows(clv_data: TrainingSet) -> None:
+    """A model compared with itself differs by nothing."""
+    first = clv.build(clv_data, None)
+    again = clv.build(clv_data, Champion(model=first.model, onnx=first.onnx))
+    assert again.evidence.over_champion is not None
+    assert again.evidence.over_champion.estimate == 0.0
+    assert not any(name.startswith("champion") for name in again.evidence.improvements)

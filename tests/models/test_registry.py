@@ -1,0 +1,162 @@
+"""Registry and follower on a real MLflow store: promotion reaches serving, a tampered version does not."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from datetime import datetime
+
+import pytest
+from mlflow import MlflowClient
+
+from models import clv, lifecycle
+from models.candidate import Registered
+from models.follower import TAG, Follower
+from models.frames import TrainingSet
+from models.registry import CHAMPION, GATE, GATE_SHA256, Registry, RegistryError
+from nextbest.adapters.bundles import read_bundle
+from nextbest.adapters.sqlite_state import SqliteState
+from nextbest.settings import Settings
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def state(settings: Settings) -> Iterator[SqliteState]:
+    state = SqliteState(settings.online_state)
+    yield state
+    state.close()
+
+
+@pytest.fixture
+def client(settings: Settings) -> MlflowClient:
+    Registry(settings)
+    return MlflowClient(settings.mlflow_uri, settings.mlflow_uri)
+
+
+@pytest.fixture
+def two_versions(settings: Settings, clv_data: TrainingSet, now: datetime) -> tuple[Registered, Registered]:
+    first = lifecycle.run(settings, clv.NAME, clv_data, clv.build, now)
+    fewer = TrainingSet(frame=clv_data.frame.iloc[::-1], action_features={}, contracts=clv_data.contracts)
+    return first, lifecycle.run(settings, clv.NAME, fewer, clv.build, now)
+
+
+def test_a_run_shows_everything_and_is_not_repeated(
+    settings: Settings, clv_data: TrainingSet, client: MlflowClient, now: datetime
+) -> None:
+    """Parameters, metrics, plots, card, signature and example; the same data again changes nothing."""
+    first = lifecycle.run(settings, clv.NAME, clv_data, clv.build, now)
+    again = lifecycle.run(settings, clv.NAME, clv_data, clv.build, now)
+    assert (first.version, first.alias, first.skipped) == ("1", CHAMPION, False)
+    assert (again.version, again.alias, again.skipped) == ("1", CHAMPION, True)
+    assert again.gate == first.gate
+    assert again.metrics == pytest.approx(first.metrics)
+    artifacts = {artifact.path for artifact in client.list_artifacts(first.run_id)}
+    assert {"model_card.md", "calibration.png", "gain.png"} <= artifacts
+    assert client.get_run(first.run_id).data.params["penalty"]
+    folder = settings.mlflow_artifacts / "clv" / "models"
+    [stored] = [path for path in folder.glob("*/artifacts") if path.is_dir()]
+    assert {"MLmodel", "model.onnx", "input_example.json"} <= {path.name for path in stored.iterdir()}
+    described = json.loads((stored / "extra_files" / "model.json").read_text())
+    assert described["output"] == "value"
+    assert not list(settings.state.rglob("*.pkl"))
+
+
+def test_moving_the_alias_reaches_serving_within_five_seconds(
+    settings: Settings,
+    state: SqliteState,
+    client: MlflowClient,
+    two_versions: tuple[Registered, Registered],
+    now: datetime,
+) -> None:
+    """As from the MLflow UI: the alias goes back to version 1, and a running follower publishes the set with it."""
+    assert [version.alias for version in two_versions] == [CHAMPION, CHAMPION]
+
+    async def scenario() -> float:
+        stop = asyncio.Event()
+        follower = Follower(Registry(settings), state, settings.bundles)
+        following = asyncio.create_task(follower.follow(lambda: now, stop))
+        await _until_served(state, settings, "2")
+        started = time.monotonic()
+        client.set_registered_model_alias(clv.NAME, CHAMPION, "1")
+        await _until_served(state, settings, "1")
+        took = time.monotonic() - started
+        stop.set()
+        await following
+        return took
+
+    assert asyncio.run(scenario()) < 5
+
+
+async def _until_served(state: SqliteState, settings: Settings, version: str) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            current = await state.current_model_set()
+            if current and read_bundle(settings.bundles, current)[0].models[clv.NAME].version == version:
+                return
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("tag", "value", "why"),
+    [(GATE_SHA256, "0" * 64, "refused: the file's sha256 is"), (GATE, "failed", "refused: its gate did not let it")],
+)
+def test_a_champion_that_may_not_serve_is_refused_and_the_last_good_set_stays(
+    *,
+    settings: Settings,
+    state: SqliteState,
+    client: MlflowClient,
+    two_versions: tuple[Registered, Registered],
+    now: datetime,
+    tag: str,
+    value: str,
+    why: str,
+) -> None:
+    """Another file than the gate judged, or a verdict against it: the version says why it does not serve."""
+    assert two_versions
+    client.set_registered_model_alias(clv.NAME, CHAMPION, "1")
+    client.set_model_version_tag(clv.NAME, "2", tag, value)
+    follower = Follower(Registry(settings), state, settings.bundles)
+    good = asyncio.run(follower.step(now))
+    client.set_registered_model_alias(clv.NAME, CHAMPION, "2")
+    assert asyncio.run(follower.step(now)) is None
+    assert good is not None
+    assert asyncio.run(state.current_model_set()) == good
+    assert client.get_model_version(clv.NAME, "2").tags[TAG].startswith(why)
+
+
+def test_a_version_that_fails_its_gate_is_registered_with_the_reason_and_not_champion(
+    settings: Settings, clv_data: TrainingSet, client: MlflowClient, now: datetime
+) -> None:
+    """The alias stays where it was, and nobody promotes it by hand either."""
+    lifecycle.run(settings, clv.NAME, clv_data, clv.build, now)
+    frame = clv_data.frame.assign(spend_next_91d=1.01 * clv_data.frame["spend_prior_91d"])
+    blocked = lifecycle.run(
+        settings, clv.NAME, TrainingSet(frame=frame, action_features={}, contracts={}), clv.build, now
+    )
+    assert (blocked.version, blocked.alias, blocked.gate.passed) == ("2", None, False)
+    assert "gain over last_91_days" in client.get_model_version(clv.NAME, "2").tags["gate_reason"]
+    assert client.get_model_version_by_alias(clv.NAME, CHAMPION).version in {1, "1"}
+    registry = Registry(settings)
+    with pytest.raises(RegistryError, match="did not pass its gate"):
+        registry.promote(clv.NAME, "2")
+    with pytest.raises(RegistryError, match="no version 7"):
+        registry.promote(clv.NAME, "7")
+
+
+def test_a_version_is_promoted_by_name(settings: Settings, two_versions: tuple[Registered, Registered]) -> None:
+    """Going back to an older version is a promotion like any other."""
+    assert two_versions
+    registry = Registry(settings)
+    registry.promote(clv.NAME, "1")
+    champion = registry.champion_version(clv.NAME)
+    assert champion is not None
+    assert champion.version == "1"
+    assert [version.is_champion for version in registry.versions(clv.NAME)] == [False, True]
+
+
+def test_without_a_champion_nothing_is_published(settings: Settings, state: SqliteState, now: datetime) -> None:
+    """A new home has no model: the follower waits."""
+    follower = Follower(Registry(settings), state, settings.bundles)
+    assert asyncio.run(follower.step(now)) is None
+    assert asyncio.run(state.current_model_set()) is None
