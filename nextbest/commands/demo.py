@@ -69,7 +69,7 @@ class Demo:
     def prepare_and_train(self) -> None:
         """Run the whole pipeline: landing, warehouse, checks, features, models."""
         self.console.rule("pipeline: land, build, check, train")
-        outcome = self._pipeline("--job", "pipeline")
+        outcome = self._pipeline()
         self.report.landed, self.report.checks = outcome["landed"], outcome["checks"]
         self.report.models, self.report.seconds = outcome["models"], outcome["seconds"]
 
@@ -78,7 +78,7 @@ class Demo:
         services = processes.decision_services(self.settings)
         if interfaces:
             services += processes.interface_services(self.settings)
-        with self.report.timed("serving"):
+        with self.report.timed("servers"):
             processes.start(self.supervisor, services, self.console)
 
     def decide(self) -> Rehearsal:
@@ -96,7 +96,7 @@ class Demo:
             answered = rehearsal.answer(Market(MARKET_SEED, within=timedelta(seconds=1)))
         said = ", ".join(f"{count} {kind}s" for kind, count in sorted(answered.items()))
         self.console.print(f"the market (simulated) answered with {said or 'silence'}")
-        outcome = self._pipeline("--job", "feedback")
+        outcome = self._pipeline("--select", "group:feedback")
         self.report.landed |= outcome["landed"]
         self.report.seconds["feedback"] = sum(outcome["seconds"].values())
 
@@ -136,7 +136,7 @@ def demo(*, once: bool, households: int | None, report_path: Path | None) -> Non
     if households is not None:
         settings = replace(settings, households=households)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended politely is ended by Ctrl-C
-    console, report = Console(), Report()
+    console, report = processes.console(), Report()
     supervisor = processes.supervisor(settings)
     with _alone(settings):
         try:

@@ -17,6 +17,11 @@ from nextbest.settings import Settings
 PYTHON = sys.executable
 
 
+def console() -> Console:
+    """The terminal, or, where the output goes to a file, lines long enough for a table."""
+    return Console(width=None if sys.stdout.isatty() else 150)
+
+
 def supervisor(settings: Settings) -> Supervisor:
     """The supervisor of this home's processes."""
     return Supervisor(settings.run, settings.environment())
@@ -89,7 +94,7 @@ def up() -> None:
     Example: NEXTBEST_HTTP_PORT=8080 nextbest up
     """
     settings = Settings.from_env()
-    start(supervisor(settings), decision_services(settings) + interface_services(settings), Console())
+    start(supervisor(settings), decision_services(settings) + interface_services(settings), console())
 
 
 @click.command()
@@ -99,7 +104,7 @@ def down() -> None:
     Example: nextbest down
     """
     ended = supervisor(Settings.from_env()).stop_all()
-    Console().print(f"ended {len(ended)} processes" if ended else "nothing was running")
+    console().print(f"ended {len(ended)} processes" if ended else "nothing was running")
 
 
 @click.command()
@@ -115,4 +120,4 @@ def status() -> None:
     for service in decision_services(settings) + interface_services(settings):
         pids = [pid for pid, command in commands.items() if command == list(service.argv)]
         table.add_row(service.name, "up" if pids else "down", str(pids[0]) if pids else "", _address(service))
-    Console().print(table)
+    console().print(table)

@@ -25,7 +25,7 @@ from nextbest.settings import Settings
 VISITORS: Final = 200
 STRANGER: Final = "a-stranger"
 PLACEMENTS: Final = ("home_banner", "email_hero")
-ROWS_SHOWN: Final = 12
+ROWS_PER_REASON: Final = 3
 _EVENTS_PER_CALL: Final = 500
 _TIMEOUT_S: Final = 30
 
@@ -70,7 +70,7 @@ class Rehearsal:
             score = next((c for c in record.candidates if (c.placement, c.action) == (placement.id, slot.action)), None)
             cells = [score and score.p, score and score.value, score and score.cost, score and score.priority]
             numbers = ["" if cell is None else f"{cell:.4f}" for cell in cells]
-            table.add_row(record.customer_id, placement.id, slot.action, *numbers, why(record, placement))
+            table.add_row(record.customer_id, placement.id, slot.action, *numbers, why(record, placement)[1])
         return table
 
     def _visitors(self) -> Sequence[str]:
@@ -82,28 +82,34 @@ class Rehearsal:
         return httpx.Client(base_url=f"http://{self.settings.host}:{self.settings.http_port}", timeout=_TIMEOUT_S)
 
 
-def why(record: DecisionRecord, placement: PlacementRecord) -> str:
-    """The reason of what fills the first slot, in a few words."""
+def why(record: DecisionRecord, placement: PlacementRecord) -> tuple[str, str]:
+    """The kind of reason for what fills the first slot, and the reason in a few words."""
     slot = placement.slots[0]
-    if record.degraded:
-        return ", ".join(record.degraded)
-    best = max(placement.pmf, key=lambda key: placement.pmf[key])
-    if slot.action != DO_NOTHING:
-        explored = "" if best.split("/")[0] == slot.action else f", explored; the best was {best.split('/')[0]}"
-        return f"highest priority{explored}" if not explored else f"probability {slot.probability:.3f}{explored}"
+    best, _ = max(placement.pmf.items(), key=lambda item: item[1])
+    best = best.split("/")[0]
     dropped = Counter(c.reason for c in record.candidates if c.placement == placement.id and c.reason)
-    (reason, count), *_ = [*dropped.most_common(1), ("", 0)]
-    return f"{reason} ({count} actions)" if len(placement.pmf) == 1 and count else "nothing is worth more"
+    if record.degraded:
+        return "degraded", ", ".join(record.degraded)
+    if slot.action != best:
+        return "explored", f"explored (probability {slot.probability:.3f}); the best was {best}"
+    if slot.action != DO_NOTHING:
+        return "best", f"highest of {len(placement.pmf)} priorities"
+    if len(placement.pmf) == 1 and dropped:
+        reason, count = dropped.most_common(1)[0]
+        return reason, f"{reason} ({count} actions)"
+    return "nothing", "no action earns more than it costs"
 
 
 def _varied(decisions: Iterable[DecisionRecord]) -> Iterator[tuple[DecisionRecord, PlacementRecord]]:
-    """The first decision of each action and reason, up to a screenful."""
-    seen: set[tuple[str, str]] = set()
+    """The first decisions of each kind of reason, every action once."""
+    shown: Counter[str] = Counter()
+    actions: set[str] = set()
     for record in decisions:
         for placement in record.placements:
-            kind = (placement.slots[0].action, why(record, placement).split(" ")[0])
-            if kind not in seen and len(seen) < ROWS_SHOWN:
-                seen.add(kind)
+            kind, action = why(record, placement)[0], placement.slots[0].action
+            if shown[kind] < ROWS_PER_REASON and (action == DO_NOTHING or action not in actions):
+                shown[kind] += 1
+                actions.add(action)
                 yield record, placement
 
 

@@ -1,0 +1,180 @@
+"""The whole loop, as people meet it: commands, servers, the UIs' interfaces; killed on the way and started again."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import httpx
+import pytest
+
+from nextbest.commands.processes import supervisor
+from nextbest.settings import Settings
+
+pytestmark = pytest.mark.integration
+
+HOUSEHOLDS = 150
+SECONDS_TO_FOLLOW = 5
+COMMAND = [sys.executable, "-m", "nextbest"]
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [probe.getsockname()[1] for probe in probes]
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    http, dagster, mlflow = free_ports(3)
+    home = tmp_path_factory.mktemp("home")
+    settings = Settings(home=home, http_port=http, dagster_port=dagster, mlflow_port=mlflow, households=HOUSEHOLDS)
+    yield settings
+    supervisor(settings).stop_all(grace_s=5)
+
+
+def environment(settings: Settings) -> Mapping[str, str]:
+    return {**os.environ, **settings.environment(), "PYTHONDONTWRITEBYTECODE": ""}
+
+
+def run_until(settings: Settings, pattern: str) -> None:
+    """Start the demo, and kill it without warning at the first line that matches."""
+    command = [*COMMAND, "demo", "--once"]
+    with subprocess.Popen(command, env=environment(settings), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = next((line for line in process.stdout if re.search(pattern, line)), None)
+        process.send_signal(signal.SIGKILL)
+        assert line is not None, f"the demo ended before it printed {pattern}"
+        # Orphans hold the pipe open: leave it to the next demo to end them, as a person would.
+        process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def report(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The report of a demo that was killed while landing, training and serving before."""
+    for pattern in ("landing/transactions", "marts/", "^─* decisions"):
+        run_until(settings, pattern)
+    path = tmp_path_factory.mktemp("report") / "report.json"
+    completed = subprocess.run(
+        [*COMMAND, "demo", "--once", "--json", str(path)],
+        env=environment(settings),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
+
+
+@pytest.fixture(scope="module")
+def servers(settings: Settings, report: dict[str, Any]) -> Iterator[Settings]:
+    assert report["ok"]
+    subprocess.run([*COMMAND, "up"], env=environment(settings), check=True)
+    yield settings
+    subprocess.run([*COMMAND, "down"], env=environment(settings), check=True)
+    assert supervisor(settings).running() == []
+
+
+def test_a_killed_demo_ends_well_when_started_again(report: dict[str, Any]) -> None:
+    """After three kills at three stages, nothing is lost, no check fails, and decisions were made."""
+    assert report["ok"]
+    assert report["checks"]["failed"] == 0
+    for contract, counts in report["landed"].items():
+        assert counts["landed"] + counts["rejected"] == counts["received"], contract
+    assert report["landed"]["customers"]["landed"] == HOUSEHOLDS
+    assert {(model["name"], model["alias"]) for model in report["models"]} >= {
+        ("propensity", "champion"),
+        ("clv", "champion"),
+    }
+    assert sum(report["decisions"].values()) == 2 * (1 + HOUSEHOLDS)
+    assert len(report["decisions"]) > 1
+
+
+def test_the_demo_leaves_nothing_running(settings: Settings, report: dict[str, Any]) -> None:
+    """No process of the home is left, and its port is free again."""
+    assert report["ok"]
+    assert supervisor(settings).running() == []
+    with socket.socket() as probe:
+        assert probe.connect_ex((settings.host, settings.http_port)) != 0
+
+
+def test_decisions_and_answers_came_back_into_the_landing(report: dict[str, Any]) -> None:
+    """Every decision made over HTTP landed under its contract."""
+    assert report["landed"]["decisions"]["landed"] >= sum(report["decisions"].values())
+
+
+def graphql(settings: Settings, query: str, **variables: Any) -> Any:
+    answer = httpx.post(
+        f"http://{settings.host}:{settings.dagster_port}/graphql",
+        json={"query": query, "variables": variables},
+        timeout=60,
+    )
+    return answer.raise_for_status().json()["data"]
+
+
+def test_the_run_is_seen_in_the_dagster_ui_and_a_second_one_works(servers: Settings) -> None:
+    """What the UI asks of its server: the demo's run is there, and launching the job again ends well."""
+    runs = graphql(servers, "{ runsOrError { ... on Runs { results { jobName status tags { key value } } } } }")
+    done = [
+        run for run in runs["runsOrError"]["results"] if run["status"] == "SUCCESS" and run["jobName"] == "pipeline"
+    ]
+    assert done
+    found = graphql(
+        servers,
+        "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }",
+    )
+    (node,) = found["repositoriesOrError"]["nodes"]
+    partition = next(tag["value"] for tag in done[0]["tags"] if tag["key"] == "dagster/partition")
+    launched = graphql(
+        servers,
+        """mutation Launch($params: ExecutionParams!) { launchPipelineExecution(executionParams: $params) {
+             __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }""",
+        params={
+            "selector": {
+                "repositoryLocationName": node["location"]["name"],
+                "repositoryName": node["name"],
+                "jobName": "pipeline",
+            },
+            "mode": "default",
+            "runConfigData": {},
+            "executionMetadata": {"tags": [{"key": "dagster/partition", "value": partition}]},
+        },
+    )["launchPipelineExecution"]
+    assert launched["__typename"] == "LaunchRunSuccess", launched
+    query = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
+    deadline = time.monotonic() + 180
+    status = "QUEUED"
+    while status not in {"SUCCESS", "FAILURE", "CANCELED"}:
+        assert time.monotonic() < deadline, status
+        time.sleep(1)
+        status = graphql(servers, query, id=launched["run"]["runId"])["runOrError"]["status"]
+    assert status == "SUCCESS"
+
+
+def test_serving_follows_the_alias_set_in_the_mlflow_ui(servers: Settings) -> None:
+    """The call the UI makes when a person sets the alias: the endpoint decides with the other version within 5 s."""
+    registry = httpx.Client(base_url=f"http://{servers.host}:{servers.mlflow_port}/ajax-api/2.0/mlflow", timeout=30)
+    alias = {"name": "propensity", "alias": "champion"}
+    champion = registry.get("registered-models/alias", params=alias).raise_for_status().json()["model_version"]
+    twin = {name: champion[name] for name in ("name", "source", "run_id")} | {"tags": champion["tags"]}
+    created = registry.post("model-versions/create", json=twin).raise_for_status().json()["model_version"]
+    before = decide(servers)["model_set_id"]
+    registry.post("registered-models/alias", json=alias | {"version": created["version"]}).raise_for_status()
+    deadline = time.monotonic() + SECONDS_TO_FOLLOW
+    while decide(servers)["model_set_id"] == before:
+        assert time.monotonic() < deadline, "serving did not follow"
+        time.sleep(0.1)
+
+
+def decide(settings: Settings) -> Any:
+    body = {"customer": {"customer_id": "nobody-we-know"}, "placements": ["home_banner"], "dry_run": True}
+    answer = httpx.post(f"http://{settings.host}:{settings.http_port}/v1/decisions", json=body, timeout=10)
+    return answer.raise_for_status().json()
