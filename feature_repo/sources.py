@@ -11,7 +11,6 @@ import yaml
 from feast import Field, FileSource
 from feast.types import Float64, Int64, PrimitiveFeastType
 
-_MODELS = Path(__file__).parent.parent / "dbt_project" / "models" / "marts"
 _KEYS = {"customer_id", "as_of"}
 _TYPES: dict[str, PrimitiveFeastType] = {"integer": Int64, "double": Float64}
 
@@ -24,7 +23,8 @@ def published(name: str, *, folder: str = "current") -> FileSource:
 
 def fields(mart: str) -> list[Field]:
     """Every feature of a mart, as its dbt model documents it."""
-    [model] = yaml.safe_load((_MODELS / f"{mart}.yml").read_text())["models"]
+    models = Path(os.environ["NEXTBEST_DBT_PROJECT"]) / "models" / "marts"
+    [model] = yaml.safe_load((models / f"{mart}.yml").read_text())["models"]
     return [
         Field(name=column["name"], dtype=_TYPES[column["data_type"]], description=column["description"])
         for column in model["columns"]

@@ -134,6 +134,7 @@ class Settings:
         """What a child process must see so that it finds the same home, and what dbt and Feast files refer to."""
         own = {f.metadata["variable"]: _format(getattr(self, f.name)) for f in fields(self)}
         return own | {
+            "NEXTBEST_DBT_PROJECT": str(self.folder("dbt")),
             "NEXTBEST_LANDING": str(self.landing),
             "NEXTBEST_WAREHOUSE": str(self.warehouse),
             "NEXTBEST_MARTS": str(self.marts),
