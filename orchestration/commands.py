@@ -22,6 +22,7 @@ from nextbest.errors import NextbestError
 from nextbest.settings import Settings
 
 if TYPE_CHECKING:
+    from orchestration.defs.resources import Workspace
     from orchestration.progress import Progress
 
 
@@ -30,11 +31,15 @@ class PipelineError(NextbestError):
 
 
 @click.command()
-@click.option("--json", "report", type=click.Path(dir_okay=False, path_type=Path), help="Write what was done to this file.")
-@click.option("--select", default="*", help="Only these assets, in Dagster's selection syntax: `group:landing`, `marts/*+`.")
+@click.option(
+    "--json", "report", type=click.Path(dir_okay=False, path_type=Path), help="Write what was done to this file."
+)
+@click.option(
+    "--select", default="*", help="Only these assets, in Dagster's selection syntax: `group:landing`, `marts/*+`."
+)
 @click.option("--full", is_flag=True, help="Do all work, also what did not change.")
 def pipeline(report: Path | None, select: str, *, full: bool) -> None:
-    """Land, build, check, train, score and hand over: everything between the source and serving.
+    r"""Land, build, check, train, score and hand over: everything between the source and serving.
 
     What did not change since the last run is not done again. The run is in the Dagster UI afterwards (`nextbest up`).
 
@@ -46,14 +51,16 @@ def pipeline(report: Path | None, select: str, *, full: bool) -> None:
     settings.run.mkdir(parents=True, exist_ok=True)
     log = settings.run / "pipeline.log"
     with _output_to(log) as terminal:
-        progress, result = run(settings, Console(file=terminal), select=select, full=full)
+        progress, result = run(settings, Console(file=terminal, soft_wrap=True), select=select, full=full)
     if report:
         report.write_text(json.dumps(result, indent=2) + "\n")
     if not result["ok"]:
         raise PipelineError(f"{progress.failure or 'the run failed'}\n(what every step printed: {log})")
 
 
-def run(settings: Settings, console: Console, *, select: str = "*", full: bool = False) -> tuple["Progress", dict[str, Any]]:
+def run(
+    settings: Settings, console: Console, *, select: str = "*", full: bool = False
+) -> tuple["Progress", dict[str, Any]]:
     """Run the job `pipeline` in this process, for every day of the event log that has not landed.
 
     Returns:
@@ -62,60 +69,48 @@ def run(settings: Settings, console: Console, *, select: str = "*", full: bool =
     """
     import dagster as dg
 
-    from orchestration.defs.jobs import PIPELINE
-    from orchestration.defs.partitions import run_tags, today
     from orchestration.definitions import defs
+    from orchestration.defs.jobs import PIPELINE
+    from orchestration.defs.resources import Workspace
     from orchestration.instance import RUN_MARK, end_dead_runs, open_instance
     from orchestration.progress import Progress
     from orchestration.unchanged import FULL_TAG
 
     run_id = str(uuid.uuid4())
     os.environ[RUN_MARK] = run_id
-    progress = Progress(console)
+    progress, workspace = Progress(console), Workspace()
     with open_instance(settings) as instance:
         end_dead_runs(instance)
         definitions = defs()
-        job = definitions.resolve_job_def(PIPELINE)
         selected = dg.AssetSelection.from_string(select).resolve(definitions.resolve_asset_graph())
         instance.add_event_listener(run_id, progress)
-        result = job.execute_in_process(
+        result = definitions.resolve_job_def(PIPELINE).execute_in_process(
             run_id=run_id,
             instance=instance,
             asset_selection=sorted(selected),
-            tags=run_tags([*_days(settings), today()]) | ({FULL_TAG: "true"} if full else {}),
+            tags=_days(workspace) | ({FULL_TAG: "true"} if full else {}),
             run_config={"loggers": {"console": {"config": {"log_level": "WARNING"}}}},
             raise_on_error=False,
         )
-    return progress, _report(settings, progress, run_id, is_ok=result.success)
+    return progress, {"ok": result.success, "run_id": run_id, "landed": _landed(workspace), **progress.report()}
 
 
-def _days(settings: Settings) -> list[str]:
+def _days(workspace: "Workspace") -> dict[str, str]:
+    """The tags of a run for today and every day whose arrivals in the event log have not landed."""
     from orchestration.defs.feedback import days_to_land
-    from orchestration.defs.resources import Workspace
+    from orchestration.defs.partitions import run_tags, today
 
-    workspace = Workspace()
     with workspace.log() as log:
-        return days_to_land(log, workspace.door())
+        return run_tags([*days_to_land(log, workspace.door()), today()])
 
 
-def _report(settings: Settings, progress: "Progress", run_id: str, *, is_ok: bool) -> dict[str, Any]:
-    from orchestration.defs.resources import Workspace
-
-    workspace = Workspace()
+def _landed(workspace: "Workspace") -> dict[str, dict[str, int]]:
+    """What has landed under each contract, from every source and the event log."""
     door = workspace.door()
     receipts = {name: door.receipts(name) for name in workspace.contracts()}
     return {
-        "ok": is_ok,
-        "run_id": run_id,
-        "landed": {
-            name: {key: sum(getattr(each, key) for each in own) for key in ("received", "landed", "rejected")}
-            for name, own in receipts.items()
-        },
-        "checks": {"passed": progress.passed, "failed": progress.failed, "warned": progress.warned},
-        "models": progress.models,
-        "seconds": {stage: round(seconds, 2) for stage, seconds in progress.seconds.items()},
-        "skipped": progress.skipped,
-        "error": progress.failure,
+        name: {key: sum(getattr(each, key) for each in own) for key in ("received", "landed", "rejected")}
+        for name, own in receipts.items()
     }
 
 

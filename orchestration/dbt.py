@@ -1,6 +1,6 @@
 """The dbt project as Dagster sees it: its parsed manifest, and a version per model.
 
-Belongs here: parsing the project, and what a model's result depends on. Does not belong here: the assets
+Belongs here: parsing the project, starting dbt, and what a model's result depends on. Does not belong here: the assets
 (`orchestration.defs.warehouse`) or any SQL (`dbt_project/`).
 """
 
@@ -10,11 +10,15 @@ import shutil
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation
+from packaging.version import Version
 
 from nextbest.errors import NextbestError
 from nextbest.settings import Settings
@@ -52,16 +56,44 @@ def parsed_project(settings: Settings) -> Path:
     return folder
 
 
-@contextmanager
-def environment(settings: Settings) -> Iterator[None]:
-    """Let the command that is started meanwhile see the home; dbt's resource hands on this process's environment."""
-    before = dict(os.environ)
-    os.environ.update(settings.environment())
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+def start(
+    settings: Settings,
+    arguments: Sequence[str],
+    *,
+    parsed: Path,
+    manifest: Mapping[str, Any],
+    translator: DagsterDbtTranslator,
+) -> DbtCliInvocation:
+    """Start the dbt command in a process of its own; iterate over its events to follow it.
+
+    Not through `DbtCliResource`: that first loads all of dbt into this process, which takes as long as dbt's own start.
+    """
+    target = settings.state / "dbt" / "target"
+    target.mkdir(parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):  # saves dbt the parsing
+        shutil.copy(parsed / "partial_parse.msgpack", target)
+    project = settings.folder("dbt")
+    return DbtCliInvocation.run(
+        args=[str(EXECUTABLE), *arguments],
+        env={
+            **os.environ,
+            **settings.environment(),
+            "DBT_LOG_FORMAT": "json",
+            "DBT_PROJECT_DIR": str(project),
+            "DBT_PROFILES_DIR": str(project),
+            "DBT_TARGET_PATH": str(target),
+            "DBT_LOG_PATH": str(target),
+            "PYTHONUNBUFFERED": "1",
+        },
+        manifest=manifest,
+        dagster_dbt_translator=translator,
+        project_dir=project,
+        target_path=target,
+        raise_on_error=True,
+        context=None,
+        adapter=None,
+        cli_version=Version(version("dbt-core")),
+    )
 
 
 def _project_digest(project: Path) -> str:
@@ -74,9 +106,9 @@ def _project_digest(project: Path) -> str:
 def _parse(settings: Settings, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     project = settings.folder("dbt")
-    paths = ["--project-dir", project, "--profiles-dir", project, "--target-path", target, "--log-path", target]
+    folders = {"project-dir": project, "profiles-dir": project, "target-path": target, "log-path": target}
     done = subprocess.run(
-        [EXECUTABLE, "--quiet", "parse", *paths],
+        [EXECUTABLE, "--quiet", "parse", *(f"--{option}={folder}" for option, folder in folders.items())],
         env={**os.environ, **settings.environment()},
         capture_output=True,
         text=True,
@@ -106,7 +138,9 @@ def model_versions(manifest: Mapping[str, Any], landed: Mapping[str, str], as_of
 
     """
     nodes = manifest["nodes"]
-    shared = digest(as_of, manifest["metadata"]["project_id"], *sorted(m["macro_sql"] for m in manifest["macros"].values()))
+    shared = digest(
+        as_of, manifest["metadata"]["project_id"], *sorted(m["macro_sql"] for m in manifest["macros"].values())
+    )
     tests: dict[str, list[str]] = defaultdict(list)
     for node in nodes.values():
         if node["resource_type"] == "test":
@@ -115,18 +149,18 @@ def model_versions(manifest: Mapping[str, Any], landed: Mapping[str, str], as_of
 
     versions: dict[str, str] = {}
 
-    def version(unique_id: str) -> str:
+    def version_of(unique_id: str) -> str:
         if unique_id in manifest["sources"]:
             return landed.get(manifest["sources"][unique_id]["name"], "")
         if unique_id not in versions:
             node = nodes[unique_id]
-            parents = [version(parent) for parent in sorted(node["depends_on"].get("nodes", []))]
+            parents = [version_of(parent) for parent in sorted(node["depends_on"].get("nodes", []))]
             versions[unique_id] = digest(shared, _definition(node), *sorted(tests[unique_id]), *parents)
         return versions[unique_id]
 
     for unique_id, node in nodes.items():
         if node["resource_type"] in _BUILT:
-            version(unique_id)
+            version_of(unique_id)
     return versions
 
 

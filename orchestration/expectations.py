@@ -13,15 +13,13 @@ of 1.24 fails.)
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from importlib import import_module
+from typing import Any, Literal, get_args
 
 import pandas as pd
 import pyarrow as pa
 
 from nextbest.contracts import Contract, Field, Rule
-
-if TYPE_CHECKING:
-    from great_expectations.expectations import Expectation
 
 Severity = Literal["error", "warn"]
 
@@ -40,7 +38,7 @@ _NUMBER = "promise"
 class Promise:
     """One expectation, with where in the contract it comes from and what its failure means."""
 
-    expectation: "Expectation"
+    expectation: Any
     column: str | None
     rule: str
     severity: Severity = "error"
@@ -89,8 +87,7 @@ def run_suite(contract: Contract, rows: pa.Table, references: Mapping[str, pa.Ar
         references: the values of each "contract.field" that the contract refers to.
 
     """
-    import great_expectations as gx  # noqa: PLC0415  seconds, which loading the definitions must not take
-
+    gx = _library()
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     asset = context.data_sources.add_pandas("landing").add_dataframe_asset(contract.name)
@@ -101,9 +98,17 @@ def run_suite(contract: Contract, rows: pa.Table, references: Mapping[str, pa.Ar
     for number, promise in enumerate(promises):  # results come back in an order of their own
         promise.expectation.meta = {_NUMBER: number}
         suite.add_expectation(promise.expectation)
-    results = batch.validate(suite, result_format={"result_format": "SUMMARY", "partial_unexpected_count": _SAMPLE_SIZE})
+    results = batch.validate(
+        suite, result_format={"result_format": "SUMMARY", "partial_unexpected_count": _SAMPLE_SIZE}
+    )
     tested = [(promises[result.expectation_config.meta[_NUMBER]], result) for result in results.results]
     return {severity: _outcome(contract, rows.num_rows, severity, tested) for severity in get_args(Severity)}
+
+
+def _library() -> Any:
+    """Great Expectations, imported when a suite runs; it exports its names in a way type checkers do not follow."""
+    import_module("great_expectations.expectations")
+    return import_module("great_expectations")
 
 
 def _frame(contract: Contract, rows: pa.Table, references: Mapping[str, pa.Array]) -> pd.DataFrame:
@@ -126,8 +131,7 @@ def _known(column: Field) -> str:
 
 
 def _promises(contract: Contract) -> Iterator[Promise]:
-    import great_expectations.expectations as gxe  # noqa: PLC0415  see `run_suite`
-
+    gxe = _library().expectations
     yield Promise(gxe.ExpectTableRowCountToBeBetween(min_value=contract.min_rows), None, f"rows >= {contract.min_rows}")
     if len(contract.key) == 1:
         yield Promise(gxe.ExpectColumnValuesToBeUnique(column=contract.key[0]), contract.key[0], "unique")
@@ -144,27 +148,28 @@ def _promises(contract: Contract) -> Iterator[Promise]:
         yield Promise(_expectation(each, rule), each.name, _describe(rule), severity)
 
 
-def _expectation(column: Field, rule: Rule) -> "Expectation":
-    import great_expectations.expectations as gxe  # noqa: PLC0415  see `run_suite`
-
-    name, argument = column.name, rule.argument
+def _expectation(column: Field, rule: Rule) -> Any:
+    gxe, argument = _library().expectations, rule.argument
+    arguments: dict[str, Any] = {"column": column.name}
     match rule.kind:
         case "required":
-            return gxe.ExpectColumnValuesToNotBeNull(column=name)
+            expectation = gxe.ExpectColumnValuesToNotBeNull
         case "enum":
-            return gxe.ExpectColumnValuesToBeInSet(column=name, value_set=list(column.enum or ()))
+            expectation, arguments["value_set"] = gxe.ExpectColumnValuesToBeInSet, list(column.enum or ())
         case "minimum":
-            return gxe.ExpectColumnValuesToBeBetween(column=name, min_value=_bound(column, argument))
+            expectation, arguments["min_value"] = gxe.ExpectColumnValuesToBeBetween, _bound(column, argument)
         case "maximum":
-            return gxe.ExpectColumnValuesToBeBetween(column=name, max_value=_bound(column, argument))
+            expectation, arguments["max_value"] = gxe.ExpectColumnValuesToBeBetween, _bound(column, argument)
         case "pattern":
-            return gxe.ExpectColumnValuesToMatchRegex(column=name, regex=argument)
-        case "min_length":  # most often 1, for which a look at the categories is a hundred times cheaper than lengths
-            if argument == 1:
-                return gxe.ExpectColumnValuesToNotBeInSet(column=name, value_set=[""])
-            return gxe.ExpectColumnValueLengthsToBeBetween(column=name, min_value=argument)
+            expectation, arguments["regex"] = gxe.ExpectColumnValuesToMatchRegex, argument
+        case "min_length" if argument == 1:  # a look at the categories is a hundred times cheaper than lengths
+            expectation, arguments["value_set"] = gxe.ExpectColumnValuesToNotBeInSet, [""]
+        case "min_length":
+            expectation, arguments["min_value"] = gxe.ExpectColumnValueLengthsToBeBetween, argument
         case "reference":
-            return gxe.ExpectColumnValuesToBeInSet(column=_known(column), value_set=[True])
+            arguments = {"column": _known(column), "value_set": [True]}
+            expectation = gxe.ExpectColumnValuesToBeInSet
+    return expectation(**arguments)
 
 
 def _bound(column: Field, argument: Any) -> Any:

@@ -61,6 +61,16 @@ class Progress:
             case DagsterEventType.STEP_SUCCESS | DagsterEventType.STEP_FAILURE:
                 self._end(event, at)
 
+    def report(self) -> dict[str, Any]:
+        """What was counted: checks, models, seconds by stage, assets that did not change, and what went wrong."""
+        return {
+            "checks": {"passed": self.passed, "failed": self.failed, "warned": self.warned},
+            "models": self.models,
+            "seconds": {stage: round(seconds, 2) for stage, seconds in self.seconds.items()},
+            "skipped": self.skipped,
+            "error": self.failure,
+        }
+
     def _show(self, materialization: dg.AssetMaterialization, at: float) -> None:
         metadata = {key: value.value for key, value in materialization.metadata.items()}
         name = materialization.asset_key.to_user_string()
@@ -68,7 +78,11 @@ class Progress:
             self.skipped.append(name)
         if name.startswith("models/"):
             self.models.append(_model(metadata))
-        numbers = ", ".join(f"{metadata[key]:,} {key}" if isinstance(metadata[key], int) else f"{key} {metadata[key]}" for key in _SHOWN if key in metadata)
+        numbers = ", ".join(
+            f"{metadata[key]:,} {key}" if isinstance(metadata[key], int) else f"{key} {metadata[key]}"
+            for key in _SHOWN
+            if key in metadata
+        )
         state = "unchanged" if metadata.get(SKIPPED) else f"{at - self._last:.1f} s"
         self.console.print(f"[green]✓[/] {name:<42} [dim]{state:>9}[/]  {numbers}", highlight=False)
         self._last = at
@@ -95,7 +109,9 @@ class Progress:
 
 def _model(metadata: Mapping[str, Any]) -> dict[str, Any]:
     alias = metadata["alias"]
-    return {key: metadata[key] for key in ("name", "version", "metrics")} | {"alias": None if alias == "none" else alias}
+    return {key: metadata[key] for key in ("name", "version", "metrics")} | {
+        "alias": None if alias == "none" else alias
+    }
 
 
 def _reason(event: DagsterEvent) -> str:

@@ -32,6 +32,7 @@ _PAGE = 5_000
 
 
 def feedback_key(contract: str) -> dg.AssetKey:
+    """Key of the asset that lands a contract's rows out of the log."""
     return dg.AssetKey([GROUP, contract])
 
 
@@ -58,7 +59,9 @@ def days_to_land(log: SqliteLog, door: Door) -> list[str]:
 @dg.multi_asset(
     name="feedback",
     specs=[
-        dg.AssetSpec(feedback_key(name), description=f"The {name} that the event log received on a day.", kinds={"parquet"})
+        dg.AssetSpec(
+            feedback_key(name), description=f"The {name} that the event log received on a day.", kinds={"parquet"}
+        )
         for name in LOG_CONTRACTS
     ],
     group_name=GROUP,

@@ -37,6 +37,7 @@ class Delivery:
 
 
 def landing_key(contract: str) -> dg.AssetKey:
+    """Key of the asset that lands a contract's rows from the source."""
     return dg.AssetKey([GROUP, contract])
 
 

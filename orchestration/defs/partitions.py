@@ -1,5 +1,7 @@
-"""What is daily. Belongs here: partition definitions and how a run names its days, so that assets, jobs, schedules and
-sensors mean the same ones.
+"""What is daily.
+
+Belongs here: partition definitions and how a run names its days, so that assets, jobs, schedules and sensors mean the
+same ones.
 """
 
 from collections.abc import Collection

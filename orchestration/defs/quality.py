@@ -112,9 +112,7 @@ def defs() -> dg.Definitions:
         for name, contract in load_contracts(settings.folder("contracts")).items()
         if name in supplied or name in LOG_CONTRACTS
     }
-    specs = {
-        name: list(_specs(contract, is_supplied=name in supplied)) for name, contract in contracts.items()
-    }
+    specs = {name: list(_specs(contract, is_supplied=name in supplied)) for name, contract in contracts.items()}
 
     @dg.multi_asset_check(name="landing_quality", specs=[spec for each in specs.values() for spec in each])
     def landing_quality(context: dg.AssetCheckExecutionContext, workspace: Workspace) -> Iterator[dg.AssetCheckResult]:

@@ -1,4 +1,4 @@
-"""What every asset works with: the home's settings, contracts, door, source and event log, and dbt.
+"""What every asset works with: the home's settings, contracts, door, source and event log.
 
 Belongs here: resources. Does not belong here: what assets do with them.
 """
@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
-from dagster_dbt import DbtCliResource
 
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.landing import Door
@@ -16,7 +15,6 @@ from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.contracts import Contract
 from nextbest.settings import Settings
 from nextbest.source import Source
-from orchestration import dbt
 
 
 class Workspace(dg.ConfigurableResource[None]):
@@ -53,10 +51,5 @@ class Workspace(dg.ConfigurableResource[None]):
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """The workspace, and dbt on the project of this home."""
-    project = str(Settings.from_env().folder("dbt"))
-    command = DbtCliResource(project_dir=project, profiles_dir=project, dbt_executable=str(dbt.EXECUTABLE))
-    return dg.Definitions(
-        resources={"workspace": Workspace(), "dbt": command},
-        executor=dg.in_process_executor,
-    )
+    """The workspace; steps run one after the other in the process of the run, which starts once instead of per step."""
+    return dg.Definitions(resources={"workspace": Workspace()}, executor=dg.in_process_executor)

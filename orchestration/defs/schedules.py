@@ -16,7 +16,7 @@ from orchestration.defs.resources import Workspace
     # Whoever opens the UI of the demo has not asked for runs at night: it is switched on there.
     default_status=dg.DefaultScheduleStatus.STOPPED,
 )
-def daily_pipeline(context: dg.ScheduleEvaluationContext, workspace: Workspace) -> dg.RunRequest:
+def daily_pipeline(workspace: Workspace) -> dg.RunRequest:
     """Everything, once a day when yesterday is complete, with every day whose feedback has not landed."""
     with workspace.log() as log:
         days = days_to_land(log, workspace.door())

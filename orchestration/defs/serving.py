@@ -50,6 +50,4 @@ def online_state(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.
                 counts[f"{name} appended"] = len(rows) - duplicates
         return counts
 
-    return unchanged.materialize(
-        context, ONLINE_STATE, version, work, is_present=workspace.settings.event_log.exists()
-    )
+    return unchanged.materialize(context, ONLINE_STATE, version, work, is_present=workspace.settings.event_log.exists())

@@ -33,6 +33,7 @@ Results = Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]
 
 
 def model_key(name: str) -> dg.AssetKey:
+    """Key of the asset that trains a model."""
     return dg.AssetKey(["models", name])
 
 
@@ -80,7 +81,10 @@ def _metadata(registered: "Registered") -> dict[str, Any]:
 
 def _gate(key: dg.AssetKey, registered: "Registered") -> dg.AssetCheckResult:
     demands = pd.DataFrame(
-        [{"demand": each.name, "met": each.passed, "what was measured": each.message} for each in registered.gate.checks]
+        [
+            {"demand": each.name, "met": each.passed, "what was measured": each.message}
+            for each in registered.gate.checks
+        ]
     )
     return dg.AssetCheckResult(
         passed=registered.gate.passed,
@@ -104,7 +108,9 @@ def customer_scores(context: dg.AssetExecutionContext, workspace: Workspace) -> 
     settings = workspace.settings
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     champion = unchanged.last_materialization(context.instance, model_key("clv"))
-    version = digest(_snapshot(settings), champion and champion.metadata.get("version"), unchanged.code_digest("models"))
+    version = digest(
+        _snapshot(settings), champion and champion.metadata.get("version"), unchanged.code_digest("models")
+    )
 
     def work() -> Mapping[str, Any]:
         score: Callable[[Settings, datetime], int] = import_module("models.scoring").score_customers

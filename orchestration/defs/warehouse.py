@@ -4,20 +4,18 @@ Belongs here: how the dbt project appears in Dagster and which of its models a r
 SQL (`dbt_project/`), or what a model's version is made of (`orchestration.dbt`).
 """
 
-import shutil
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject, dbt_assets
+from dagster_dbt import DagsterDbtTranslator, DbtProject, dbt_assets
 
 from nextbest.settings import Settings
 from orchestration import unchanged
-from orchestration.dbt import environment, model_versions, parsed_project, read_manifest
+from orchestration.dbt import model_versions, parsed_project, read_manifest, start
 from orchestration.defs.feedback import LOG_CONTRACTS, feedback_key
 from orchestration.defs.landing import batches, landing_key
 from orchestration.defs.resources import Workspace
@@ -26,7 +24,7 @@ POOL = "warehouse"
 """Of size 1 (`orchestration.instance`): DuckDB lets one process write."""
 
 Manifest = Mapping[str, Any]
-Results = Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult | dg.AssetObservation]
+Results = Iterator[Any]
 
 
 class Translator(DagsterDbtTranslator):
@@ -35,7 +33,9 @@ class Translator(DagsterDbtTranslator):
     def get_asset_spec(self, manifest: Manifest, unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
         """A model that reads what both the source and the event log land depends on both."""
         spec = super().get_asset_spec(manifest, unique_id, project)
-        logged = [feedback_key(name) for name in LOG_CONTRACTS if landing_key(name) in {dep.asset_key for dep in spec.deps}]
+        logged = [
+            feedback_key(name) for name in LOG_CONTRACTS if landing_key(name) in {dep.asset_key for dep in spec.deps}
+        ]
         return spec.replace_attributes(deps=[*spec.deps, *logged])
 
     def get_asset_key(self, dbt_resource_props: Manifest) -> dg.AssetKey:
@@ -65,29 +65,28 @@ class Project:
         door = workspace.door()
         landed = {name: batches(door, name) for name in workspace.contracts()}
         by_id = model_versions(self.manifest, landed, datetime.now(UTC).date())
-        named = {self.translator.get_asset_key(self.manifest["nodes"][each]): version for each, version in by_id.items()}
+        named = {
+            self.translator.get_asset_key(self.manifest["nodes"][each]): version for each, version in by_id.items()
+        }
         return {key: version for key, version in named.items() if key in selected}
 
-    def run(
-        self, context: dg.AssetExecutionContext, dbt: DbtCliResource, settings: Settings, models: Collection[dg.AssetKey]
-    ) -> Results:
+    def run(self, context: dg.AssetExecutionContext, settings: Settings, models: Collection[dg.AssetKey]) -> Results:
         """Build `models` and run every test that reads one of them."""
-        target = settings.state / "dbt" / "target"
-        target.mkdir(parents=True, exist_ok=True)
         settings.warehouse.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):  # saves dbt the parsing
-            shutil.copy(self.folder / "partial_parse.msgpack", target)
-        # Unit tests prove the SQL, not the data: they belong to `make test`.
         selection = " ".join(sorted(key.path[-1] for key in models))
-        arguments = ["build", "--select", selection, "--exclude-resource-type", "unit_test"]
-        with environment(settings):
-            names = {"manifest": self.manifest, "dagster_dbt_translator": self.translator}
-            invocation = dbt.cli(arguments, target_path=target, **names)
+        # Unit tests prove the SQL, not the data: they belong to `make test`.
+        invocation = start(
+            settings,
+            ["build", "--select", selection, "--exclude-resource-type", "unit_test"],
+            parsed=self.folder,
+            manifest=self.manifest,
+            translator=self.translator,
+        )
         for event in invocation.stream_raw_events():
-            yield from event.to_default_asset_events(**names, context=context)
+            yield from event.to_default_asset_events(self.manifest, self.translator, context)
 
 
-def build(context: dg.AssetExecutionContext, dbt: DbtCliResource, workspace: Workspace, project: Project) -> Results:
+def build(context: dg.AssetExecutionContext, workspace: Workspace, project: Project) -> Results:
     """Build the selected models whose version is another than that of their last materialization; repeat the rest."""
     versions = project.versions(context.selected_asset_keys, workspace)
     checks = {key: unchanged.last_evaluation(context.instance, key) for key in context.selected_asset_check_keys}
@@ -102,8 +101,8 @@ def build(context: dg.AssetExecutionContext, dbt: DbtCliResource, workspace: Wor
         if key not in changed:
             yield unchanged.repeat(context.instance, key, version)
     tested = set()
-    for result in project.run(context, dbt, workspace.settings, changed) if changed else ():
-        if isinstance(result, dg.AssetCheckResult):
+    for result in project.run(context, workspace.settings, changed) if changed else ():
+        if isinstance(result, dg.AssetCheckResult) and result.asset_key and result.check_name:
             tested.add(dg.AssetCheckKey(result.asset_key, result.check_name))
         yield _versioned(context, result, versions)
     for check, last in checks.items():
@@ -120,7 +119,7 @@ def _versioned(context: dg.AssetExecutionContext, result: Any, versions: Mapping
     if not isinstance(result, dg.Output):
         return result
     key = context.asset_key_for_output(result.output_name)
-    metadata = {**result.metadata, unchanged.SKIPPED: False}
+    metadata: dict[str, Any] = {**result.metadata, unchanged.SKIPPED: False}
     return dg.MaterializeResult(asset_key=key, metadata=metadata, data_version=dg.DataVersion(versions[key]))
 
 
@@ -131,7 +130,7 @@ def defs() -> dg.Definitions:
     project = Project(folder, read_manifest(folder), Translator())
 
     @dbt_assets(manifest=project.manifest, dagster_dbt_translator=project.translator, name=POOL, pool=POOL)
-    def warehouse(context: dg.AssetExecutionContext, dbt: DbtCliResource, workspace: Workspace) -> Results:
-        yield from build(context, dbt, workspace, project)
+    def warehouse(context: dg.AssetExecutionContext, workspace: Workspace) -> Results:
+        yield from build(context, workspace, project)
 
     return dg.Definitions(assets=[warehouse])
