@@ -1,5 +1,7 @@
 """Training sets with a known truth, small enough for a second."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from threadpoolctl import threadpool_limits
 
 from models.frames import TrainingSet, assemble_propensity
@@ -15,6 +18,9 @@ from nextbest.settings import Settings
 
 START = pd.Timestamp(2026, 1, 5, tz="UTC")
 ACTIONS = {"beef": "meat", "cheese": "grocery", "yogurt": "grocery", "processed": "produce"}
+TIME = "datetime64[us, UTC]"
+MONDAY = pd.Timestamp(2026, 3, 2, tz="UTC").as_unit("us")
+VIEWS = ("customer_profile", "customer_rfm", "department_affinity", "category_affinity", "contact_response")
 CONTRACTS = {"contacts": "1.0.0", "transactions": "1.0.0"}
 
 
@@ -33,6 +39,14 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def now() -> datetime:
     return datetime(2026, 7, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def feature_store(settings: Settings) -> Settings:
+    """A home with marts of two Mondays, every feature 1 on the first and 2 on the second, known to Feast."""
+    _write_marts(settings)
+    _apply(settings)
+    return settings
 
 
 def customer_columns(random: np.random.Generator, rows: int) -> dict[str, object]:
@@ -109,3 +123,38 @@ def clv_data() -> TrainingSet:
     frame["spend_prior_91d"] = frame["spend_91d"]
     frame["cutoff_at"] = pd.to_datetime(frame["cutoff_at"], utc=True)
     return TrainingSet(frame=frame, action_features={}, contracts=CONTRACTS)
+
+
+def _write_marts(settings: Settings) -> None:
+    folder = settings.marts / "current"
+    folder.mkdir(parents=True)
+    rows = [(customer, MONDAY + timedelta(days=7 * week), week + 1) for customer in "12" for week in (0, 1)]
+    for view in VIEWS:
+        types = _columns(view)
+        table = pd.DataFrame(
+            {"customer_id": [row[0] for row in rows], "as_of": pd.Series([row[1] for row in rows], dtype=TIME)}
+            | {name: pd.Series([row[2] for row in rows], dtype=types[name]) for name in types}
+        )
+        table.to_parquet(folder / f"{view}.parquet", index=False)
+    scores = settings.marts / "scores"
+    scores.mkdir()
+    empty = pd.DataFrame({"customer_id": pd.Series(dtype=str), "as_of": pd.Series(dtype=TIME)})
+    empty.assign(clv_91d=pd.Series(dtype=float)).to_parquet(scores / "customer_scores.parquet", index=False)
+
+
+def _columns(view: str) -> dict[str, str]:
+    path = Settings().folder("dbt") / "models" / "marts" / f"{view}.yml"
+    [model] = yaml.safe_load(path.read_text())["models"]
+    types = {"integer": "int64", "double": "float64"}
+    return {column["name"]: types[column["data_type"]] for column in model["columns"] if column["data_type"] in types}
+
+
+def _apply(settings: Settings) -> None:
+    settings.feast_registry.parent.mkdir(parents=True, exist_ok=True)
+    feast = Path(sys.executable).with_name("feast")
+    subprocess.run(
+        [feast, "-c", settings.feature_repo, "apply"],
+        env=settings.environment() | {"PATH": str(feast.parent), "HOME": str(settings.home)},
+        check=True,
+        capture_output=True,
+    )

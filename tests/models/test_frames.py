@@ -1,21 +1,15 @@
 """Training sets: nothing is lost, and nothing later than its label comes in."""
 
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
 
 from models import frames
 from models.frames import TrainingDataError, TrainingSet, check_point_in_time
 from nextbest.settings import Settings
 
 MONDAY = pd.Timestamp(2026, 3, 2, tz="UTC").as_unit("us")
-MONDAY_TYPE = "datetime64[us, UTC]"
-VIEWS = ("customer_profile", "customer_rfm", "department_affinity", "category_affinity", "contact_response")
 
 
 def mart() -> pd.DataFrame:
@@ -71,48 +65,11 @@ def test_missing_marts_are_named(settings: Settings) -> None:
 @pytest.mark.integration
 @pytest.mark.filterwarnings("ignore:sqlglotrs is deprecated:DeprecationWarning")  # sqlglot's, which Feast brings
 @pytest.mark.filterwarnings(r"ignore:fetch_arrow_table\(\) is deprecated:DeprecationWarning")  # ibis', likewise
-def test_the_feature_store_never_hands_out_the_future(settings: Settings) -> None:
+def test_the_feature_store_never_hands_out_the_future(feature_store: Settings) -> None:
     """On the real store: marts of the Monday before and the one after the label; only the former is seen."""
-    _write_marts(settings)
-    _apply(settings)
     at = pd.Series([datetime(2026, 3, 4, tzinfo=UTC)] * 3)
-    features = frames.point_in_time(settings, "propensity", pd.Series(["1", "2", "2"]), at)
+    features = frames.point_in_time(feature_store, "propensity", pd.Series(["1", "2", "2"]), at)
     assert sorted(features["customer_id"]) == ["1", "2"]
     values = features.drop(columns=["customer_id", "at"])
     assert len(values.columns) > 60
     assert (values == 1).to_numpy().all()
-
-
-def _write_marts(settings: Settings) -> None:
-    folder = settings.marts / "current"
-    folder.mkdir(parents=True)
-    rows = [(customer, MONDAY + timedelta(days=7 * week), week + 1) for customer in "12" for week in (0, 1)]
-    for view in VIEWS:
-        types = _columns(view)
-        table = pd.DataFrame(
-            {"customer_id": [row[0] for row in rows], "as_of": pd.Series([row[1] for row in rows], dtype=MONDAY_TYPE)}
-            | {name: pd.Series([row[2] for row in rows], dtype=types[name]) for name in types}
-        )
-        table.to_parquet(folder / f"{view}.parquet", index=False)
-    scores = settings.marts / "scores"
-    scores.mkdir()
-    empty = pd.DataFrame({"customer_id": pd.Series(dtype=str), "as_of": pd.Series(dtype=MONDAY_TYPE)})
-    empty.assign(clv_91d=pd.Series(dtype=float)).to_parquet(scores / "customer_scores.parquet", index=False)
-
-
-def _columns(view: str) -> dict[str, str]:
-    path = Settings().folder("dbt") / "models" / "marts" / f"{view}.yml"
-    [model] = yaml.safe_load(path.read_text())["models"]
-    types = {"integer": "int64", "double": "float64"}
-    return {column["name"]: types[column["data_type"]] for column in model["columns"] if column["data_type"] in types}
-
-
-def _apply(settings: Settings) -> None:
-    settings.feast_registry.parent.mkdir(parents=True, exist_ok=True)
-    feast = Path(sys.executable).with_name("feast")
-    subprocess.run(
-        [feast, "-c", settings.feature_repo, "apply"],
-        env=settings.environment() | {"PATH": str(feast.parent), "HOME": str(settings.home)},
-        check=True,
-        capture_output=True,
-    )
