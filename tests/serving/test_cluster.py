@@ -22,10 +22,11 @@ import pytest
 import yaml
 
 from nextbest.adapters.sqlite_log import SqliteLog
+from nextbest.adapters.supervisor import MARK, Supervisor
 from nextbest.contracts import Contract
 from nextbest.intake import envelope
 from nextbest.settings import CHECKOUT, Settings
-from serving.cluster import Cluster
+from serving.cluster import Cluster, ClusterError
 
 pytestmark = pytest.mark.integration
 
@@ -66,10 +67,10 @@ class Server:
         name: str = self.decide(customer_id)["placements"][0]["slots"][0]["action"]
         return name
 
-    def processes(self) -> list[str]:
-        """The names of all processes of this server's cluster."""
-        folder = str(Cluster(self.settings).folder)
-        return [p.name() for p in psutil.process_iter() if _environment(p).get("NEXTBEST_CLUSTER") == folder]
+    def processes(self) -> list[psutil.Process]:
+        """Whatever carries the mark by which `nextbest down` finds this server's processes."""
+        mark = Supervisor(self.settings.run, {}).mark
+        return [process for process in psutil.process_iter() if _environment(process).get(MARK) == mark]
 
     def end(self) -> None:
         self.client.close()
@@ -212,9 +213,26 @@ def test_a_killed_server_starts_again_and_a_stopped_one_leaves_nothing(server: S
     server.process, server.client = again.process, again.client
     assert server.decide("c0")["model_set_id"] == decided["model_set_id"]
     assert server.client.get(f"/v1/decisions/{decided['decision_id']}").json()["decision_id"] == decided["decision_id"]
-    assert {"haproxy", "raylet"} <= set(server.processes())
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    assert {"haproxy", "raylet"} <= {process.name() for process in children}
+    assert set(server.processes()) == set(children)
     server.end()
     assert server.process.returncode == 0
     assert server.processes() == []
     with socket.create_server(("127.0.0.1", server.settings.http_port)):
         pass
+
+
+def test_a_home_is_served_once(tmp_path: Path) -> None:
+    """A second server in the same home is refused, and the first is left alone."""
+    settings = Settings(home=tmp_path)
+    with Cluster(settings).alone(), pytest.raises(ClusterError, match="served already"), Cluster(settings).alone():
+        pass
+
+
+def test_a_port_in_use_is_said(tmp_path: Path) -> None:
+    """Before Ray takes its seconds to start."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        cluster = Cluster(replace(Settings(home=tmp_path), http_port=other.getsockname()[1]))
+        with pytest.raises(ClusterError, match="NEXTBEST_HTTP_PORT"):
+            cluster.prepare()
