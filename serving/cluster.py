@@ -76,7 +76,7 @@ class Cluster:
         address = (self.settings.host, self.settings.http_port)
         if not _is_free(address):
             raise ClusterError(f"something listens at {address[0]}:{address[1]} already: set NEXTBEST_HTTP_PORT")
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.clear()
         self.folder.mkdir(mode=0o700)
         if self.settings.haproxy:
             self._haproxy.write_text(_HAPROXY.format(host=self.settings.host, binary=get_haproxy_binary()))
@@ -84,7 +84,18 @@ class Cluster:
         os.environ.update(self._environment())
 
     def start(self) -> None:
-        """Return once the API answers."""
+        """Return once the API answers.
+
+        Raises:
+            ClusterError: Ray, or what it serves, does not start; the log files are kept.
+
+        """
+        try:
+            self._start()
+        except Exception as error:
+            raise ClusterError(f"Ray Serve did not start (its logs are in {self.folder}): {error}") from error
+
+    def _start(self) -> None:
         import ray  # noqa: PLC0415  reads its variables now
         from ray import serve  # noqa: PLC0415
 
@@ -105,7 +116,7 @@ class Cluster:
         serve.run(application(self.settings.replicas), name="nextbest", route_prefix="/")
 
     def stop(self) -> None:
-        """End the cluster in order, then whatever of it is still there."""
+        """End the cluster in order, then whatever of it is still there, its folder excepted."""
         import ray  # noqa: PLC0415
         from ray import serve  # noqa: PLC0415
 
@@ -113,6 +124,10 @@ class Cluster:
             serve.shutdown()  # type: ignore[no-untyped-call]
             ray.shutdown()
         self.end_processes()
+
+    def clear(self) -> None:
+        """Remove sockets and log files."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def end_processes(self) -> None:
         """Kill every process of this home's cluster, this one excepted."""

@@ -36,8 +36,14 @@ def serve() -> None:
             while True:
                 time.sleep(3_600)
         except KeyboardInterrupt:
-            pass
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_IGN)  # ending has begun
-            cluster.stop()
+            _end(cluster)
+            cluster.clear()
+        except BaseException:
+            _end(cluster)
+            raise
+
+
+def _end(cluster: Cluster) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # ending has begun
+    cluster.stop()

@@ -219,6 +219,7 @@ def test_a_killed_server_starts_again_and_a_stopped_one_leaves_nothing(server: S
     server.end()
     assert server.process.returncode == 0
     assert server.processes() == []
+    assert not Cluster(server.settings).folder.exists()
     with socket.create_server(("127.0.0.1", server.settings.http_port)):
         pass
 
