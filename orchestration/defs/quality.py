@@ -24,7 +24,7 @@ from orchestration import unchanged
 from orchestration.defs.feedback import LOG_CONTRACTS, feedback_key
 from orchestration.defs.landing import batches, landing_key, referred_contracts
 from orchestration.defs.resources import Workspace
-from orchestration.expectations import Outcome, Severity, has_warnings, run_suite, tested_fields
+from orchestration.expectations import Outcome, Severity, has_warnings, run_suite, suite_fields
 
 CHECKS: Mapping[Severity, str] = {"error": "contract", "warn": "contract_warnings"}
 """Name of the check with the expectations of each severity."""
@@ -69,7 +69,7 @@ def _check(context: dg.AssetCheckExecutionContext, door: Door, contract: Contrac
 
 
 def _landed(door: Door, contract: Contract) -> tuple[pa.Table, dict[str, pa.Array]]:
-    rows = door.read(contract.name, [field.name for field in tested_fields(contract)])
+    rows = door.read(contract.name, [field.name for field in suite_fields(contract)])
     references = {field.reference: field.reference.split(".") for field in contract.fields if field.reference}
     return rows, {name: door.keys(*target) for name, target in references.items()}
 
@@ -114,10 +114,13 @@ def defs() -> dg.Definitions:
     }
     specs = {name: list(_specs(contract, is_supplied=name in supplied)) for name, contract in contracts.items()}
 
-    @dg.multi_asset_check(name="landing_quality", specs=[spec for each in specs.values() for spec in each])
+    every = [spec for each in specs.values() for spec in each]
+
+    @dg.multi_asset_check(name="landing_quality", specs=every, can_subset=True)
     def landing_quality(context: dg.AssetCheckExecutionContext, workspace: Workspace) -> Iterator[dg.AssetCheckResult]:
         door = workspace.door()
-        for name, own in specs.items():
-            yield from _check(context, door, contracts[name], own)
+        for name, each in specs.items():
+            if own := [spec for spec in each if spec.key in context.selected_asset_check_keys]:
+                yield from _check(context, door, contracts[name], own)
 
     return dg.Definitions(asset_checks=[landing_quality])
