@@ -73,17 +73,24 @@ class Demo:
         self.report.landed, self.report.checks = outcome["landed"], outcome["checks"]
         self.report.models, self.report.seconds = outcome["models"], outcome["seconds"]
 
-    def serve(self, *, interfaces: bool) -> None:
-        self.console.rule("serving")
-        services = processes.decision_services(self.settings)
+    def serve(self, launched: list[processes.Launched], *, interfaces: bool) -> None:
+        """Start what needs the pipeline's results beside what was launched before it, and wait for all."""
+        self.console.rule("servers")
+        services = [processes.follower_service()]
         if interfaces:
             services += processes.interface_services(self.settings)
         with self.report.timed("servers"):
-            processes.start(self.supervisor, services, self.console)
+            launched = launched + processes.launch(self.supervisor, services)
+            processes.wait_until_ready(self.supervisor, launched, self.console)
 
     def decide(self) -> Rehearsal:
         self.console.rule("decisions")
         rehearsal = Rehearsal(self.settings)
+        if any(model["alias"] for model in self.report.models):
+            with self.report.timed("following"):
+                self.console.print(f"model set {rehearsal.wait_for_models()} decides")
+        else:
+            self.console.print("No model passed its gate (a sample is too small for it): every decision is a fallback.")
         with self.report.timed("decisions"):
             self.report.decisions.update(rehearsal.decide())
         self.console.print(rehearsal.table())
@@ -154,14 +161,12 @@ def _run(demo: Demo, *, once: bool) -> None:
     if left:
         demo.console.print(f"ended {len(left)} processes that an earlier run had left")
     began = time.monotonic()
+    launched = processes.launch(demo.supervisor, [processes.decision_service(demo.settings)])  # slow to start: beside
     demo.prepare_and_train()
-    demo.serve(interfaces=not once)
+    demo.serve(launched, interfaces=not once)
     demo.close_the_loop(demo.decide())
     demo.report.ok = True
     demo.console.rule(f"done in {time.monotonic() - began:.0f} s")
     if not once:
-        for service in processes.interface_services(demo.settings) + processes.decision_services(demo.settings):
-            if service.address:
-                demo.console.print(f"{service.name:<15} http://{service.address}", highlight=False)
         demo.console.print("Ctrl-C ends it all.")
         signal.pause()

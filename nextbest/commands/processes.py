@@ -4,8 +4,9 @@ Belongs here: which processes make up a running nextbest, and how they are shown
 `nextbest.adapters.supervisor`; what each of them does is its rim's.
 """
 
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import click
 from rich.console import Console
@@ -15,6 +16,8 @@ from nextbest.adapters.supervisor import Service, Supervisor
 from nextbest.settings import Settings
 
 PYTHON = sys.executable
+
+Launched = tuple[Service, "subprocess.Popen[bytes]"]
 
 
 def console() -> Console:
@@ -27,17 +30,19 @@ def supervisor(settings: Settings) -> Supervisor:
     return Supervisor(settings.run, settings.environment())
 
 
-def decision_services(settings: Settings) -> list[Service]:
-    """What a decision needs: the API and the process that follows the model registry."""
-    return [
-        Service(
-            name="serving",
-            argv=[PYTHON, "-m", "nextbest", "serve"],
-            address=f"{settings.host}:{settings.http_port}",
-            ready_path="/readyz",
-        ),
-        Service(name="follower", argv=[PYTHON, "-m", "nextbest", "follow"]),
-    ]
+def decision_service(settings: Settings) -> Service:
+    """The decision API."""
+    return Service(
+        name="serving",
+        argv=[PYTHON, "-m", "nextbest", "serve"],
+        address=f"{settings.host}:{settings.http_port}",
+        ready_path="/readyz",
+    )
+
+
+def follower_service() -> Service:
+    """What carries the registry's champions to the decision API."""
+    return Service(name="follower", argv=[PYTHON, "-m", "nextbest", "follow"])
 
 
 def interface_services(settings: Settings) -> list[Service]:
@@ -63,22 +68,27 @@ def interface_services(settings: Settings) -> list[Service]:
     ]
 
 
-def start(supervisor: Supervisor, services: Sequence[Service], console: Console) -> None:
-    """Start `services` side by side and return when all are ready.
+def launch(supervisor: Supervisor, services: Iterable[Service]) -> list[Launched]:
+    """Start `services` without waiting for any.
 
     Raises:
-        ServiceError: one of them could not start; what was started is ended again.
+        ServiceError: one of them could not start.
 
     """
-    try:
-        started = [(service, supervisor.start(service)) for service in services]
-        for service, process in started:
-            with console.status(f"starting {service.name}"):
-                supervisor.wait_until_ready(service, process)
-            console.print(f"[green]up[/]  {service.name:<15} {_address(service)}", highlight=False)
-    except BaseException:
-        supervisor.stop_all()
-        raise
+    return [(service, supervisor.start(service)) for service in services]
+
+
+def wait_until_ready(supervisor: Supervisor, launched: Iterable[Launched], console: Console) -> None:
+    """Return when all that was launched is ready.
+
+    Raises:
+        ServiceError: one of them ended, or was not ready in time.
+
+    """
+    for service, process in launched:
+        with console.status(f"starting {service.name}"):
+            supervisor.wait_until_ready(service, process)
+        console.print(f"[green]up[/]  {service.name:<15} {_address(service)}", highlight=False)
 
 
 def _address(service: Service) -> str:
@@ -94,7 +104,13 @@ def up() -> None:
     Example: NEXTBEST_HTTP_PORT=8080 nextbest up
     """
     settings = Settings.from_env()
-    start(supervisor(settings), decision_services(settings) + interface_services(settings), console())
+    watched = supervisor(settings)
+    try:
+        services = [decision_service(settings), follower_service(), *interface_services(settings)]
+        wait_until_ready(watched, launch(watched, services), console())
+    except BaseException:
+        watched.stop_all()
+        raise
 
 
 @click.command()
@@ -117,7 +133,7 @@ def status() -> None:
     running = {process.pid: process for process in supervisor(settings).running()}
     commands = {pid: process.cmdline() for pid, process in running.items()}
     table = Table("service", "state", "process", "address", box=None)
-    for service in decision_services(settings) + interface_services(settings):
+    for service in [decision_service(settings), follower_service(), *interface_services(settings)]:
         pids = [pid for pid, command in commands.items() if command == list(service.argv)]
         table.add_row(service.name, "up" if pids else "down", str(pids[0]) if pids else "", _address(service))
     console().print(table)

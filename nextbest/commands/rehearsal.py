@@ -4,6 +4,7 @@ Belongs here: who comes, what is shown of their decisions, and sending what the 
 how a decision is made (the API), or what customers answer (`nextbest.market`).
 """
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ PLACEMENTS: Final = ("home_banner", "email_hero")
 ROWS_PER_REASON: Final = 3
 _EVENTS_PER_CALL: Final = 500
 _TIMEOUT_S: Final = 30
+_POLL_S: Final = 0.1
 
 
 class RehearsalError(NextbestError):
@@ -40,6 +42,23 @@ class Rehearsal:
 
     settings: Settings
     decisions: list[DecisionRecord] = field(default_factory=list)
+
+    def wait_for_models(self) -> str:
+        """The id of the model set that decides; waits until the follower has published one.
+
+        Raises:
+            RehearsalError: none came.
+
+        """
+        deadline = time.monotonic() + _TIMEOUT_S
+        with self._client() as client:
+            while time.monotonic() < deadline:
+                if model_set_id := client.get("/readyz").json().get("model_set_id"):
+                    return str(model_set_id)
+                time.sleep(_POLL_S)
+        raise RehearsalError(
+            f"there are champions, but no model set came to serving in {_TIMEOUT_S} s: see follower.log"
+        )
 
     def decide(self) -> Counter[str]:
         """Ask for a decision for every visitor; returns how often each action was decided."""
