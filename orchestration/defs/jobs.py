@@ -10,7 +10,7 @@ FEEDBACK = "feedback_job"
 
 pipeline = dg.define_asset_job(
     PIPELINE,
-    selection=dg.AssetSelection.all(),
+    selection=dg.AssetSelection.all() | dg.AssetSelection.all_asset_checks(),
     partitions_def=LOG_DAYS,
     description="Everything, for the day whose feedback it lands; what did not change is not done again.",
 )

@@ -4,7 +4,7 @@ Belongs here: handing the source's rows to the door and showing the receipt. Doe
 (`nextbest.validation`) or knowing the source.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from nextbest.adapters.sources import load_source
 from nextbest.contracts import Contract
 from nextbest.settings import Settings
 from nextbest.source import Source
+from orchestration.defs.feedback import LOG_CONTRACTS
 from orchestration.defs.resources import Workspace
 from orchestration.failures import explained
 from orchestration.unchanged import digest, materialize
@@ -100,19 +101,25 @@ def _land(context: dg.AssetExecutionContext, delivery: Delivery, contract: Contr
     return materialize(context, key, version, work, is_present=is_present)
 
 
+def supplied_contracts(settings: Settings) -> Sequence[str]:
+    """Names of the contracts that the home's source supplies, in its order; none when files are landed by hand."""
+    source = load_source(settings)
+    return source.contracts() if source else ()
+
+
 @dg.definitions
 def defs() -> dg.Definitions:
-    """One step with an asset per contract of the home's source; none when files are landed by hand.
+    """One step with an asset per contract of the home's source, and a place in the graph for what is landed by hand.
 
     It is one step because a check that blocks runs between steps: the checks of all contracts are one step too, and
     would otherwise have to come both before and after the contracts that refer to others.
     """
     settings = Settings.from_env()
-    source = load_source(settings)
-    if source is None:
-        return dg.Definitions()
     contracts = load_contracts(settings.folder("contracts"))
-    supplied = [contracts[name] for name in source.contracts()]
+    supplied = [contracts[name] for name in supplied_contracts(settings)]
+    by_hand = [_spec(each) for each in contracts.values() if each not in supplied and each.name not in LOG_CONTRACTS]
+    if not supplied:
+        return dg.Definitions(assets=by_hand)
 
     @dg.multi_asset(name=GROUP, specs=[_spec(contract) for contract in supplied], can_subset=True)
     def landing(context: dg.AssetExecutionContext, workspace: Workspace) -> Iterator[dg.MaterializeResult[Any]]:
@@ -121,4 +128,4 @@ def defs() -> dg.Definitions:
             if landing_key(contract.name) in context.selected_asset_keys:
                 yield _land(context, delivery, contract)
 
-    return dg.Definitions(assets=[landing])
+    return dg.Definitions(assets=[landing, *by_hand])

@@ -17,12 +17,11 @@ import pyarrow as pa
 
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.landing import Door
-from nextbest.adapters.sources import load_source
 from nextbest.contracts import Contract
 from nextbest.settings import Settings
 from orchestration import unchanged
 from orchestration.defs.feedback import LOG_CONTRACTS, feedback_key
-from orchestration.defs.landing import batches, landing_key, referred_contracts
+from orchestration.defs.landing import batches, landing_key, referred_contracts, supplied_contracts
 from orchestration.defs.resources import Workspace
 from orchestration.expectations import Outcome, Severity, has_warnings, run_suite, suite_fields
 
@@ -36,18 +35,19 @@ _VERSION = "version"
 
 
 def _specs(contract: Contract, *, is_supplied: bool) -> Iterator[dg.AssetCheckSpec]:
-    is_logged = contract.name in LOG_CONTRACTS
+    logged = feedback_key(contract.name) if contract.name in LOG_CONTRACTS else None
+    key = landing_key(contract.name) if is_supplied or not logged else logged
     yield dg.AssetCheckSpec(
         CHECKS["error"],
-        asset=landing_key(contract.name) if is_supplied else feedback_key(contract.name),
-        additional_deps=[feedback_key(contract.name)] if is_supplied and is_logged else [],
+        asset=key,
+        additional_deps=[logged] if logged and logged != key else [],
         blocking=True,
         description=f"Everything landed keeps the promises of contract {contract.name} {contract.version}.",
     )
     if has_warnings(contract):
         yield dg.AssetCheckSpec(
             CHECKS["warn"],
-            asset=landing_key(contract.name) if is_supplied else feedback_key(contract.name),
+            asset=key,
             description=f"Rules of contract {contract.name} {contract.version} that let rows in with a warning.",
         )
 
@@ -103,24 +103,19 @@ def _code() -> str:
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """One step that checks every contract that the source or the event log supplies."""
+    """One step that checks everything dbt reads."""
     settings = Settings.from_env()
-    source = load_source(settings)
-    supplied = set(source.contracts() if source else ())
-    contracts = {
-        name: contract
-        for name, contract in load_contracts(settings.folder("contracts")).items()
-        if name in supplied or name in LOG_CONTRACTS
-    }
-    specs = {name: list(_specs(contract, is_supplied=name in supplied)) for name, contract in contracts.items()}
+    supplied = supplied_contracts(settings)
+    contracts = load_contracts(settings.folder("contracts"))
+    specs = {name: list(_specs(each, is_supplied=name in supplied)) for name, each in contracts.items()}
 
-    every = [spec for each in specs.values() for spec in each]
-
-    @dg.multi_asset_check(name="landing_quality", specs=every, can_subset=True)
-    def landing_quality(context: dg.AssetCheckExecutionContext, workspace: Workspace) -> Iterator[dg.AssetCheckResult]:
+    @dg.multi_asset_check(
+        name="landing_quality", specs=[spec for own in specs.values() for spec in own], can_subset=True
+    )
+    def landing_quality(context: dg.AssetCheckExecutionContext, workspace: Workspace) -> Results:
         door = workspace.door()
-        for name, each in specs.items():
-            if own := [spec for spec in each if spec.key in context.selected_asset_check_keys]:
-                yield from _check(context, door, contracts[name], own)
+        for name, own in specs.items():
+            if selected := [spec for spec in own if spec.key in context.selected_asset_check_keys]:
+                yield from _check(context, door, contracts[name], selected)
 
     return dg.Definitions(asset_checks=[landing_quality])

@@ -17,7 +17,7 @@ from nextbest.settings import Settings
 from orchestration import unchanged
 from orchestration.dbt import model_versions, parsed_project, read_manifest, start
 from orchestration.defs.feedback import LOG_CONTRACTS, feedback_key
-from orchestration.defs.landing import batches, landing_key
+from orchestration.defs.landing import batches, landing_key, supplied_contracts
 from orchestration.defs.resources import Workspace
 
 POOL = "warehouse"
@@ -30,18 +30,23 @@ Results = Iterator[Any]
 class Translator(DagsterDbtTranslator):
     """Sources are landing assets; a model's key is its layer and its name, and layers are groups."""
 
+    def __init__(self, supplied: Collection[str]) -> None:
+        """Take the names of the contracts that the home's source supplies; the event log may supply more."""
+        super().__init__()
+        self._supplied = supplied
+
     def get_asset_spec(self, manifest: Manifest, unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
         """A model that reads what both the source and the event log land depends on both."""
         spec = super().get_asset_spec(manifest, unique_id, project)
-        logged = [
-            feedback_key(name) for name in LOG_CONTRACTS if landing_key(name) in {dep.asset_key for dep in spec.deps}
-        ]
+        parents = {dep.asset_key for dep in spec.deps}
+        logged = [feedback_key(name) for name in LOG_CONTRACTS if landing_key(name) in parents]
         return spec.replace_attributes(deps=[*spec.deps, *logged])
 
     def get_asset_key(self, dbt_resource_props: Manifest) -> dg.AssetKey:
-        if dbt_resource_props["resource_type"] == "source":
-            return landing_key(dbt_resource_props["name"])
-        return dg.AssetKey([_layer(dbt_resource_props), dbt_resource_props["name"]])
+        name = dbt_resource_props["name"]
+        if dbt_resource_props["resource_type"] != "source":
+            return dg.AssetKey([_layer(dbt_resource_props), name])
+        return feedback_key(name) if name in LOG_CONTRACTS and name not in self._supplied else landing_key(name)
 
     def get_group_name(self, dbt_resource_props: Manifest) -> str:
         return _layer(dbt_resource_props)
@@ -126,8 +131,9 @@ def _versioned(context: dg.AssetExecutionContext, result: Any, versions: Mapping
 @dg.definitions
 def defs() -> dg.Definitions:
     """The models of this home's dbt project, as one step."""
-    folder = parsed_project(Settings.from_env())
-    project = Project(folder, read_manifest(folder), Translator())
+    settings = Settings.from_env()
+    folder = parsed_project(settings)
+    project = Project(folder, read_manifest(folder), Translator(supplied_contracts(settings)))
 
     @dbt_assets(manifest=project.manifest, dagster_dbt_translator=project.translator, name=POOL, pool=POOL)
     def warehouse(context: dg.AssetExecutionContext, workspace: Workspace) -> Results:

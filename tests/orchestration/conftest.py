@@ -24,6 +24,8 @@ _NOT_OURS = (
     # Great Expectations looks for every cloud it could run in, and takes constants from where Python will drop them.
     "ignore:Please install grpcio-status:ImportWarning",
     "ignore:module 'sre_.*' is deprecated:DeprecationWarning",
+    # Dagster reads the fields of its resources by a name that pydantic has replaced.
+    "ignore:The `__fields__` attribute is deprecated:DeprecationWarning",
     # Dagster announces what may change in its own next versions wherever it uses it itself.
     "ignore::dagster.BetaWarning",
     "ignore::dagster.PreviewWarning",

@@ -1,0 +1,70 @@
+"""Tests of `orchestration.definitions`: what Dagster sees, as a text that a reviewer can read."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from orchestration.definitions import defs
+from orchestration.progress import STAGES
+
+SNAPSHOT = Path(__file__).with_name("assets.txt")
+
+
+@pytest.fixture(scope="session")
+def definitions(home: Any) -> dg.Definitions:
+    """Everything, as a home that has not run yet sees it."""
+    with home.environment():
+        return defs()
+
+
+def _described(definitions: dg.Definitions) -> str:
+    """A line per asset: group, key, number of checks, what it depends on."""
+    graph = definitions.resolve_asset_graph()
+    checks = Counter(key.asset_key for key in graph.asset_check_keys)
+    lines = []
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        parents = ", ".join(sorted(parent.to_user_string() for parent in node.parent_keys))
+        daily = " daily" if node.is_partitioned else ""
+        counted = f" ({checks[key]} checks)" if checks[key] else ""
+        lines.append(f"{node.group_name}: {key.to_user_string()}{daily}{counted} <- {parents or 'nothing'}")
+    return "\n".join(sorted(lines)) + "\n"
+
+
+@pytest.mark.integration
+def test_assets_are_as_reviewed(definitions: dg.Definitions) -> None:
+    """Keys, groups and dependencies change on purpose only; write the text anew with UPDATE_SNAPSHOT=1."""
+    described = _described(definitions)
+    if os.environ.get("UPDATE_SNAPSHOT"):
+        SNAPSHOT.write_text(described)
+    assert described == SNAPSHOT.read_text()
+
+
+@pytest.mark.integration
+def test_every_job_schedule_and_sensor_resolves(definitions: dg.Definitions) -> None:
+    """What the UI offers can be started."""
+    definitions.validate_loadable(definitions)
+    assert {job.name for job in definitions.resolve_all_job_defs()} >= {"pipeline", "feedback_job"}
+    assert definitions.resolve_schedule_def("daily_pipeline").cron_schedule == "0 4 * * *"
+    assert definitions.resolve_sensor_def("new_events").minimum_interval_seconds == 60
+
+
+@pytest.mark.integration
+def test_every_step_has_a_stage(definitions: dg.Definitions) -> None:
+    """The report counts the seconds of every step somewhere."""
+    steps = {node.name for node in definitions.resolve_job_def("pipeline").nodes}
+    assert {step.split("__")[0] for step in steps} == set(STAGES)
+
+
+def test_loading_is_light() -> None:
+    """What takes seconds to import, and is needed by steps only, is not imported by the definitions."""
+    modules = "great_expectations", "feast", "mlflow", "sklearn", "ray"
+    code = f"import sys, orchestration.definitions; print([m for m in {modules!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,97 @@
+"""Tests of `orchestration.instance`."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+from dagster import DagsterRunStatus
+
+from nextbest.settings import Settings
+from orchestration.instance import end_dead_runs, open_instance, write_configuration
+
+_HANGS = """
+import sys, time, subprocess
+import dagster as dg
+from pathlib import Path
+from orchestration.instance import RUN_MARK
+import os
+
+@dg.op(pool="warehouse")
+def hang():
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    Path(sys.argv[1]).write_text(str(child.pid))
+    time.sleep(600)
+
+@dg.job(executor_def=dg.in_process_executor)
+def hanging():
+    hang()
+
+run_id = "11111111-1111-1111-1111-111111111111"
+os.environ[RUN_MARK] = run_id
+hanging.execute_in_process(instance=dg.DagsterInstance.get(), run_id=run_id)
+"""
+
+
+@pytest.mark.integration
+def test_a_killed_run_is_ended(tmp_path: Path) -> None:
+    """A run whose process was killed is marked as failed, its child ended, its place in the pool given back."""
+    settings, started = Settings(home=tmp_path), tmp_path / "child.pid"
+    write_configuration(settings)
+    environment = {**os.environ, **settings.environment()}
+    process = subprocess.Popen([sys.executable, "-c", _HANGS, str(started)], env=environment)
+    _wait_for(started)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with pytest.MonkeyPatch.context() as patch, _open(settings, patch) as instance:
+        (run,) = instance.get_runs()
+        assert instance.event_log_storage.get_concurrency_info("warehouse").active_run_ids == {run.run_id}
+        assert end_dead_runs(instance) == [run.run_id]
+        (run,) = instance.get_runs()
+        assert run.status == DagsterRunStatus.FAILURE
+        assert not instance.event_log_storage.get_concurrency_run_ids()
+        assert end_dead_runs(instance) == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(started.read_text()), 0)
+
+
+def test_a_living_run_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of a process that runs, such as this one, is nobody's to end."""
+
+    @dg.op
+    def look(context: dg.OpExecutionContext) -> None:
+        assert end_dead_runs(context.instance) == []
+
+    @dg.job(executor_def=dg.in_process_executor)
+    def looking() -> None:
+        look()
+
+    with _open(Settings(home=tmp_path), monkeypatch) as instance:
+        assert looking.execute_in_process(instance=instance).success
+
+
+def test_the_configuration_is_dagsters(tmp_path: Path) -> None:
+    """The file is what the instance is made from: pools of one, no telemetry, everything below the home."""
+    settings = Settings(home=tmp_path)
+    write_configuration(settings)
+    written = yaml.safe_load((settings.dagster_home / "dagster.yaml").read_text())
+    assert written["concurrency"]["pools"]["default_limit"] == 1
+    assert written["telemetry"]["enabled"] is False
+    assert Path(written["storage"]["sqlite"]["base_dir"]).is_relative_to(settings.state)
+
+
+def _open(settings: Settings, patch: pytest.MonkeyPatch) -> dg.DagsterInstance:
+    patch.setenv("DAGSTER_HOME", str(settings.dagster_home))
+    return open_instance(settings)
+
+
+def _wait_for(path: Path, timeout_s: float = 60) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not path.exists() or not path.read_text():
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.1)

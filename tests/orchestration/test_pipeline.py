@@ -1,0 +1,152 @@
+"""Tests of the whole pipeline: real data of a sample of households, real dbt, Feast and MLflow, in this process."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+from click.testing import CliRunner
+
+from nextbest.adapters.complete_journey import CompleteJourney
+from nextbest.adapters.contract_files import load_contracts
+from nextbest.adapters.landing import Door
+from nextbest.adapters.sqlite_log import SqliteLog
+from nextbest.envelope import Envelope
+from nextbest.intake import envelope
+from nextbest.settings import Settings
+from orchestration.commands import pipeline
+from orchestration.definitions import defs
+from orchestration.instance import open_instance
+
+pytestmark = pytest.mark.integration
+
+
+def test_everything_lands(first_run: dict[str, Any]) -> None:
+    """Nothing is lost, and what the contracts say holds."""
+    landed = first_run["landed"]
+    assert landed["customers"] == {"received": 150, "landed": 150, "rejected": 0}
+    assert landed["products"]["landed"] > 90_000
+    assert landed["transactions"]["landed"] > 50_000
+    assert all(each["landed"] + each["rejected"] == each["received"] for each in landed.values())
+    assert first_run["checks"]["passed"] > 60
+    assert first_run["checks"]["failed"] == 0
+
+
+def test_models_are_registered(first_run: dict[str, Any]) -> None:
+    """Both models are there with their metrics, whatever the gate makes of a sample this small."""
+    assert {model["name"]: model["version"] for model in first_run["models"]} == {"propensity": "1", "clv": "1"}
+    assert all(model["metrics"] for model in first_run["models"])
+
+
+def test_serving_gets_what_it_needs(home: Any, first_run: dict[str, Any]) -> None:
+    """Features are published and online; every landed consent and identity is in the event log once."""
+    settings: Settings = home.settings
+    assert (settings.marts / "current" / "customer_rfm.parquet").is_file()
+    assert settings.feast_online.is_file()
+    log = SqliteLog(settings.event_log)
+    kinds = [record.contract for _, record in log.read_sync(0, 10_000)]
+    log.close()
+    assert kinds.count("consents") == first_run["landed"]["consents"]["landed"]
+    assert kinds.count("identities") == first_run["landed"]["identities"]["landed"]
+
+
+def test_the_run_is_in_the_instance(home: Any, first_run: dict[str, Any]) -> None:
+    """The UI shows the run of the command line, with every check's numbers."""
+    with home.environment(), open_instance(home.settings) as instance:
+        run = instance.get_run_by_id(first_run["run_id"])
+        assert run is not None
+        assert run.is_success
+        event = instance.get_latest_materialization_event(dg.AssetKey(["landing", "customers"]))
+        assert event is not None
+        assert event.asset_materialization is not None
+        assert event.asset_materialization.metadata["landed"].value == 150
+
+
+def test_an_unchanged_run_skips(home: Any, first_run: dict[str, Any]) -> None:
+    """A second run does nothing again, still reports everything, and takes a fraction of the time."""
+    report, output = home.run()
+    assert report["ok"], output
+    assert {"landing/transactions", "marts/customer_rfm", "models/propensity", "features/online_store"} <= set(
+        report["skipped"]
+    )
+    assert report["landed"] == first_run["landed"]
+    assert report["checks"] == first_run["checks"]
+    assert report["models"] == first_run["models"]
+    assert sum(report["seconds"].values()) < 0.4 * sum(first_run["seconds"].values())
+
+
+def test_the_log_is_landed_by_day(home: Any, first_run: dict[str, Any]) -> None:
+    """Outcomes in the event log land as the delivery of the day they arrived; only what reads them is built again."""
+    today, yesterday = datetime.now(UTC), datetime.now(UTC) - timedelta(days=1)
+    log = SqliteLog(home.settings.event_log)
+    log.append_sync([_outcome(home, "o1", yesterday), _outcome(home, "o2", today), _outcome(home, "o3", today)])
+    log.close()
+    report, output = home.run()
+    assert report["ok"], output
+    assert report["landed"]["outcomes"]["landed"] == first_run["landed"]["outcomes"]["landed"] + 3
+    assert "staging/stg_outcomes" not in report["skipped"]
+    assert {"staging/stg_transactions", "marts/customer_profile"} <= set(report["skipped"])
+    assert _received(home, "outcomes") == {f"log-{yesterday:%Y-%m-%d}": 1, f"log-{today:%Y-%m-%d}": 2}
+
+
+@pytest.mark.usefixtures("first_run")
+def test_a_day_is_backfilled(home: Any) -> None:
+    """One day is landed anew by its partition, as the UI does it, and nothing doubles."""
+    before = _received(home, "outcomes")
+    day = (datetime.now(UTC) - timedelta(days=1)).date().isoformat()
+    with home.environment(), open_instance(home.settings) as instance:
+        job = defs().resolve_job_def("feedback_job")
+        result = job.execute_in_process(instance=instance, partition_key=day)
+        assert result.success
+        assert day in instance.get_materialized_partitions(dg.AssetKey(["feedback", "outcomes"]))
+    assert _received(home, "outcomes") == before
+
+
+class Broken(CompleteJourney):
+    """A source whose transactions lack a column."""
+
+    def read(self, contract: str) -> pa.Table:
+        table = super().read(contract)
+        return table.drop_columns(["sales_value"]) if contract == "transactions" else table
+
+
+def test_a_missing_column_stops_the_run(empty_home: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The command ends with contract, column, rule and rows; nothing of the delivery lands, nothing after it runs."""
+    monkeypatch.setattr("orchestration.defs.landing.load_source", Broken)
+    monkeypatch.setattr("orchestration.defs.resources.load_source", Broken)
+    report = tmp_path / "report.json"
+    with empty_home.environment():
+        result = CliRunner().invoke(pipeline, ["--json", str(report)])
+    assert result.exit_code != 0
+    message = str(result.exception)
+    assert "contract transactions, column sales_value, rule " in message
+    assert "rows" in message
+    written = json.loads(report.read_text())
+    assert written["ok"] is False
+    assert written["landed"]["transactions"] == {"received": 0, "landed": 0, "rejected": 0}
+    assert written["landed"]["customers"]["landed"] == 20
+    assert "warehouse" not in written["seconds"]
+
+
+def _outcome(home: Any, outcome_id: str, at: datetime) -> Envelope:
+    contracts = load_contracts(home.settings.folder("contracts"))
+    door = Door(home.settings.landing, home.settings.quarantine, contracts)
+    row = {
+        "outcome_id": outcome_id,
+        "customer_id": door.keys("customers", "customer_id")[0].as_py(),
+        "action": "cheese",
+        "kind": "redemption",
+        "currency": "USD",
+        "occurred_at": at,
+        "source": "simulated",
+    }
+    return envelope(contracts["outcomes"], row, at)
+
+
+def _received(home: Any, contract: str) -> dict[str, int]:
+    """Rows received from the event log, by delivery."""
+    door = Door(home.settings.landing, home.settings.quarantine, load_contracts(home.settings.folder("contracts")))
+    return {each.source_name: each.received for each in door.receipts(contract) if each.source_name.startswith("log-")}
