@@ -1,4 +1,4 @@
-"""`nextbest models` and `nextbest follow`: what there is, who serves, and the process that brings it there.
+"""`nextbest models`, `follow` and `mlflow`: what there is, who serves, what brings it there, and the UI of it all.
 
 Belongs here: arguments, tables and signals. Does not belong here: the registry (`models.registry`) or what following
 means (`models.follower`).
@@ -10,6 +10,7 @@ MLflow takes seconds to import: commands import it when they run, so that `--hel
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from datetime import UTC, datetime
@@ -64,6 +65,23 @@ def promote(name: str, version: str) -> None:
 
     Registry(Settings.from_env()).promote(name, version)
     click.echo(f"{name} {version} is champion")
+
+
+@click.command()
+def mlflow() -> None:
+    """Run the MLflow UI on this home's registry until interrupted.
+
+    Example: nextbest mlflow
+    """
+    from models.registry import Registry
+
+    settings = Settings.from_env()
+    Registry(settings)  # sets the store up: of several who find none, one does
+    store = ["--backend-store-uri", settings.mlflow_uri, "--artifacts-destination", str(settings.mlflow_artifacts)]
+    bind = ["--host", settings.host, "--port", str(settings.mlflow_port), "--workers", "1"]
+    variables = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # its job runner would start processes of no use here
+    command = [sys.executable, "-m", "mlflow", "server", *store, *bind]
+    os.execve(sys.executable, command, {**os.environ, **settings.environment(), **variables})
 
 
 @click.command()

@@ -1,7 +1,7 @@
-"""`nextbest pipeline`: everything once, in this process, as a Dagster run that the UI shows afterwards.
+"""`nextbest pipeline`: everything once, in this process, as a Dagster run; `nextbest dagster`: the UI that shows it.
 
-Belongs here: starting the run, its progress and its report. Does not belong here: what runs (`orchestration.defs`).
-Dagster takes seconds to import: the command imports it when it runs, so that `--help` does not.
+Belongs here: starting the run, its progress and its report; starting the UI. Does not belong here: what runs
+(`orchestration.defs`). Dagster takes seconds to import: commands import it when they run, so that `--help` does not.
 """
 
 # ruff: noqa: PLC0415  the reason is above
@@ -56,6 +56,23 @@ def pipeline(report: Path | None, select: str, *, full: bool) -> None:
         report.write_text(json.dumps(result, indent=2) + "\n")
     if not result["ok"]:
         raise PipelineError(f"{progress.failure or 'the run failed'}\n(what every step printed: {log})")
+
+
+@click.command()
+@click.argument("part", type=click.Choice(["ui", "daemon"]))
+def dagster(part: str) -> None:
+    """Run the Dagster UI, or the daemon behind its schedules and sensors, on this home until interrupted.
+
+    Example: nextbest dagster ui
+    """
+    from orchestration.instance import write_configuration
+
+    settings = Settings.from_env()
+    write_configuration(settings)
+    definitions = ["-m", "orchestration.definitions"]
+    bind = ["--host", settings.host, "--port", str(settings.dagster_port)]
+    module = {"ui": ["dagster_webserver", *definitions, *bind], "daemon": ["dagster._daemon", "run", *definitions]}
+    os.execve(sys.executable, [sys.executable, "-m", *module[part]], {**os.environ, **settings.environment()})
 
 
 def run(

@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
@@ -22,6 +22,9 @@ import psutil
 from nextbest.errors import NextbestError
 
 MARK = "NEXTBEST_RUN"
+"""Variable that marks every process of a home."""
+NAME = "NEXTBEST_SERVICE"
+"""Variable that holds a service's name."""
 _LOG_TAIL_LINES = 15
 
 
@@ -37,7 +40,6 @@ class Service:
     argv: Sequence[str]
     address: str | None = None
     ready_path: str = "/"
-    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**self.child_environment(), **service.environment},
+                env={**self.child_environment(), NAME: service.name},
                 start_new_session=True,
             )
 
@@ -112,6 +114,11 @@ class Supervisor:
         """Every living process that carries this home's mark, whoever started it; never this process or its parents."""
         own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
         return [process for process in _marked(self.mark) if process.pid not in own]
+
+    def services(self) -> dict[str, int]:
+        """The process id of every living service of this home, by name."""
+        leaders = [process for process in self.running() if _is_session_leader(process)]
+        return {name: process.pid for process in leaders if (name := process.environ().get(NAME))}
 
     def stop_all(self, grace_s: float = 15) -> list[int]:
         """End every process of this home: asked first, and killed after `grace_s` seconds. Returns their ids."""

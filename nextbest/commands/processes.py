@@ -30,13 +30,13 @@ def supervisor(settings: Settings) -> Supervisor:
     return Supervisor(settings.run, settings.environment())
 
 
-def decision_service(settings: Settings) -> Service:
-    """The decision API."""
+def decision_service(settings: Settings, ready_path: str = "/readyz") -> Service:
+    """The decision API; before the first pipeline it is healthy, but not ready: every decision is a fallback."""
     return Service(
         name="serving",
         argv=[PYTHON, "-m", "nextbest", "serve"],
         address=f"{settings.host}:{settings.http_port}",
-        ready_path="/readyz",
+        ready_path=ready_path,
     )
 
 
@@ -47,23 +47,19 @@ def follower_service() -> Service:
 
 def interface_services(settings: Settings) -> list[Service]:
     """What people look at: the Dagster UI with its daemon (schedules, sensors), and MLflow."""
-    dagster = ["-m", "orchestration.definitions"]
-    mlflow = ["--backend-store-uri", settings.mlflow_uri, "--artifacts-destination", str(settings.mlflow_artifacts)]
-    bind = ["--host", settings.host, "--port"]
     return [
         Service(
             name="dagster-ui",
-            argv=[PYTHON, "-m", "dagster_webserver", *dagster, *bind, str(settings.dagster_port)],
+            argv=[PYTHON, "-m", "nextbest", "dagster", "ui"],
             address=f"{settings.host}:{settings.dagster_port}",
             ready_path="/server_info",
         ),
-        Service(name="dagster-daemon", argv=[PYTHON, "-m", "dagster._daemon", "run", *dagster]),
+        Service(name="dagster-daemon", argv=[PYTHON, "-m", "nextbest", "dagster", "daemon"]),
         Service(
             name="mlflow",
-            argv=[PYTHON, "-m", "mlflow", "server", *mlflow, *bind, str(settings.mlflow_port), "--workers", "1"],
+            argv=[PYTHON, "-m", "nextbest", "mlflow"],
             address=f"{settings.host}:{settings.mlflow_port}",
             ready_path="/health",
-            environment={"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # its job runner is of no use here
         ),
     ]
 
@@ -105,8 +101,10 @@ def up() -> None:
     """
     settings = Settings.from_env()
     watched = supervisor(settings)
+    if not settings.feast_registry.exists():
+        console().print("Nothing is built here yet: decisions are fallbacks until `nextbest pipeline` has run.")
     try:
-        services = [decision_service(settings), follower_service(), *interface_services(settings)]
+        services = [decision_service(settings, "/healthz"), follower_service(), *interface_services(settings)]
         wait_until_ready(watched, launch(watched, services), console())
     except BaseException:
         watched.stop_all()
@@ -130,10 +128,9 @@ def status() -> None:
     Example: nextbest status
     """
     settings = Settings.from_env()
-    running = {process.pid: process for process in supervisor(settings).running()}
-    commands = {pid: process.cmdline() for pid, process in running.items()}
+    running = supervisor(settings).services()
     table = Table("service", "state", "process", "address", box=None)
     for service in [decision_service(settings), follower_service(), *interface_services(settings)]:
-        pids = [pid for pid, command in commands.items() if command == list(service.argv)]
-        table.add_row(service.name, "up" if pids else "down", str(pids[0]) if pids else "", _address(service))
+        pid = running.get(service.name)
+        table.add_row(service.name, "up" if pid else "down", str(pid or ""), _address(service))
     console().print(table)
