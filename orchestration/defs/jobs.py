@@ -3,7 +3,6 @@
 import dagster as dg
 
 from orchestration.defs import feedback as feedback_assets
-from orchestration.defs.partitions import LOG_DAYS
 
 PIPELINE = "pipeline"
 FEEDBACK = "feedback_job"
@@ -11,13 +10,11 @@ FEEDBACK = "feedback_job"
 pipeline = dg.define_asset_job(
     PIPELINE,
     selection=dg.AssetSelection.all() | dg.AssetSelection.all_asset_checks(),
-    partitions_def=LOG_DAYS,
     description="Everything, for the day whose feedback it lands; what did not change is not done again.",
 )
 
 feedback = dg.define_asset_job(
     FEEDBACK,
     selection=dg.AssetSelection.groups(feedback_assets.GROUP).without_checks(),
-    partitions_def=LOG_DAYS,
     description="The decisions, outcomes and events that the event log received on a day, into the landing.",
 )
