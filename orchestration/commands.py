@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from orchestration.progress import Progress
 
 
+EVERYTHING = "*"
+
+
 class PipelineError(NextbestError):
     """A step failed; the message is the step's."""
 
@@ -76,7 +79,7 @@ def dagster(part: str) -> None:
 
 
 def run(
-    settings: Settings, console: Console, *, select: str = "*", full: bool = False
+    settings: Settings, console: Console, *, select: str = EVERYTHING, full: bool = False
 ) -> tuple["Progress", dict[str, Any]]:
     """Run the job `pipeline` in this process, for every day of the event log that has not landed.
 
@@ -99,12 +102,12 @@ def run(
     with open_instance(settings) as instance:
         end_dead_runs(instance)
         definitions = defs()
-        selected = dg.AssetSelection.from_string(select).resolve(definitions.resolve_asset_graph())
+        selection = dg.AssetSelection.from_string(select).resolve(definitions.resolve_asset_graph())
         instance.add_event_listener(run_id, progress)
         result = definitions.resolve_job_def(PIPELINE).execute_in_process(
             run_id=run_id,
             instance=instance,
-            asset_selection=sorted(selected),
+            asset_selection=None if select == EVERYTHING else sorted(selection),
             tags=_days(workspace) | ({FULL_TAG: "true"} if full else {}),
             run_config={"loggers": {"console": {"config": {"log_level": "WARNING"}}}},
             raise_on_error=False,

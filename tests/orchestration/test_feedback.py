@@ -1,0 +1,135 @@
+"""Tests of `orchestration.defs.feedback` and of what starts it: the event log's days, landed and asked for."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from nextbest.adapters.sqlite_log import SqliteLog
+from nextbest.envelope import Envelope
+from nextbest.settings import Settings
+from orchestration.defs import feedback, partitions, schedules, sensors
+from orchestration.defs.resources import Workspace
+
+DAYS = ("2026-03-01", "2026-03-02", "2026-03-04")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A home in which nothing has landed."""
+    for name, value in Settings(home=tmp_path).environment().items():
+        monkeypatch.setenv(name, value)
+    return Workspace()
+
+
+@pytest.fixture
+def log(workspace: Workspace) -> Iterator[SqliteLog]:
+    with workspace.log() as log:
+        yield log
+
+
+def _event(number: int, day: str, **changes: Any) -> Envelope:
+    at = datetime.fromisoformat(day).replace(hour=9, tzinfo=UTC)
+    row = {
+        "event_id": f"e{number}",
+        "customer_id": "c1",
+        "type": "click",
+        "channel": "web",
+        "occurred_at": at.isoformat(),
+        "received_at": at.isoformat(),
+        "source": "live",
+    }
+    return Envelope(
+        event_id=f"events/e{number}",
+        type="event",
+        contract="events",
+        contract_version="1.0.0",
+        source="live",
+        occurred_at=at,
+        received_at=at,
+        partition_key="c1",
+        properties=row | changes,
+    )
+
+
+def _land(workspace: Workspace, days: Sequence[str]) -> dict[str, Any]:
+    """Run the asset for the days from the first to the last; returns the metadata of `events`."""
+    with dg.instance_for_test() as instance:
+        result = dg.materialize(
+            [feedback.feedback], instance=instance, resources={"workspace": workspace}, tags=partitions.run_tags(days)
+        )
+        events = [
+            each
+            for each in result.get_asset_materialization_events()
+            if each.asset_key == dg.AssetKey(["feedback", "events"])
+        ]
+    return {name: value.value for name, value in events[-1].materialization.metadata.items()}
+
+
+def test_a_day_lands_as_one_delivery(workspace: Workspace, log: SqliteLog) -> None:
+    """What arrived on other days is theirs; a row that breaks the contract is quarantined, not lost."""
+    log.append_sync([_event(1, DAYS[0]), _event(2, DAYS[1]), _event(3, DAYS[1], channel="smoke signal")])
+    metadata = _land(workspace, DAYS[1:2])
+    assert (metadata["received"], metadata["landed"], metadata["rejected"]) == (2, 1, 1)
+    (receipt,) = workspace.door().receipts("events")
+    assert receipt.source_name == "log-2026-03-02"
+    assert receipt.rejects_by_rule == {"channel.enum": 1}
+
+
+def test_a_range_of_days_is_one_run(workspace: Workspace, log: SqliteLog) -> None:
+    """A backfill lands every day of its range that has something."""
+    log.append_sync([_event(number, day) for number, day in enumerate(DAYS)])
+    assert _land(workspace, DAYS)["landed"] == 3
+    assert [receipt.source_name for receipt in workspace.door().receipts("events")] == [f"log-{day}" for day in DAYS]
+
+
+def test_a_day_landed_again_replaces_itself(workspace: Workspace, log: SqliteLog) -> None:
+    """The same arrivals are no work; more of them take the place of the fewer."""
+    log.append_sync([_event(1, DAYS[0])])
+    assert _land(workspace, DAYS[:1])["skipped"] is False
+    assert _land(workspace, DAYS[:1])["skipped"] is True
+    log.append_sync([_event(2, DAYS[0])])
+    assert _land(workspace, DAYS[:1])["skipped"] is False
+    assert workspace.door().read("events").num_rows == 2
+
+
+def test_days_to_land_are_those_with_more_than_landed(workspace: Workspace, log: SqliteLog) -> None:
+    """A day whose arrivals have all landed is done until something arrives on it."""
+    log.append_sync([_event(1, DAYS[0]), _event(2, DAYS[1])])
+    assert feedback.days_to_land(log, workspace.door()) == [*DAYS[:2]]
+    _land(workspace, DAYS[:1])
+    assert feedback.days_to_land(log, workspace.door()) == [DAYS[1]]
+    log.append_sync([_event(3, DAYS[0])])
+    assert feedback.days_to_land(log, workspace.door()) == [*DAYS[:2]]
+
+
+def test_the_sensor_asks_for_the_days_of_new_events(workspace: Workspace, log: SqliteLog) -> None:
+    """One run for all that is new; nothing when there is nothing new."""
+    log.append_sync([_event(1, DAYS[0]), _event(2, DAYS[2])])
+    with dg.instance_for_test() as instance:
+        context = dg.build_sensor_context(instance=instance, resources={"workspace": workspace})
+        request = sensors.new_events(context)
+        assert isinstance(request, dg.RunRequest)
+        assert partitions.run_tags([DAYS[0], DAYS[2]]).items() <= request.tags.items()
+        again = dg.build_sensor_context(instance=instance, cursor=context.cursor, resources={"workspace": workspace})
+        assert isinstance(sensors.new_events(again), dg.SkipReason)
+
+
+def test_the_schedule_asks_for_today_and_what_is_left(workspace: Workspace, log: SqliteLog) -> None:
+    """The daily run covers every day since the first that has not landed."""
+    first = schedules.daily_pipeline(workspace=workspace)
+    assert isinstance(first, dg.RunRequest)
+    assert first.tags["dagster/partition"] == partitions.today()
+    log.append_sync([_event(1, DAYS[0])])
+    second = schedules.daily_pipeline(workspace=workspace)
+    assert isinstance(second, dg.RunRequest)
+    assert second.tags["dagster/asset_partition_range_start"] == DAYS[0]
+    assert second.tags["dagster/asset_partition_range_end"] == partitions.today()
+
+
+def test_today_is_a_partition() -> None:
+    """What arrives today can be landed today."""
+    assert partitions.today() in partitions.LOG_DAYS.get_partition_keys()
