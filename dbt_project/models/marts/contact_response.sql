@@ -15,7 +15,9 @@ redemptions as (
         contact_id,
         cast(occurred_at as date) as day
     from {{ ref('stg_outcomes') }}
-    where kind = 'redemption'
+    where
+        kind = 'redemption'
+        and contact_id is not null  -- answers to contacts; those to decisions have no contact to be a rate of
 ),
 
 contacted as (

@@ -117,7 +117,7 @@ _RULES = {
     ),
     "DIAPERS & DISPOSABLES": _Rule(
         "eligibility",
-        "kids_count_ordinal > 0 || category_spend_182d__diapers_disposables > 0.0",
+        "kids_count_ordinal > 1 || category_spend_182d__diapers_disposables > 0.0",
         "for households known to have, or to buy for, small children",
     ),
     "LAUNDRY DETERGENTS": _STAPLE,
