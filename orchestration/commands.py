@@ -22,6 +22,8 @@ from nextbest.errors import NextbestError
 from nextbest.settings import Settings
 
 if TYPE_CHECKING:
+    import dagster as dg
+
     from orchestration.defs.resources import Workspace
     from orchestration.progress import Progress
 
@@ -38,7 +40,7 @@ class PipelineError(NextbestError):
     "--json", "report", type=click.Path(dir_okay=False, path_type=Path), help="Write what was done to this file."
 )
 @click.option(
-    "--select", default="*", help="Only these assets, in Dagster's selection syntax: `group:landing`, `marts/*+`."
+    "--select", default=EVERYTHING, help='Only these assets, in Dagster\'s syntax: `group:landing`, `key:"marts/*"+`.'
 )
 @click.option("--full", is_flag=True, help="Do all work, also what did not change.")
 def pipeline(report: Path | None, select: str, *, full: bool) -> None:
@@ -87,8 +89,6 @@ def run(
         What was listened to, and the report.
 
     """
-    import dagster as dg
-
     from orchestration.definitions import defs
     from orchestration.defs.jobs import PIPELINE
     from orchestration.defs.resources import Workspace
@@ -102,17 +102,28 @@ def run(
     with open_instance(settings) as instance:
         end_dead_runs(instance)
         definitions = defs()
-        selection = dg.AssetSelection.from_string(select).resolve(definitions.resolve_asset_graph())
         instance.add_event_listener(run_id, progress)
         result = definitions.resolve_job_def(PIPELINE).execute_in_process(
             run_id=run_id,
             instance=instance,
-            asset_selection=None if select == EVERYTHING else sorted(selection),
+            asset_selection=_selected(select, definitions),
             tags=_days(workspace) | ({FULL_TAG: "true"} if full else {}),
             run_config={"loggers": {"console": {"config": {"log_level": "WARNING"}}}},
             raise_on_error=False,
         )
     return progress, {"ok": result.success, "run_id": run_id, "landed": _landed(workspace), **progress.report()}
+
+
+def _selected(select: str, definitions: "dg.Definitions") -> "list[dg.AssetKey] | None":
+    """The assets that `select` names; None for all of them, which is the job as it is."""
+    import dagster as dg
+
+    if select == EVERYTHING:
+        return None
+    try:
+        return sorted(dg.AssetSelection.from_string(select).resolve(definitions.resolve_asset_graph()))
+    except dg.DagsterError as error:
+        raise click.BadParameter(str(error), param_hint="--select") from error
 
 
 def _days(workspace: "Workspace") -> dict[str, str]:

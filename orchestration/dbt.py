@@ -38,14 +38,14 @@ class DbtError(NextbestError):
 def parsed_project(settings: Settings) -> Path:
     """Folder with the `manifest.json` of the project as it is now; parsed when no one did so before.
 
-    The folder is named by the project's content and appears by one rename, so that processes that load the definitions
+    The folder is named by the project's content (and by the landing, whose path is written in) and appears by one rename, so that processes that load the definitions
     at the same time neither see a stale manifest nor half of one.
 
     Raises:
         DbtError: dbt cannot parse the project.
 
     """
-    folder = settings.state / "dbt" / f"parsed-{_project_digest(settings.folder('dbt'))}"
+    folder = settings.state / "dbt" / f"parsed-{digest(_project_digest(settings.folder('dbt')), settings.landing)}"
     if not (folder / "manifest.json").is_file():
         draft = folder.with_name(f"{folder.name}.{os.getpid()}")
         _parse(settings, draft)
@@ -120,8 +120,21 @@ def _parse(settings: Settings, target: Path) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The parsed project in `folder`."""
+    """The parsed project in `folder`, in which every test belongs to one model.
+
+    dbt leaves open whose a test of several models is, and Dagster then shows none of its results: here it belongs to
+    the model that is furthest downstream.
+    """
     manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+    nodes = manifest["nodes"]
+
+    def depth(unique_id: str) -> int:
+        parents = nodes[unique_id]["depends_on"].get("nodes", []) if unique_id in nodes else []
+        return 1 + max(map(depth, parents), default=0)
+
+    for node in nodes.values():
+        if node["resource_type"] == "test" and not node.get("attached_node"):
+            node["attached_node"] = max(sorted(node["depends_on"]["nodes"]), key=depth, default=None)
     return manifest
 
 

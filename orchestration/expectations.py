@@ -95,10 +95,9 @@ def run_suite(contract: Contract, rows: pa.Table, references: Mapping[str, pa.Ar
     batch_definition = asset.add_batch_definition_whole_dataframe("all")
     batch = batch_definition.get_batch(batch_parameters={"dataframe": _frame(contract, rows, references)})
     promises = list(_promises(contract))
-    suite = gx.ExpectationSuite(contract.name)
     for number, promise in enumerate(promises):  # results come back in an order of their own
         promise.expectation.meta = {_NUMBER: number}
-        suite.add_expectation(promise.expectation)
+    suite = gx.ExpectationSuite(contract.name, expectations=[promise.expectation for promise in promises])
     form = {"result_format": "SUMMARY", "partial_unexpected_count": _SAMPLE_SIZE}
     with warnings.catch_warnings():  # pandas, of groups in a pattern that nobody asked it to extract
         warnings.filterwarnings("ignore", "This pattern is interpreted as a regular expression", UserWarning)

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +23,14 @@ def definitions(home: Any) -> dg.Definitions:
 
 
 def _described(definitions: dg.Definitions) -> str:
-    """A line per asset: group, key, number of checks, what it depends on."""
+    """A line per asset: group, key, whether it is daily, what it depends on."""
     graph = definitions.resolve_asset_graph()
-    checks = Counter(key.asset_key for key in graph.asset_check_keys)
     lines = []
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
         parents = ", ".join(sorted(parent.to_user_string() for parent in node.parent_keys))
         daily = " daily" if node.is_partitioned else ""
-        counted = f" ({checks[key]} checks)" if checks[key] else ""
-        lines.append(f"{node.group_name}: {key.to_user_string()}{daily}{counted} <- {parents or 'nothing'}")
+        lines.append(f"{node.group_name}: {key.to_user_string()}{daily} <- {parents or 'nothing'}")
     return "\n".join(sorted(lines)) + "\n"
 
 

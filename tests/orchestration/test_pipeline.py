@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
@@ -103,6 +104,44 @@ def test_a_day_is_backfilled(home: Any) -> None:
         assert result.success
         assert day in instance.get_materialized_partitions(dg.AssetKey(["feedback", "outcomes"]))
     assert _received(home, "outcomes") == before
+
+
+@pytest.mark.usefixtures("first_run")
+def test_a_selection_runs_alone(home: Any, tmp_path: Path) -> None:
+    """The command takes Dagster's own syntax and does nothing else."""
+    report = tmp_path / "report.json"
+    with home.environment():
+        result = CliRunner().invoke(pipeline, ["--select", "group:serving", "--json", str(report)])
+    assert result.exit_code == 0, result.output
+    written = json.loads(report.read_text())
+    assert written["ok"]
+    assert list(written["seconds"]) == ["serving"]
+
+
+@pytest.mark.usefixtures("first_run")
+def test_a_selection_that_is_none_is_said(home: Any) -> None:
+    """A typing error ends with the option's name, before anything runs."""
+    with home.environment():
+        result = CliRunner().invoke(pipeline, ["--select", "group landing"])
+    assert result.exit_code == 2
+    assert "--select" in result.output
+
+
+@pytest.mark.usefixtures("first_run")
+def test_a_broken_landing_stops_before_dbt(home: Any) -> None:
+    """Rows that someone changed behind the door fail their contract's check, and no model reads them."""
+    part = next((home.settings.landing / "consents").glob("batch=complete*/day=*/part-0.parquet"))
+    good, table = part.read_bytes(), pq.read_table(part, partitioning=None)
+    purpose = table.schema.get_field_index("purpose")
+    pq.write_table(table.set_column(purpose, "purpose", pa.array(["fun"] * table.num_rows)), part)
+    try:
+        report, output = home.run(select='key:"landing/consents"+1', full=True)
+    finally:
+        part.write_bytes(good)
+    assert not report["ok"]
+    assert report["checks"]["failed"] == 1
+    assert "purpose: enum ('marketing', 'personalization', 'analytics')" in output
+    assert "warehouse" not in report["seconds"]
 
 
 class Broken(CompleteJourney):
