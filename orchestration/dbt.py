@@ -38,8 +38,8 @@ class DbtError(NextbestError):
 def parsed_project(settings: Settings) -> Path:
     """Folder with the `manifest.json` of the project as it is now; parsed when no one did so before.
 
-    The folder is named by the project's content (and by the landing, whose path is written in) and appears by one rename, so that processes that load the definitions
-    at the same time neither see a stale manifest nor half of one.
+    The folder is named by the project's content, and by the landing, whose path is written into it. It appears by one
+    rename, so that processes that load the definitions at the same time neither see a stale manifest nor half of one.
 
     Raises:
         DbtError: dbt cannot parse the project.
