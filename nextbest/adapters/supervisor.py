@@ -49,7 +49,6 @@ class Supervisor:
     Args:
         folder: where log files go; its path is what marks the processes as this home's.
         environment: what every process sees beside the environment of this one.
-        host: the address the services bind to.
 
     """
 
