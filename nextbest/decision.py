@@ -16,7 +16,7 @@ import nextbest
 from nextbest.arbitration import draw_order, selection_pmf, selection_probability
 from nextbest.errors import NextbestError
 from nextbest.hashing import uniforms
-from nextbest.messages import Decision, Grant, Option, PlacementProposal, Profile, Proposal, Request, SlotGrant
+from nextbest.messages import Grant, Option, PlacementProposal, Profile, Proposal, Request, SlotGrant
 from nextbest.policy import Placement, Policy, Treatment
 from nextbest.records import DO_NOTHING, Attribute, Candidate, DecisionRecord, PlacementRecord, SlotRecord, Snapshot
 from nextbest.scoring import PROPENSITY, Models, ScoringError, logit, priority, propensities
@@ -77,26 +77,8 @@ def decide(  # noqa: PLR0917  six things a decision follows from, in the order i
     except _Fallback as fallback:
         degraded = str(fallback)
     pools = [[_nothing(placement, policy), *pool] for placement, pool in zip(placements, pools, strict=True)]
-    record = DecisionRecord(
-        decision_id=request.decision_id,
-        request_id=request.request_id,
-        occurred_at=now,
-        customer_id=request.customer_id,
-        identifiers=request.identifiers,
-        trigger=request.trigger,
-        mode=request.mode,
-        tier="fallback" if degraded else "full",
-        degraded=(degraded,) if degraded else (),
-        learning=request.mode == "live" and not degraded,
-        policy_hash=policy.hash,
-        model_set_id=models.model_set.id if models else None,
-        code_version=nextbest.__version__,
-        seed=seed,
-        options=request.options,
-        context=request.context,
-        features=features,
-        snapshot=snapshot,
-        candidates=tuple(candidate for pool in pools for _, candidate in pool),
+    record = _record(
+        request, policy, models, degraded, now=now, seed=seed, features=features, snapshot=snapshot, pools=pools
     )
     proposal = Proposal(
         record=record,
@@ -109,8 +91,8 @@ def decide(  # noqa: PLR0917  six things a decision follows from, in the order i
     return proposal
 
 
-def settle(proposal: Proposal, grant: Grant, stage_us: Mapping[str, float] | None = None) -> Decision:
-    """The decision a grant makes of a proposal, with the probability of what fills each slot.
+def settle(proposal: Proposal, grant: Grant, stage_us: Mapping[str, float] | None = None) -> DecisionRecord:
+    """The record of the decision a grant makes of a proposal, with the probability of what fills each slot.
 
     Args:
         proposal: From `decide`.
@@ -119,15 +101,7 @@ def settle(proposal: Proposal, grant: Grant, stage_us: Mapping[str, float] | Non
 
     """
     filled = tuple(_fill(placement, grant.placements[placement.id]) for placement in proposal.placements)
-    content = {
-        granted.slot: option.content
-        for placement in proposal.placements
-        for granted in grant.placements[placement.id]
-        for option in placement.order
-        if option.key == granted.key
-    }
-    record = msgspec.structs.replace(proposal.record, placements=filled, stage_us=dict(stage_us or {}))
-    return Decision(record, content)
+    return msgspec.structs.replace(proposal.record, placements=filled, stage_us=dict(stage_us or {}))
 
 
 def _placements(request: Request, policy: Policy) -> list[Placement]:
@@ -229,7 +203,6 @@ def _option(placement: Placement, treatment: Treatment | None, probability: floa
             treatment=placement.fallback,
             group=DO_NOTHING,
             probability=probability,
-            content=placement.fallback_content,
         )
     return Option(
         key=treatment.key,
@@ -238,7 +211,42 @@ def _option(placement: Placement, treatment: Treatment | None, probability: floa
         group=treatment.action.group,
         probability=probability,
         caps=treatment.caps,
-        content=treatment.content,
+    )
+
+
+def _record(
+    request: Request,
+    policy: Policy,
+    models: Models | None,
+    degraded: str,
+    *,
+    now: datetime,
+    seed: int,
+    features: dict[str, Attribute],
+    snapshot: Snapshot,
+    pools: Sequence[_Pool],
+) -> DecisionRecord:
+    """What the decision is made from and what was considered; what fills the placements comes with the grant."""
+    return DecisionRecord(
+        decision_id=request.decision_id,
+        request_id=request.request_id,
+        occurred_at=now,
+        customer_id=request.customer_id,
+        identifiers=request.identifiers,
+        trigger=request.trigger,
+        mode=request.mode,
+        tier="fallback" if degraded else "full",
+        degraded=(degraded,) if degraded else (),
+        learning=request.mode == "live" and not degraded,
+        policy_hash=policy.hash,
+        model_set_id=models.model_set.id if models else None,
+        code_version=nextbest.__version__,
+        seed=seed,
+        options=request.options,
+        context=request.context,
+        features=features,
+        snapshot=snapshot,
+        candidates=tuple(candidate for pool in pools for _, candidate in pool),
     )
 
 
@@ -258,6 +266,7 @@ def _fill(placement: PlacementProposal, grants: Sequence[SlotGrant]) -> Placemen
                 slot=grant.slot,
                 action=options[grant.key].action,
                 treatment=options[grant.key].treatment,
+                group=options[grant.key].group,
                 probability=selection_probability(probabilities, grant.available, keys.index(grant.key)),
                 reservation_id=grant.reservation_id,
                 expires_at=grant.expires_at,

@@ -1,4 +1,4 @@
-"""What the three calls of a decision hand to one another: request, profile, proposal, grant, decision.
+"""What the three calls of a decision hand to one another: request, profile, proposal, grant.
 
 Belongs here: the types that cross between the engine, State and serving. Does not belong here: what is kept of them
 afterwards (`nextbest.records`), or any computing (`nextbest.decision`, `nextbest.reservations`).
@@ -61,7 +61,6 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     group: str
     probability: float
     caps: tuple[Cap, ...] = ()
-    content: dict[str, str] = {}
 
 
 class PlacementProposal(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,10 +98,3 @@ class Grant(msgspec.Struct, frozen=True):
     """What State granted: per placement id, its slots. A placement ends where `do_nothing` is drawn."""
 
     placements: dict[str, tuple[SlotGrant, ...]]
-
-
-class Decision(msgspec.Struct, frozen=True):
-    """The decision: its record, and by slot number the content to show."""
-
-    record: DecisionRecord
-    content: dict[int, dict[str, str]]

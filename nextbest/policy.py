@@ -24,6 +24,7 @@ from nextbest.policy_document import (
     PolicyDocument,
     TreatmentDocument,
 )
+from nextbest.records import candidate_key
 from nextbest.source import slug
 
 EngagementTier = Literal["eligibility", "applicability", "suitability"]
@@ -50,13 +51,16 @@ class Action:
 class Treatment:
     """One action in one placement; `cost` is the action's and the channel's together."""
 
-    key: str
     id: str
     action: Action
     cost: float
     purposes: tuple[str, ...]
     caps: tuple[Cap, ...]
     content: dict[str, str]
+
+    @property
+    def key(self) -> str:
+        return candidate_key(self.action.id, self.id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +188,6 @@ def _placement(document: PlacementDocument, policy: PolicyDocument, actions: Map
         slots=document.slots,
         treatments=tuple(
             Treatment(
-                key=f"{action.id}/{treatment.id}",
                 id=treatment.id,
                 action=actions[action.id],
                 cost=action.cost + channel.cost,

@@ -14,6 +14,7 @@ import msgspec
 from nextbest.envelope import Identifier, partition_key
 
 DO_NOTHING = "do_nothing"
+"""The action of showing the placement's fallback: a candidate like any other."""
 
 Attribute = bool | int | float | str
 Mode = Literal["live", "shadow", "batch", "dry_run"]
@@ -21,6 +22,11 @@ Stage = Literal[
     "consent", "pause", "eligibility", "applicability", "suitability", "contact_policy", "score", "arbitration"
 ]
 Tier = Literal["full", "fallback"]
+
+
+def candidate_key(action: str, treatment: str) -> str:
+    """The name of a candidate within its placement; doing nothing is one candidate, whatever the fallback shows."""
+    return DO_NOTHING if action == DO_NOTHING else f"{action}/{treatment}"
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -89,6 +95,10 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cost: float | None = None
     priority: float | None = None
 
+    @property
+    def key(self) -> str:
+        return candidate_key(self.action, self.treatment)
+
 
 class SlotRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What filled a slot. `probability` is conditional on the slots before it and on what was available."""
@@ -97,9 +107,16 @@ class SlotRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Numbered through the whole decision, so that (decision_id, slot) names one contact."""
     action: str
     treatment: str
+    group: str = ""
+    """The action's group then; caps count by it."""
     probability: float
     reservation_id: str | None = None
+    """None where the slot counts toward no cap."""
     expires_at: datetime | None = None
+
+    @property
+    def key(self) -> str:
+        return candidate_key(self.action, self.treatment)
 
 
 class PlacementRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,6 +183,11 @@ def decode(data: bytes | str) -> DecisionRecord:
     return _decoder.decode(data)
 
 
+def scores_of(record: DecisionRecord) -> dict[tuple[str, str], Candidate]:
+    """The candidates by placement and key."""
+    return {(candidate.placement, candidate.key): candidate for candidate in record.candidates}
+
+
 def rows(record: DecisionRecord) -> Iterator[dict[str, Any]]:
     """The record under the `decisions` contract: one row per slot, each with the whole record as JSON text.
 
@@ -173,10 +195,10 @@ def rows(record: DecisionRecord) -> Iterator[dict[str, Any]]:
     """
     text = encode(record).decode()
     customer_id = record.customer_id or partition_key(record.identifiers, record.decision_id)
-    scores = {(c.placement, c.action, c.treatment): c for c in record.candidates}
+    scores = scores_of(record)
     for placement in record.placements:
         for slot in placement.slots:
-            score = scores.get((placement.id, slot.action, slot.treatment))
+            score = scores.get((placement.id, slot.key))
             yield {
                 "decision_id": record.decision_id,
                 "placement": placement.id,

@@ -8,9 +8,9 @@ import msgspec
 
 from nextbest.decision import decide, settle
 from nextbest.errors import NextbestError
-from nextbest.messages import Decision, Grant, Profile, Request, SlotGrant
+from nextbest.messages import Grant, Profile, Request, SlotGrant
 from nextbest.policy import Policy
-from nextbest.records import DO_NOTHING, DecisionRecord
+from nextbest.records import DecisionRecord
 from nextbest.scoring import Models
 
 
@@ -18,7 +18,7 @@ class ReplayError(NextbestError):
     """A record made with another policy or model set than the ones at hand."""
 
 
-def replay(record: DecisionRecord, policy: Policy, models: Models | None) -> Decision:
+def replay(record: DecisionRecord, policy: Policy, models: Models | None) -> DecisionRecord:
     """Decide again from a record; the same policy and models give the same record, bit for bit.
 
     What was measured or happened around the decision (`stage_us`, `logged`, what State granted) is taken over.
@@ -47,7 +47,7 @@ def replay(record: DecisionRecord, policy: Policy, models: Models | None) -> Dec
     profile = Profile(features=dict(record.features), unavailable=record.degraded[0] if record.degraded else "")
     proposal = decide(request, profile, policy, models, record.snapshot, record.occurred_at, seed=record.seed)
     again = settle(proposal, _granted(record), record.stage_us)
-    return Decision(msgspec.structs.replace(again.record, logged=record.logged), again.content)
+    return msgspec.structs.replace(again, logged=record.logged)
 
 
 def _granted(record: DecisionRecord) -> Grant:
@@ -56,7 +56,7 @@ def _granted(record: DecisionRecord) -> Grant:
             placement.id: tuple(
                 SlotGrant(
                     slot=slot.slot,
-                    key=DO_NOTHING if slot.action == DO_NOTHING else f"{slot.action}/{slot.treatment}",
+                    key=slot.key,
                     available=available,
                     reservation_id=slot.reservation_id,
                     expires_at=slot.expires_at,

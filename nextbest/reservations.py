@@ -53,11 +53,6 @@ class Tally:
         return sum(c.impressed_at > since if c.impressed_at else c.expires_at > self._now for c in contacts)
 
 
-def usage(cap: Cap, contacts: Iterable[Contact], now: datetime) -> int:
-    """How many of `contacts` count under `cap` at `now`."""
-    return Tally(contacts, now).usage(cap)
-
-
 def reserve(proposal: Proposal, contacts: Sequence[Contact], now: datetime) -> tuple[Grant, tuple[Contact, ...]]:
     """Grant each slot the first available option in the order drawn.
 

@@ -6,16 +6,16 @@ Belongs here: choosing from the record, and the content to show, which the polic
 from collections.abc import Collection
 
 from nextbest.policy import Policy
-from nextbest.records import DO_NOTHING, Candidate, DecisionRecord, PlacementRecord, SlotRecord
+from nextbest.records import DO_NOTHING, Candidate, DecisionRecord, PlacementRecord, SlotRecord, scores_of
 from serving.schemas import DecisionResponse, PlacementAnswer, Reason, SlotAnswer
 
 _UNSCORED = Candidate(placement="", action="", treatment="", stage="arbitration")
-_Scores = dict[tuple[str, str, str], Candidate]
+_Scores = dict[tuple[str, str], Candidate]
 
 
 def answer(record: DecisionRecord, policy: Policy, include: Collection[str]) -> DecisionResponse:
     """The answer to a request that `record` decided, with the parts in `include`."""
-    scores = {(each.placement, each.action, each.treatment): each for each in record.candidates}
+    scores = scores_of(record)
     content = policy if "content" in include else None
     return DecisionResponse(
         decision_id=record.decision_id,
@@ -43,7 +43,7 @@ def _placement(placement: PlacementRecord, scores: _Scores, policy: Policy | Non
 
 
 def _slot(placement: str, slot: SlotRecord, scores: _Scores, policy: Policy | None) -> SlotAnswer:
-    score = scores.get((placement, slot.action, slot.treatment), _UNSCORED)
+    score = scores.get((placement, slot.key), _UNSCORED)
     return SlotAnswer(
         slot=slot.slot,
         action=slot.action,
@@ -65,8 +65,7 @@ def _content(policy: Policy, placement_id: str, slot: SlotRecord) -> dict[str, s
         return {}
     if slot.action == DO_NOTHING:
         return placement.fallback_content
-    key = (slot.action, slot.treatment)
-    return next((each.content for each in placement.treatments if (each.action.id, each.id) == key), {})
+    return next((each.content for each in placement.treatments if each.key == slot.key), {})
 
 
 def _explanation(record: DecisionRecord) -> tuple[Reason, ...]:
@@ -84,11 +83,7 @@ def _explanation(record: DecisionRecord) -> tuple[Reason, ...]:
             value=each.value,
             cost=each.cost,
             priority=each.priority,
-            selection_probability=masses.get((each.placement, _key(each))),
+            selection_probability=masses.get((each.placement, each.key)),
         )
         for each in ordered
     )
-
-
-def _key(candidate: Candidate) -> str:
-    return DO_NOTHING if candidate.action == DO_NOTHING else f"{candidate.action}/{candidate.treatment}"

@@ -107,7 +107,7 @@ class Decider:
             watch.lap("reserve")
         except StateUnavailableError:
             return self._fallback(request, "state_unavailable", now, watch)
-        decision = settle(proposal, grant, watch.stage_us).record
+        decision = settle(proposal, grant, watch.stage_us)
         try:
             return await self._log(decision, watch)
         except LogUnavailableError:
@@ -149,7 +149,7 @@ class Decider:
         profile = Profile(unavailable=reason)
         proposal = decide(request, profile, self.policy, None, Snapshot(), now, lap=watch.lap)
         decision = settle(proposal, _granted_without_state(proposal, now), watch.stage_us)
-        return msgspec.structs.replace(decision.record, logged=False, learning=False)
+        return msgspec.structs.replace(decision, logged=False, learning=False)
 
 
 def _granted_without_state(proposal: Proposal, now: datetime) -> Grant:

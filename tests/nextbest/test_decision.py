@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from nextbest import records
 from nextbest.decision import UnknownPlacementError, decide, settle
 from nextbest.envelope import Identifier
-from nextbest.messages import Decision, Profile, Proposal, Request
+from nextbest.messages import Profile, Proposal, Request
 from nextbest.policy import Policy, compile_policy
 from nextbest.policy_document import PolicyDocument
-from nextbest.records import Attribute, Contact, Options, Snapshot
+from nextbest.records import Attribute, Contact, DecisionRecord, Options, Snapshot
 from nextbest.replay import ReplayError, replay
 from nextbest.reservations import reserve
 from nextbest.scoring import Models, ScoringError
@@ -50,7 +50,7 @@ def contact(action: str = "apples", *, channel: str = "web", hours_ago: float = 
     )
 
 
-def finish(proposal: Proposal) -> Decision:
+def finish(proposal: Proposal) -> DecisionRecord:
     grant, _ = reserve(proposal, proposal.record.snapshot.contacts, NOW)
     return settle(proposal, grant)
 
@@ -65,7 +65,7 @@ def test_priority_is_p_times_v_times_l_less_cost(policy: Policy, models: Models)
     priorities = {c.action: c.priority for c in proposal.record.candidates}
     expected = {"do_nothing": 0.0, "apples": 0.9, "bread": 0.8, "cheese": 0.9, "dates": 0.4}
     assert priorities == pytest.approx(expected)
-    pmf = finish(proposal).record.placements[0].pmf
+    pmf = finish(proposal).placements[0].pmf
     assert sum(pmf.values()) == pytest.approx(1.0)
     assert max(pmf, key=lambda key: pmf[key]) in {"apples/apples_home", "cheese/cheese_home"}
 
@@ -183,17 +183,16 @@ def test_falls_back_rather_than_fail(
     """When something is missing the placement shows its fallback, marked with the reason; nobody learns from it."""
     proposal = decide(request(customer_id=customer_id), profile, policy, arrange(models), CONSENTING, NOW)
     decision = finish(proposal)
-    slot = decision.record.placements[0].slots[0]
-    assert (decision.record.tier, decision.record.degraded, decision.record.learning) == ("fallback", (reason,), False)
+    slot = decision.placements[0].slots[0]
+    assert (decision.tier, decision.degraded, decision.learning) == ("fallback", (reason,), False)
     assert (slot.action, slot.treatment, slot.probability) == ("do_nothing", "brand", 1.0)
-    assert decision.content == {0: {"headline": "Hi"}}
 
 
 def test_nothing_left_is_a_full_decision(policy: Policy, models: Models) -> None:
     """Without consent the fallback is shown, but nothing is broken: the decision is not degraded."""
     decision = finish(decide(request(), CUSTOMER, policy, models, Snapshot(), NOW))
-    assert (decision.record.tier, decision.record.degraded) == ("full", ())
-    assert decision.record.placements[0].pmf == {"do_nothing": 1.0}
+    assert (decision.tier, decision.degraded) == ("full", ())
+    assert decision.placements[0].pmf == {"do_nothing": 1.0}
 
 
 def test_unknown_placement(policy: Policy, models: Models) -> None:
@@ -206,7 +205,7 @@ def test_an_action_fills_one_slot_of_a_decision(policy: Policy, models: Models) 
     """With deduplication no action comes twice, within a placement or across them."""
     for number in range(50):
         asked = request(decision_id=f"d{number}", placements=("home", "mail"))
-        record = finish(decide(asked, CUSTOMER, policy, models, CONSENTING, NOW)).record
+        record = finish(decide(asked, CUSTOMER, policy, models, CONSENTING, NOW))
         slots = [slot for placement in record.placements for slot in placement.slots]
         actions = [slot.action for slot in slots if slot.action != "do_nothing"]
         assert len(set(actions)) == len(actions)
@@ -215,13 +214,12 @@ def test_an_action_fills_one_slot_of_a_decision(policy: Policy, models: Models) 
 
 def test_probability_of_a_slot_is_conditional(policy: Policy, models: Models) -> None:
     """A slot's probability is p over the sum of p that was still available when it was filled."""
-    record = finish(decide(request(), CUSTOMER, policy, models, CONSENTING, NOW)).record
+    record = finish(decide(request(), CUSTOMER, policy, models, CONSENTING, NOW))
     placement = record.placements[0]
     for slot, mask in zip(placement.slots, placement.available, strict=True):
-        key = f"{slot.action}/{slot.treatment}" if slot.action != "do_nothing" else "do_nothing"
         free = [k for k, available in zip(placement.order, mask, strict=True) if available]
-        assert key == free[0]
-        assert slot.probability == pytest.approx(placement.pmf[key] / sum(placement.pmf[k] for k in free))
+        assert slot.key == free[0]
+        assert slot.probability == pytest.approx(placement.pmf[slot.key] / sum(placement.pmf[k] for k in free))
 
 
 def test_logged_probability_is_true_when_caps_bind_at_reserve(policy: Policy, models: Models) -> None:
@@ -235,7 +233,7 @@ def test_logged_probability_is_true_when_caps_bind_at_reserve(policy: Policy, mo
         proposal = decide(asked, CUSTOMER, policy, models, CONSENTING, NOW)
         busy = (contact("cheese"), contact("cheese")) if number % 2 else ()
         grant, _ = reserve(proposal, busy, NOW)
-        slot = settle(proposal, grant).record.placements[0].slots[0]
+        slot = settle(proposal, grant).placements[0].slots[0]
         weights.append(1.0 / slot.probability if slot.action == "bread" else 0.0)
     assert np.mean(weights) == pytest.approx(1.0, abs=4 * np.std(weights) / len(weights) ** 0.5)
 
@@ -260,7 +258,7 @@ def test_laps_name_the_stages(policy: Policy, models: Models) -> None:
     proposal = decide(request(), CUSTOMER, policy, models, CONSENTING, NOW, lap=laps.append)
     assert laps == ["screening", "scoring", "arbitration"]
     grant, _ = reserve(proposal, (), NOW)
-    assert settle(proposal, grant, {"scoring": 12.5}).record.stage_us == {"scoring": 12.5}
+    assert settle(proposal, grant, {"scoring": 12.5}).stage_us == {"scoring": 12.5}
 
 
 values = st.none() | st.integers(-(2**53), 2**53) | st.floats() | st.booleans() | st.text(max_size=5)
@@ -288,15 +286,15 @@ def test_replay_is_bit_exact(
     unavailable: str,
     seed: int,
 ) -> None:
-    """Deciding again from the stored record, read back from JSON, gives the identical record and content."""
+    """Deciding again from the stored record, read back from JSON, gives the identical record."""
     asked = request(decision_id=decision_id, placements=("mail", "home"), context=context)
     snapshot = Snapshot(consents=consents, contacts=tuple(contacts))
     profile = Profile(features=features, unavailable=unavailable)
     proposal = decide(asked, profile, policy, models, snapshot, NOW, seed=seed)
     grant, _ = reserve(proposal, contacts, NOW + timedelta(milliseconds=2))
     decision = settle(proposal, grant, {"screening": 7.5})
-    stored = records.decode(records.encode(decision.record))
-    assert stored == decision.record
+    stored = records.decode(records.encode(decision))
+    assert stored == decision
     assert replay(stored, policy, models) == decision
 
 
@@ -305,12 +303,12 @@ def test_replay_wants_the_same_policy(policy: Policy, document: dict[str, Any], 
     decision = finish(decide(request(), CUSTOMER, policy, models, CONSENTING, NOW))
     document["arbitration"]["salt"] = "another"
     with pytest.raises(ReplayError, match="was made with policy"):
-        replay(decision.record, compile_policy(PolicyDocument.model_validate(document)), models)
+        replay(decision, compile_policy(PolicyDocument.model_validate(document)), models)
 
 
 def test_rows_meet_the_decisions_contract(policy: Policy, models: Models) -> None:
     """A record gives one row per slot, with the score of what filled it and the whole record beside it."""
-    record = finish(decide(request(), CUSTOMER, policy, models, CONSENTING, NOW)).record
+    record = finish(decide(request(), CUSTOMER, policy, models, CONSENTING, NOW))
     rows = list(records.rows(record))
     assert [row["slot"] for row in rows] == [slot.slot for slot in record.placements[0].slots]
     assert all(records.decode(row["record"]) == record for row in rows)
@@ -323,5 +321,5 @@ def test_rows_of_somebody_unknown(
 ) -> None:
     """The contract wants a customer in every row: who is not known yet is who they came as."""
     asked = request(customer_id=None, identifiers=identifiers)
-    record = finish(decide(asked, CUSTOMER, policy, models, Snapshot(), NOW)).record
+    record = finish(decide(asked, CUSTOMER, policy, models, Snapshot(), NOW))
     assert [row["customer_id"] for row in records.rows(record)] == [filed_under]

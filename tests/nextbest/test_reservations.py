@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nextbest.messages import Cap, Count, Option, PlacementProposal, Proposal, Scope
 from nextbest.records import DO_NOTHING, Contact, DecisionRecord
-from nextbest.reservations import reserve, usage
+from nextbest.reservations import Tally, reserve
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -51,7 +51,7 @@ def cap(scope: Scope = "action", member: str = "a", count: Count = "decision", l
 )
 def test_what_counts(*, counted: Cap, one: Contact, used: int) -> None:
     """Decisions count when made, impressions when seen or still to be seen; both inside the window, in scope."""
-    assert usage(counted, [one], NOW) == used
+    assert Tally([one], NOW).usage(counted) == used
 
 
 def proposal(
@@ -130,6 +130,6 @@ ages = st.integers(0, 48).map(lambda hours: contact(hours * HOUR))
 def test_a_cap_is_never_exceeded(*, limit: int, slots: int, earlier: list[Contact], actions: list[str]) -> None:
     """Whatever was before, a grant adds no contact beyond the limit."""
     shared = cap(scope="channel", member="web", limit=limit)
-    before = usage(shared, earlier, NOW)
+    before = Tally(earlier, NOW).usage(shared)
     _, new = reserve(proposal([[*(option(a, shared) for a in actions), NOTHING]], slots=slots), earlier, NOW)
-    assert usage(shared, [*earlier, *new], NOW) <= max(limit, before)
+    assert Tally([*earlier, *new], NOW).usage(shared) <= max(limit, before)

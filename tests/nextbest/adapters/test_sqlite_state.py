@@ -19,7 +19,7 @@ from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.envelope import Envelope, Identifier
 from nextbest.messages import Cap, Count, Option, PlacementProposal, Proposal
 from nextbest.records import DO_NOTHING, DecisionRecord
-from nextbest.reservations import usage
+from nextbest.reservations import Tally
 from nextbest.state import StateUnavailableError
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -271,4 +271,4 @@ def test_the_cap_holds_after_every_step(steps: list[tuple[Step, int]]) -> None:
         for n, (step, seconds) in enumerate(steps):
             now += timedelta(seconds=seconds)
             step(state, n, now)
-            assert usage(weekly(3), asyncio.run(state.snapshot("c1", LONG_AGO)).contacts, now) <= 3
+            assert Tally(asyncio.run(state.snapshot("c1", LONG_AGO)).contacts, now).usage(weekly(3)) <= 3
