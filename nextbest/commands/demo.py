@@ -74,11 +74,9 @@ class Demo:
         self.report.models, self.report.seconds = outcome["models"], outcome["seconds"]
 
     def serve(self, launched: list[processes.Launched], *, interfaces: bool) -> None:
-        """Start what needs the pipeline's results beside what was launched before it, and wait for all."""
+        """Wait for what was launched before the pipeline, and start what people look at."""
         self.console.rule("servers")
-        services = [processes.follower_service()]
-        if interfaces:
-            services += processes.interface_services(self.settings)
+        services = processes.interface_services(self.settings) if interfaces else []
         with self.report.timed("servers"):
             launched = launched + processes.launch(self.supervisor, services)
             processes.wait_until_ready(self.supervisor, launched, self.console)
@@ -86,9 +84,10 @@ class Demo:
     def decide(self) -> Rehearsal:
         self.console.rule("decisions")
         rehearsal = Rehearsal(self.settings)
-        if any(model["alias"] for model in self.report.models):
+        champions = {model["name"]: model["version"] for model in self.report.models if model["alias"]}
+        if champions:
             with self.report.timed("following"):
-                self.console.print(f"model set {rehearsal.wait_for_models()} decides")
+                self.console.print(f"model set {rehearsal.wait_for_models(champions)} decides")
         else:
             self.console.print("No model passed its gate (a sample is too small for it): every decision is a fallback.")
         with self.report.timed("decisions"):
@@ -150,6 +149,8 @@ def demo(*, once: bool, households: int | None, report_path: Path | None) -> Non
             _run(Demo(settings, supervisor, console, report), once=once)
         except KeyboardInterrupt:
             console.print("\nending")
+            if not report.ok:
+                raise click.Abort from None  # interrupted before the end: no success
         finally:
             supervisor.stop_all()
             if report_path:
@@ -161,7 +162,9 @@ def _run(demo: Demo, *, once: bool) -> None:
     if left:
         demo.console.print(f"ended {len(left)} processes that an earlier run had left")
     began = time.monotonic()
-    launched = processes.launch(demo.supervisor, [processes.decision_service(demo.settings)])  # slow to start: beside
+    # What is slow to start starts beside the pipeline, and waits for what the pipeline brings.
+    slow = [processes.decision_service(demo.settings), processes.follower_service()]
+    launched = processes.launch(demo.supervisor, slow)
     demo.prepare_and_train()
     demo.serve(launched, interfaces=not once)
     demo.close_the_loop(demo.decide())

@@ -6,7 +6,7 @@ how a decision is made (the API), or what customers answer (`nextbest.market`).
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ import msgspec
 from rich.table import Table
 
 from nextbest import records
+from nextbest.adapters.bundles import read_bundle
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.landing import Door
 from nextbest.errors import NextbestError
@@ -43,22 +44,22 @@ class Rehearsal:
     settings: Settings
     decisions: list[DecisionRecord] = field(default_factory=list)
 
-    def wait_for_models(self) -> str:
-        """The id of the model set that decides; waits until the follower has published one.
+    def wait_for_models(self, versions: Mapping[str, str]) -> str:
+        """The id of the model set that decides, once it is of these versions by model name.
 
         Raises:
-            RehearsalError: none came.
+            RehearsalError: the follower brought none.
 
         """
         deadline = time.monotonic() + _TIMEOUT_S
         with self._client() as client:
             while time.monotonic() < deadline:
-                if model_set_id := client.get("/readyz").json().get("model_set_id"):
+                model_set_id = client.get("/readyz").json().get("model_set_id")
+                if model_set_id and self._versions(model_set_id) == versions:
                     return str(model_set_id)
                 time.sleep(_POLL_S)
-        raise RehearsalError(
-            f"there are champions, but no model set came to serving in {_TIMEOUT_S} s: see follower.log"
-        )
+        log = self.settings.run / "follower.log"
+        raise RehearsalError(f"{dict(versions)} did not come to serving in {_TIMEOUT_S} s: {log} may say why")
 
     def decide(self) -> Counter[str]:
         """Ask for a decision for every visitor; returns how often each action was decided."""
@@ -96,6 +97,10 @@ class Rehearsal:
         door = Door(self.settings.landing, self.settings.quarantine, load_contracts(self.settings.folder("contracts")))
         customers: list[str] = door.keys("customers", "customer_id").to_pylist()
         return sorted(customers, key=lambda customer: float(uniforms(1, "demo visitor", customer)[0]))[:VISITORS]
+
+    def _versions(self, model_set_id: str) -> Mapping[str, str]:
+        model_set, _ = read_bundle(self.settings.bundles, model_set_id)
+        return {name: model.version for name, model in model_set.models.items()}
 
     def _client(self) -> httpx.Client:
         return httpx.Client(base_url=f"http://{self.settings.host}:{self.settings.http_port}", timeout=_TIMEOUT_S)
