@@ -150,17 +150,16 @@ class Registry:
         )  # fmt: skip
 
     def conclude(self, version: Version, candidate: Candidate, gate: GateResult) -> Registered:
-        """Write the verdict on the version; if it passed, it becomes champion."""
-        tags = {
-            GATE: PASSED if gate.passed else FAILED,
-            GATE_SHA256: hashlib.sha256(candidate.onnx).hexdigest(),
-            GATE_REASON: gate.reason,
-            GATE_CHECKS: msgspec.json.encode(gate).decode(),
-        }
-        for key, value in tags.items():
-            self.tag(version, key, value)
+        """Write the verdict on the version; if it passed, it becomes champion.
+
+        `GATE_CHECKS` comes last: it is what `trained_on` looks for, so that a run killed before it trains again.
+        """
+        self.tag(version, GATE, PASSED if gate.passed else FAILED)
+        self.tag(version, GATE_SHA256, hashlib.sha256(candidate.onnx).hexdigest())
+        self.tag(version, GATE_REASON, gate.reason)
         if gate.passed:
             self._client.set_registered_model_alias(version.name, CHAMPION, version.version)
+        self.tag(version, GATE_CHECKS, msgspec.json.encode(gate).decode())
         return Registered(
             name=version.name,
             version=version.version,

@@ -62,6 +62,39 @@ def test_a_run_shows_everything_and_is_not_repeated(
     assert not list(settings.state.rglob("*.pkl"))
 
 
+def test_a_run_killed_before_its_end_is_done_again(
+    settings: Settings, clv_data: TrainingSet, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it got to, the next run does not skip to a model that nobody made champion."""
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(MlflowClient, "set_registered_model_alias", killed)
+        lifecycle.run(settings, clv.NAME, clv_data, clv.build, now)
+    again = lifecycle.run(settings, clv.NAME, clv_data, clv.build, now)
+    assert (again.version, again.alias, again.skipped) == ("2", CHAMPION, False)
+
+
+def test_a_skip_leaves_the_champion_who_it_is(
+    settings: Settings,
+    clv_data: TrainingSet,
+    two_versions: tuple[Registered, Registered],
+    now: datetime,
+) -> None:
+    """Someone went back to an older version: data that are known already do not undo that."""
+    assert two_versions
+    registry = Registry(settings)
+    registry.promote(clv.NAME, "1")
+    backwards = TrainingSet(frame=clv_data.frame.iloc[::-1], action_features={}, contracts=clv_data.contracts)
+    skipped = lifecycle.run(settings, clv.NAME, backwards, clv.build, now)
+    assert (skipped.version, skipped.alias, skipped.skipped) == ("2", None, True)
+    champion = registry.champion_version(clv.NAME)
+    assert champion is not None
+    assert champion.version == "1"
+
+
 def test_moving_the_alias_reaches_serving_within_five_seconds(
     settings: Settings,
     state: SqliteState,
