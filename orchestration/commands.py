@@ -98,8 +98,9 @@ def run(
 
     run_id = str(uuid.uuid4())
     os.environ[RUN_MARK] = run_id
-    progress, workspace = Progress(console), Workspace()
-    with open_instance(settings) as instance:
+    workspace = Workspace()
+    with console.status("starting …") as status, open_instance(settings) as instance:
+        progress = Progress(console, status)
         end_dead_runs(instance)
         definitions = defs()
         instance.add_event_listener(run_id, progress)

@@ -11,6 +11,8 @@ from typing import Any
 import dagster as dg
 from dagster import DagsterEvent, DagsterEventType, EventLogEntry
 from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
 
 from orchestration.unchanged import SKIPPED
 
@@ -34,6 +36,7 @@ class Progress:
     """Listens to a run: prints a line per finished asset and failed check, and keeps what the report needs."""
 
     console: Console
+    status: Status
     seconds: dict[str, float] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
     models: list[dict[str, Any]] = field(default_factory=list)
@@ -54,6 +57,7 @@ class Progress:
             case DagsterEventType.STEP_START:
                 self._step_began = self._last = at
                 self._passed_in_step = 0
+                self.status.update(f"{event.step_key} …")
             case DagsterEventType.ASSET_MATERIALIZATION:
                 self._show(event.step_materialization_data.materialization, at)
             case DagsterEventType.ASSET_CHECK_EVALUATION:
@@ -96,7 +100,7 @@ class Progress:
         self.warned, self.failed = self.warned + is_warning, self.failed + (not is_warning)
         mark = "[yellow]![/]" if is_warning else "[red]✗[/]"
         name = f"{evaluation.asset_key.to_user_string()}: {evaluation.check_name}"
-        self.console.print(f"{mark} {name}  [dim]{evaluation.description or ''}[/]", highlight=False)
+        self.console.print(f"{mark} {name}  [dim]{escape(evaluation.description or '')}[/]", highlight=False)
 
     def _end(self, event: DagsterEvent, at: float) -> None:
         stage = STAGES[str(event.step_key).split("__")[0]]

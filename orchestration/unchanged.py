@@ -76,6 +76,11 @@ def last_evaluation(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> dg.A
     return evaluation if isinstance(evaluation, dg.AssetCheckEvaluation) else None
 
 
+def may_repeat(evaluation: dg.AssetCheckEvaluation | None) -> bool:
+    """Whether a check's last result still stands: what failed is looked at again, for someone may have mended it."""
+    return evaluation is not None and (evaluation.passed or evaluation.severity == dg.AssetCheckSeverity.WARN)
+
+
 def repeat_evaluation(evaluation: dg.AssetCheckEvaluation) -> dg.AssetCheckResult:
     """A check's last result once more, marked as skipped."""
     return dg.AssetCheckResult(

@@ -57,15 +57,19 @@ def _check(context: dg.AssetCheckExecutionContext, door: Door, contract: Contrac
     names = [contract.name, *referred_contracts(contract)]
     version = unchanged.digest(*(batches(door, name) for name in names), msgspec.json.encode(contract), _code())
     last = [unchanged.last_evaluation(context.instance, spec.key) for spec in specs]
-    if unchanged.FULL_TAG not in context.run.tags:
-        repeated = [each for each in last if each and each.metadata.get(_VERSION) == dg.MetadataValue.text(version)]
-        if len(repeated) == len(specs):
-            yield from map(unchanged.repeat_evaluation, repeated)
-            return
+    same = [each for each in last if each and unchanged.may_repeat(each) and _version(each) == version]
+    if len(same) == len(specs) and unchanged.FULL_TAG not in context.run.tags:
+        yield from map(unchanged.repeat_evaluation, same)
+        return
     outcomes = run_suite(contract, *_landed(door, contract))
     for spec in specs:
         severity: Severity = "error" if spec.name == CHECKS["error"] else "warn"
         yield _result(spec, outcomes[severity], severity, version)
+
+
+def _version(evaluation: dg.AssetCheckEvaluation) -> object:
+    value = evaluation.metadata.get(_VERSION)
+    return value and value.value
 
 
 def _landed(door: Door, contract: Contract) -> tuple[pa.Table, dict[str, pa.Array]]:

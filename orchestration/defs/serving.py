@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 import msgspec
 
-from nextbest.intake import envelope
+from nextbest.intake import landed
 from orchestration import unchanged
 from orchestration.defs.landing import batches, landing_key
 from orchestration.defs.resources import Workspace
@@ -32,10 +32,10 @@ _PAGE = 5_000
     kinds={"sqlite"},
 )
 def online_state(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult[Any]:
-    """Append what is not in the log yet; a row has the same event id every time, so none counts twice."""
+    """Append what is not in the log yet; the same row has the same event id every time, a corrected one another."""
     door, contracts = workspace.door(), workspace.contracts()
-    landed = [(batches(door, name), msgspec.json.encode(contracts[name])) for name in CONTRACTS]
-    version = digest(*landed, unchanged.code_digest("nextbest.intake"))
+    delivered = [(batches(door, name), msgspec.json.encode(contracts[name])) for name in CONTRACTS]
+    version = digest(*delivered, unchanged.code_digest("nextbest.intake"))
 
     def work() -> Mapping[str, Any]:
         received_at = datetime.now(UTC)
@@ -45,7 +45,7 @@ def online_state(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.
                 rows = door.read(name).to_pylist()
                 duplicates = 0
                 for start in range(0, len(rows), _PAGE):
-                    page = [envelope(contracts[name], row, received_at) for row in rows[start : start + _PAGE]]
+                    page = [landed(contracts[name], row, received_at) for row in rows[start : start + _PAGE]]
                     duplicates += len(log.append_sync(page).duplicates)
                 counts[f"{name} appended"] = len(rows) - duplicates
         return counts

@@ -95,7 +95,7 @@ def build(context: dg.AssetExecutionContext, workspace: Workspace, project: Proj
     """Build the selected models whose version is another than that of their last materialization; repeat the rest."""
     versions = project.versions(context.selected_asset_keys, workspace)
     checks = {key: unchanged.last_evaluation(context.instance, key) for key in context.selected_asset_check_keys}
-    failed = {key.asset_key for key, last in checks.items() if last is None or not (last.passed or _is_warning(last))}
+    failed = {key.asset_key for key, last in checks.items() if not unchanged.may_repeat(last)}
     is_there = workspace.settings.warehouse.exists()
     changed = {
         key
@@ -113,10 +113,6 @@ def build(context: dg.AssetExecutionContext, workspace: Workspace, project: Proj
     for check, last in checks.items():
         if last and check not in tested:
             yield unchanged.repeat_evaluation(last)
-
-
-def _is_warning(evaluation: dg.AssetCheckEvaluation) -> bool:
-    return evaluation.severity == dg.AssetCheckSeverity.WARN
 
 
 def _versioned(context: dg.AssetExecutionContext, result: Any, versions: Mapping[dg.AssetKey, str]) -> Any:

@@ -144,6 +144,9 @@ def test_a_broken_landing_stops_before_dbt(home: Any) -> None:
     assert report["checks"]["failed"] == 1
     assert "purpose: enum ('marketing', 'personalization', 'analytics')" in output
     assert "warehouse" not in report["seconds"]
+    mended, output = home.run(select='key:"landing/consents"')
+    assert mended["ok"], output
+    assert mended["checks"] == {"passed": 1, "failed": 0, "warned": 0}
 
 
 class Broken(CompleteJourney):
