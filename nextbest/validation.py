@@ -36,8 +36,9 @@ REJECTS: Final = pa.schema(
 class ContractViolation(NextbestError):  # noqa: N818  the field's term; every NextbestError is an error
     """Nothing of a delivery can land; the message names contract, column, rule and number of rows."""
 
-    def __init__(self, contract: str, rule: str, detail: str, *, column: str = "-", rows: int = 0) -> None:
-        super().__init__(f"contract {contract}, column {column}, rule {rule}, {rows:,} rows: {detail}")
+    def __init__(self, contract: str, rule: str, detail: str, *, column: str = "", rows: int = 0) -> None:
+        where = [f"contract {contract}", *([f"column {column}"] if column else []), f"rule {rule}", f"{rows:,} rows"]
+        super().__init__(f"{', '.join(where)}: {detail}")
         self.contract = contract
         self.rule = rule
         self.column = column
@@ -50,7 +51,8 @@ class Validated:
 
     `valid` has the contract's schema. `rejected` has the schema `REJECTS`: the first rule a row breaks, the value that
     breaks it, the row's number from 1, and the row as JSON in the contract's columns. `warnings` counts landed rows
-    by "column.rule"; a column the contract does not name lands nowhere and is counted as "column.undeclared".
+    by "column.rule"; a column the contract does not name lands nowhere and is counted as "column.undeclared", and one
+    that may be null and did not come as "column.absent".
     """
 
     valid: pa.Table
@@ -64,7 +66,7 @@ class Validated:
 
 
 def validate(contract: Contract, table: pa.Table, references: Mapping[str, pa.Array] | None = None) -> Validated:
-    """Divide a delivery into valid and rejected rows.
+    """Divide a delivery into valid and rejected rows. A column that may be null may be absent: a warning says so.
 
     Args:
         contract: what was promised.
@@ -72,11 +74,12 @@ def validate(contract: Contract, table: pa.Table, references: Mapping[str, pa.Ar
         references: known values by "contract.field"; a reference that is not among them is not checked.
 
     Raises:
-        ContractViolation: a column is missing, doubled or of a wrong type, there are too few rows, or a row breaks a
-            rule whose violation stops the batch.
+        ContractViolation: a required column is missing, a column is doubled or of a wrong type, there are too few rows,
+            or a row breaks a rule whose violation stops the batch.
 
     """
     undeclared = _check_columns(contract, table)
+    table, absent = _completed(contract, table)
     findings = _Findings(contract.name, table.num_rows)
     columns = {}
     for field in contract.fields:
@@ -91,17 +94,25 @@ def validate(contract: Contract, table: pa.Table, references: Mapping[str, pa.Ar
     return Validated(
         valid=cast_table if accepted.all() else cast_table.filter(pa.array(accepted)),
         rejected=findings.rejects(table.select([field.name for field in contract.fields])),
-        warnings=findings.warnings() | {f"{name}.undeclared": table.num_rows for name in undeclared},
+        warnings=findings.warnings()
+        | {f"{name}.undeclared": table.num_rows for name in undeclared}
+        | {f"{name}.absent": table.num_rows for name in absent},
     )
 
 
 def _check_columns(contract: Contract, table: pa.Table) -> list[str]:
     """Check what holds for the delivery as a whole; returns the columns the contract does not name."""
     rows, names = table.num_rows, Counter(table.column_names)
+    needed = [field.name for field in contract.fields if field.required or field.key]
+    if missing := [name for name in needed if not names[name]]:
+        detail = "the column is missing" if len(missing) == 1 else "the columns are missing"
+        raise ContractViolation(contract.name, "column", detail, column=", ".join(missing), rows=rows)
     for field in contract.fields:
-        if names[field.name] != 1:
-            detail = "the column occurs more than once" if names[field.name] else "the column is missing"
+        if names[field.name] > 1:
+            detail = "the column occurs more than once"
             raise ContractViolation(contract.name, "column", detail, column=field.name, rows=rows)
+        if not names[field.name]:
+            continue
         found = table.schema.field(field.name).type
         if not can_hold(found, field.arrow_type):
             detail = f"the column is {found}, the contract says {field.physical_type} ({field.arrow_type})"
@@ -110,6 +121,14 @@ def _check_columns(contract: Contract, table: pa.Table) -> list[str]:
         detail = f"the contract asks for {contract.min_rows:,} or more"
         raise ContractViolation(contract.name, "row_count", detail, rows=rows)
     return sorted(set(names) - {field.name for field in contract.fields})
+
+
+def _completed(contract: Contract, table: pa.Table) -> tuple[pa.Table, list[str]]:
+    """The delivery with every column of the contract, and the names of those it came without."""
+    absent = [field for field in contract.fields if field.name not in table.column_names]
+    for field in absent:
+        table = table.append_column(field.name, pa.nulls(table.num_rows, field.arrow_type))
+    return table, [field.name for field in absent]
 
 
 class _Findings:

@@ -93,6 +93,21 @@ def test_warnings_count_rows_that_landed() -> None:
     assert validated.valid.num_rows == 2
 
 
+def test_a_column_that_may_be_null_may_be_absent() -> None:
+    """What the contract does not require lands as null, and a warning says that it never came."""
+    contract = Contract(
+        name="days",
+        version="1.0.0",
+        fields=(
+            Field("day", "integer", "BIGINT", key=True, rules=(Rule("required"),)),
+            Field("note", "string", "VARCHAR"),
+        ),
+    )
+    validated = validate(contract, pa.table({"day": [1, 2]}))
+    assert validated.valid.to_pylist() == [{"day": 1, "note": None}, {"day": 2, "note": None}]
+    assert validated.warnings == {"note.absent": 2}
+
+
 def test_a_rule_that_stops_stops_the_batch() -> None:
     """Nothing is divided when the contract says that nothing may land."""
     field = Field("sale_id", "string", "VARCHAR", key=True, rules=(Rule("enum", ("s1",), "stop"),))
@@ -112,10 +127,10 @@ def test_a_rule_that_stops_stops_the_batch() -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        (pa.table({"day": [1, 2]}), "contract days, column note, rule column, 2 rows: .*missing"),
+        (pa.table({"note": ["a", "b"]}), "contract days, column day, rule column, 2 rows: .*missing"),
         (pa.table([[1], [1], ["a"]], ["day", "day", "note"]), "column day, rule column, 1 rows: .*more than once"),
         (pa.table({"day": [1], "note": [1.5]}), "column note, rule type, 1 rows: the column is double"),
-        (pa.table({"day": pa.nulls(0), "note": pa.nulls(0)}), "contract days, column -, rule row_count, 0 rows"),
+        (pa.table({"day": pa.nulls(0), "note": pa.nulls(0)}), "contract days, rule row_count, 0 rows"),
     ],
 )
 def test_a_delivery_of_another_shape_stops(table: pa.Table, message: str) -> None:

@@ -257,6 +257,6 @@ def test_a_full_disk_leaves_nothing_half_landed(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert "contract people, column -, rule storage, 100,000 rows: the batch cannot be written" in result.stderr
+    assert "contract people, rule storage, 100,000 rows: the batch cannot be written" in result.stderr
     assert not (tmp_path / "landing").exists()
     assert not (tmp_path / "staging" / "people").exists()

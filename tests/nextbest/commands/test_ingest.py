@@ -46,7 +46,10 @@ def test_a_broken_file_is_an_error_with_a_message(tmp_path: Path) -> None:
     path = _write(tmp_path / "short.csv", {"consent_id": "c1"})
     result = _ingest(tmp_path, "consents", path)
     assert isinstance(result.exception, ContractViolation)
-    assert str(result.exception) == "contract consents, column customer_id, rule column, 1 rows: the column is missing"
+    columns = "customer_id, purpose, status, regime, occurred_at, source"
+    assert str(result.exception) == (
+        f"contract consents, column {columns}, rule column, 1 rows: the columns are missing"
+    )
     assert not (tmp_path / ".nextbest" / "landing").exists()
 
 
