@@ -39,17 +39,26 @@ class OnnxModel:
         """Probabilities of a response, or values; shape (rows,).
 
         Raises:
-            ScoringError: the matrix has another shape, or an answer is not finite or no probability.
+            ScoringError: the matrix has another shape, the model fails, or an answer is not finite or no probability.
 
         """
         if matrix.ndim != 2 or matrix.shape[1] != len(self._model.features):  # noqa: PLR2004  a matrix has two
             raise ScoringError(f"{self._name}: takes {len(self._model.features)} features, got shape {matrix.shape}")
-        answer = self._session.run([self._output], {INPUT: matrix.astype(np.float32, copy=False)})[0]
-        scores: NDArray[np.float64] = answer[:, -1].astype(np.float64)
+        scores = self._run(matrix)
         if not np.isfinite(scores).all():
             raise ScoringError(f"{self._name}: {np.count_nonzero(~np.isfinite(scores))} scores are not finite")
         if self._model.output == "probability" and not ((scores >= 0.0) & (scores <= 1.0)).all():
             raise ScoringError(f"{self._name}: a probability is outside 0 to 1")
+        return scores
+
+    def _run(self, matrix: Matrix) -> NDArray[np.float64]:
+        try:
+            answer = self._session.run([self._output], {INPUT: matrix.astype(np.float32, copy=False)})[0]
+            scores: NDArray[np.float64] = answer[:, -1].astype(np.float64)
+        except Exception as error:  # onnxruntime's errors share no base class of their own
+            raise ScoringError(f"{self._name}: failed: {error}") from error
+        if scores.shape != matrix.shape[:1]:
+            raise ScoringError(f"{self._name}: gave {len(scores)} scores for {len(matrix)} rows")
         return scores
 
     @property

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import onnx
 import pytest
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
@@ -62,6 +63,20 @@ def test_scores_as_trained(tmp_path: Path) -> None:
     assert scorer.score("clv", ROWS) == pytest.approx(REGRESSOR.predict(ROWS), abs=1e-5)
     with pytest.raises(ScoringError, match="has no model uplift"):
         scorer.score("uplift", ROWS)
+
+
+def test_a_model_that_fails_is_a_scoring_error() -> None:
+    """Whatever onnxruntime raises while it runs, the decision only has to know that there is no score."""
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("MatMul", ["features", "features"], ["probabilities"])],
+        "not_square",
+        [onnx.helper.make_tensor_value_info("features", onnx.TensorProto.FLOAT, [None, 3])],
+        [onnx.helper.make_tensor_value_info("probabilities", onnx.TensorProto.FLOAT, [None, 3])],
+    )
+    opset = [onnx.helper.make_opsetid("", 17)]
+    content = onnx.helper.make_model(graph, opset_imports=opset, ir_version=9).SerializeToString()
+    with pytest.raises(ScoringError, match="propensity version 1: failed"):
+        OnnxModel(describe(content), content).score(ROWS)
 
 
 @pytest.mark.parametrize(
