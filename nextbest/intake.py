@@ -1,9 +1,10 @@
 """From rows to the log: checking what a channel sends, and wrapping a contract's row in the log's envelope.
 
-Belongs here: what every writer of the log shares (the API, and the batch plane that appends landed consents and
-identities), so that the same row always makes the same event id. Does not belong here: HTTP, or the log itself.
+Belongs here: what the writers of the log share: the API, whose rows count once by their key, and the batch plane, which
+appends landed consents and identities (`landed`). Does not belong here: HTTP, or the log itself.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
@@ -78,6 +79,16 @@ def envelope(contract: Contract, row: Mapping[str, Any], received_at: datetime) 
         purpose=row.get("purpose"),
         properties={field.name: row.get(field.name) for field in contract.fields if not field.is_pii},
     )
+
+
+def landed(contract: Contract, row: Mapping[str, Any], received_at: datetime) -> Envelope:
+    """The envelope of a row out of the landing, where a later delivery may correct an earlier one under its key.
+
+    The same row has the same event id every time, a corrected one another: its id ends in a digest of what it says.
+    """
+    said = envelope(contract, row, received_at)
+    digest = hashlib.blake2b(msgspec.json.encode(said.properties), digest_size=8).hexdigest()
+    return msgspec.structs.replace(said, event_id=f"{said.event_id}/{digest}")
 
 
 def _time_of(contract: Contract) -> str:

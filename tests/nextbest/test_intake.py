@@ -1,13 +1,13 @@
 """Rows on their way into the log: checked by their contract, wrapped in the envelope."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from nextbest.contracts import Contract, Field, Rule
 from nextbest.envelope import Identifier
-from nextbest.intake import Verdict, check, envelope
+from nextbest.intake import Verdict, check, envelope, landed
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -94,6 +94,15 @@ def test_the_envelope_says_what_the_row_says() -> None:
     assert (wrapped.event_id, wrapped.type, wrapped.contract_version) == ("outcomes/o1", "outcome", "1.2.0")
     assert (wrapped.decision_id, wrapped.value, wrapped.partition_key) == ("d1", 3.5, "c1")
     assert wrapped.properties == row
+
+
+def test_a_landed_row_that_was_corrected_is_another_event() -> None:
+    """The same row has the same id every time; the same key that says something else must reach State."""
+    row = {"kind": "email", "identifier_hmac": "ab", "customer_id": "c1", "linked_at": AT, "source": "live"}
+    first = landed(IDENTITIES, row, AT)
+    assert first.event_id == landed(IDENTITIES, dict(row), AT + timedelta(days=1)).event_id
+    assert first.event_id != landed(IDENTITIES, row | {"customer_id": "c2"}, AT).event_id
+    assert first.event_id.startswith("identities/email/ab/")
 
 
 def test_personal_data_stays_out_of_the_log() -> None:
