@@ -188,6 +188,24 @@ def scores_of(record: DecisionRecord) -> dict[tuple[str, str], Candidate]:
     return {(candidate.placement, candidate.key): candidate for candidate in record.candidates}
 
 
+def contacts_of(record: DecisionRecord) -> tuple[Contact, ...]:
+    """The contacts that caps count from this decision on."""
+    return tuple(
+        Contact(
+            decision_id=record.decision_id,
+            slot=slot.slot,
+            action=slot.action,
+            group=slot.group,
+            channel=placement.channel,
+            decided_at=record.occurred_at,
+            expires_at=slot.expires_at,
+        )
+        for placement in record.placements
+        for slot in placement.slots
+        if slot.expires_at is not None
+    )
+
+
 def rows(record: DecisionRecord) -> Iterator[dict[str, Any]]:
     """The record under the `decisions` contract: one row per slot, each with the whole record as JSON text.
 

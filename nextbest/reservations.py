@@ -13,14 +13,18 @@ from nextbest.records import DO_NOTHING, Contact
 
 
 class Tally:
-    """A customer's contacts, counted under caps as of `now`."""
+    """A customer's contacts, counted under caps as of `now`.
 
-    def __init__(self, contacts: Iterable[Contact], now: datetime) -> None:
+    A decision takes no room from itself: the contacts of `deciding`, made by an earlier try of it, do not count.
+    """
+
+    def __init__(self, contacts: Iterable[Contact], now: datetime, deciding: str | None = None) -> None:
         self._now = now
         self._members: defaultdict[tuple[Scope, str], list[Contact]] = defaultdict(list)
         self._usage: dict[Cap, int] = {}
         for contact in contacts:
-            self.add(contact)
+            if contact.decision_id != deciding:
+                self.add(contact)
 
     def add(self, contact: Contact) -> None:
         """Count one more contact."""
@@ -65,7 +69,7 @@ def reserve(proposal: Proposal, contacts: Sequence[Contact], now: datetime) -> t
         The grant, and the new contacts that the same atomic step must store for it.
 
     """
-    tally = Tally(contacts, now)
+    tally = Tally(contacts, now, proposal.record.decision_id)
     granted: dict[str, tuple[SlotGrant, ...]] = {}
     taken: set[str] = set()
     new: list[Contact] = []

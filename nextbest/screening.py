@@ -36,7 +36,7 @@ class Screening:
         self._context = evaluation_context(rule_values(policy.features, features, request.context))
         self._answers: dict[str, str] = {}
         self._engagement: dict[str, Verdict] = {}
-        self._tally = Tally(snapshot.contacts, now)
+        self._tally = Tally(snapshot.contacts, now, request.decision_id)
 
     def verdict(self, treatment: Treatment) -> Verdict:
         """The first stage that stops `treatment`, in the order of the design."""

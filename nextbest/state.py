@@ -11,10 +11,11 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from nextbest import records
 from nextbest.envelope import Envelope, Identifier
 from nextbest.errors import NextbestError
 from nextbest.messages import Grant, Proposal
-from nextbest.records import Snapshot
+from nextbest.records import Contact, Snapshot
 
 
 class StateUnavailableError(NextbestError):
@@ -35,7 +36,8 @@ class State(Protocol):
     async def reserve(self, proposal: Proposal, now: datetime) -> Grant:
         """Grant each slot the first candidate whose caps all have room, counting what is granted at once.
 
-        The same decision reserved again gets the grant it has.
+        The same decision reserved again is tested without what it holds, and holds that too until the log says which of
+        its tries became the decision: so the same contact counts once, and no cap is exceeded whichever it was.
         """
         ...
 
@@ -44,7 +46,7 @@ class State(Protocol):
         ...
 
     async def release(self, decision_id: str, slot: int) -> None:
-        """Give an unseen contact back before it expires."""
+        """Give an unseen contact back before it expires: the decision did not take place."""
         ...
 
     async def apply(self, records: Sequence[Envelope], offset: int | None) -> None:
@@ -64,6 +66,14 @@ class State(Protocol):
     async def current_model_set(self) -> str | None: ...
 
 
+class DecisionMade(msgspec.Struct, frozen=True, kw_only=True):
+    """The decision took place: its contacts count, and nothing else that was reserved for it and not seen."""
+
+    decision_id: str
+    customer_id: str | None
+    contacts: tuple[Contact, ...]
+
+
 class ConsentChanged(msgspec.Struct, frozen=True, kw_only=True):
     """The customer said yes or no; the latest word holds, and of two at the same moment the stricter."""
 
@@ -74,7 +84,7 @@ class ConsentChanged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IdentifierLinked(msgspec.Struct, frozen=True, kw_only=True):
-    """An identifier belongs to a customer; the latest link holds."""
+    """An identifier belongs to a customer; the latest link holds, and of two at the same moment the one said last."""
 
     identifier: Identifier
     customer_id: str
@@ -99,7 +109,7 @@ class ActionSwitched(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
-Effect = ConsentChanged | IdentifierLinked | ActionSeen | ActionSwitched
+Effect = DecisionMade | ConsentChanged | IdentifierLinked | ActionSeen | ActionSwitched
 
 
 def horizon(proposal: Proposal, now: datetime) -> datetime:
@@ -112,12 +122,17 @@ def effects(record: Envelope) -> tuple[Effect, ...]:
     """What `record` does to State; most records do nothing.
 
     Raises:
-        msgspec.ValidationError: its properties are not what its type asks for; the message names the field.
+        msgspec.DecodeError: its properties are not what its type asks for; the message names the field.
 
     """
     effect_of = _EFFECTS.get(record.type)
     effect = effect_of(record) if effect_of else None
     return () if effect is None else (effect,)
+
+
+class _Decision(msgspec.Struct):
+    slot: int
+    record: str
 
 
 class _Consent(msgspec.Struct):
@@ -138,15 +153,24 @@ class _Event(msgspec.Struct):
     action: str | None = None
 
 
+def _decision(record: Envelope) -> Effect | None:
+    """A decision is logged by slot, each with the whole record: the first speaks for all."""
+    row = msgspec.convert(record.properties, _Decision)
+    if row.slot != 0:
+        return None
+    made = records.decode(row.record)
+    return DecisionMade(decision_id=made.decision_id, customer_id=made.customer_id, contacts=records.contacts_of(made))
+
+
 def _consent(record: Envelope) -> Effect:
     row = msgspec.convert(record.properties, _Consent)
-    return ConsentChanged(customer_id=row.customer_id, purpose=row.purpose, status=row.status, at=record.occurred_at)
+    return ConsentChanged(customer_id=row.customer_id, purpose=row.purpose, status=row.status, at=_moment(record))
 
 
 def _identity(record: Envelope) -> Effect:
     row = msgspec.convert(record.properties, _Identity)
     identifier = Identifier(kind=row.kind, hmac=row.identifier_hmac)
-    return IdentifierLinked(identifier=identifier, customer_id=row.customer_id, at=record.occurred_at)
+    return IdentifierLinked(identifier=identifier, customer_id=row.customer_id, at=_moment(record))
 
 
 def _event(record: Envelope) -> Effect | None:
@@ -166,9 +190,21 @@ def _event(record: Envelope) -> Effect | None:
 def _switch(record: Envelope) -> Effect:
     if record.action is None:
         raise msgspec.ValidationError(f"a {record.type} names the action it is about")
-    return ActionSwitched(action=record.action, is_paused=record.type == "pause", at=record.occurred_at)
+    return ActionSwitched(action=record.action, is_paused=record.type == "pause", at=_moment(record))
+
+
+def _moment(record: Envelope) -> datetime:
+    """When what was said holds from: never later than it was received, or nothing said after could overrule it."""
+    return min(record.occurred_at, record.received_at)
 
 
 _EFFECTS = MappingProxyType(
-    {"consent": _consent, "identity": _identity, "event": _event, "pause": _switch, "resume": _switch}
+    {
+        "decision": _decision,
+        "consent": _consent,
+        "identity": _identity,
+        "event": _event,
+        "pause": _switch,
+        "resume": _switch,
+    }
 )

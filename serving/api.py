@@ -22,7 +22,7 @@ from nextbest.log import LogUnavailableError
 from nextbest.state import StateUnavailableError
 from serving import openapi, problems
 from serving.answers import answer
-from serving.decider import Decider
+from serving.decider import Decider, RequestIdTakenError
 from serving.events import Intake
 from serving.problems import FieldError, ProblemError
 from serving.readiness import Probe
@@ -38,8 +38,10 @@ _events_request = msgspec.json.Decoder(EventsRequest)
 _HANDLERS = {
     ProblemError: problems.render,
     HTTPException: problems.render_http_exception,
+    RequestIdTakenError: problems.render_conflict,
     LogUnavailableError: problems.render_unavailable,
     StateUnavailableError: problems.render_unavailable,
+    Exception: problems.render_internal,
 }
 
 

@@ -7,18 +7,19 @@ the placement's fallback, never an error. Does not belong here: HTTP, or any rul
 
 import hashlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from nextbest import records
 from nextbest.contracts import Contract
 from nextbest.decision import decide, settle
-from nextbest.envelope import Identifier
+from nextbest.envelope import Envelope, Identifier
+from nextbest.errors import NextbestError
 from nextbest.intake import envelope
 from nextbest.log import EventLog, LogUnavailableError
 from nextbest.messages import Grant, Profile, Proposal, Request
@@ -29,6 +30,10 @@ from nextbest.scoring import Models
 from nextbest.state import State, StateUnavailableError
 from serving.schemas import DecisionRequest
 from serving.stopwatch import Stopwatch
+
+
+class RequestIdTakenError(NextbestError):
+    """A request comes with the id of another one."""
 
 
 class FeatureReader(Protocol):
@@ -68,12 +73,15 @@ class Decider:
 
         Raises:
             UnknownPlacementError: the policy has no such placement.
+            RequestIdTakenError: the request id belongs to a request for somebody or something else.
 
         """
-        decision_id = _decision_id(asked.request_id)
-        if asked.request_id and (earlier := await self._earlier(decision_id)):
-            return earlier
-        return await self._decide(asked, decision_id)
+        request = _request(asked)
+        earlier = await self._earlier(request.decision_id) if asked.request_id else None
+        record = earlier or await self._decide(request)
+        if _asked_for(record) != _asked_for(request):
+            raise RequestIdTakenError(f"request id {request.request_id} was used for another request")
+        return record
 
     async def record(self, decision_id: str) -> DecisionRecord | None:
         """The record of a decision made earlier.
@@ -82,10 +90,11 @@ class Decider:
             LogUnavailableError: the log cannot be read.
 
         """
-        for _, entry in await self.log.about_decision(decision_id):
-            if entry.type == "decision":
-                return records.decode(entry.properties["record"])
-        return None
+        entries = await self._entries(decision_id)
+        return records.decode(entries[0].properties["record"]) if entries else None
+
+    async def _entries(self, decision_id: str) -> list[Envelope]:
+        return [entry for _, entry in await self.log.about_decision(decision_id) if entry.type == "decision"]
 
     async def _earlier(self, decision_id: str) -> DecisionRecord | None:
         try:
@@ -93,9 +102,8 @@ class Decider:
         except LogUnavailableError:
             return None  # deciding again will say that the log is down
 
-    async def _decide(self, asked: DecisionRequest, decision_id: str) -> DecisionRecord:
+    async def _decide(self, request: Request) -> DecisionRecord:
         now, watch, models = self.clock(), Stopwatch(), self.models.current
-        request = _request(asked, decision_id)
         try:
             request = await self._identify(request)
             snapshot = await self._snapshot(request, now)
@@ -130,11 +138,14 @@ class Decider:
 
     async def _log(self, decision: DecisionRecord, watch: Stopwatch) -> DecisionRecord:
         """Log and return `decision`, or the one that the same request id got meanwhile elsewhere."""
-        entries = [envelope(self.contract, row, decision.occurred_at) for row in records.rows(decision)]
-        appended = await self.log.append(entries)
+        entries = [_entry(self.contract, row, decision) for row in records.rows(decision)]
+        appended = await self.log.append(entries, together=True)
         watch.lap("log")
-        if appended.duplicates and (earlier := await self.record(decision.decision_id)):
-            return earlier
+        if appended.duplicates:
+            earlier = await self._entries(decision.decision_id)
+            with suppress(StateUnavailableError):
+                await self.state.apply(earlier, None)  # its contacts count, and not those reserved here
+            return records.decode(earlier[0].properties["record"])
         return msgspec.structs.replace(decision, stage_us=watch.stage_us)
 
     async def _release(self, decision: DecisionRecord) -> None:
@@ -156,6 +167,18 @@ def _granted_without_state(proposal: Proposal, now: datetime) -> Grant:
     return reserve(msgspec.structs.replace(proposal, reserves=False), (), now)[0]
 
 
+def _entry(contract: Contract, row: Mapping[str, Any], decision: DecisionRecord) -> Envelope:
+    """The log's entry of a slot, named without the placement: two tries of a decision always share their first id."""
+    event_id = f"{contract.name}/{decision.decision_id}/{row['slot']}"
+    return msgspec.structs.replace(envelope(contract, row, decision.occurred_at), event_id=event_id)
+
+
+def _asked_for(given: Request | DecisionRecord) -> tuple[object, ...]:
+    """Whom and what a request, or the one that a record answers, is about."""
+    placements = given.placements if isinstance(given, Request) else [each.id for each in given.placements]
+    return given.identifiers or given.customer_id, tuple(dict.fromkeys(placements)), given.mode
+
+
 def _decision_id(request_id: str | None) -> str:
     """Follows from the request id where there is one, so that a repeated request is the same decision."""
     if request_id is None:
@@ -163,8 +186,8 @@ def _decision_id(request_id: str | None) -> str:
     return hashlib.sha256(f"decision of request {request_id}".encode()).hexdigest()[:32]
 
 
-def _request(asked: DecisionRequest, decision_id: str) -> Request:
-    customer = asked.customer
+def _request(asked: DecisionRequest) -> Request:
+    customer, decision_id = asked.customer, _decision_id(asked.request_id)
     identifiers = () if customer.kind is None else (Identifier(kind=customer.kind, hmac=customer.hmac or ""),)
     return Request(
         decision_id=decision_id,

@@ -57,7 +57,7 @@ def _paths() -> dict[str, Any]:
                 "Decide for one customer",
                 "200",
                 DecisionResponse,
-                ("400", "413", "422"),
+                ("400", "409", "413", "422"),
                 body=DecisionRequest,
             )
         },

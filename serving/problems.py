@@ -73,5 +73,17 @@ async def render_unavailable(_request: Request, error: Exception) -> Response:
     return _response(ProblemDetails(status.phrase, int(status), str(error)), {"Retry-After": "1"})
 
 
+async def render_conflict(_request: Request, error: Exception) -> Response:
+    """What is asked contradicts what was asked before."""
+    status = HTTPStatus.CONFLICT
+    return _response(ProblemDetails(status.phrase, int(status), str(error)))
+
+
+async def render_internal(_request: Request, _error: Exception) -> Response:
+    """A defect of ours: the caller learns no more than that; the server raises it again, into its log."""
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    return _response(ProblemDetails(status.phrase, int(status), "the request failed for no fault of its own"))
+
+
 def _response(details: ProblemDetails, headers: Mapping[str, str] | None = None) -> Response:
     return Response(msgspec.json.encode(details), details.status, headers, media_type="application/problem+json")

@@ -40,7 +40,9 @@ class DecisionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     count_toward_caps: bool = True
     dry_run: Annotated[bool, Meta(description="Decide, but count toward no cap.")] = False
     include: tuple[Literal["content", "explanation"], ...] = ("content",)
-    request_id: Annotated[Id, Meta(description="The same id gets the same decision.")] | None = None
+    request_id: (
+        Annotated[Id, Meta(description="The same id gets the same decision; 409 for another request.")] | None
+    ) = None
 
 
 class SlotAnswer(msgspec.Struct, frozen=True, kw_only=True):

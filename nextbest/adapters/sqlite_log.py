@@ -44,13 +44,13 @@ class SqliteLog:
         self._writer = Writer(path, _SCHEMA)
         self._reader = Reader(path, _SCHEMA)
 
-    async def append(self, records: Sequence[Envelope]) -> Appended:
+    async def append(self, records: Sequence[Envelope], *, together: bool = False) -> Appended:
         with _unavailable():
-            return await asyncio.wrap_future(self._submit(records))
+            return await asyncio.wrap_future(self._submit(records, together=together))
 
     def append_sync(self, records: Sequence[Envelope]) -> Appended:
         with _unavailable():
-            return self._submit(records).result()
+            return self._submit(records, together=False).result()
 
     async def read(self, after: int, limit: int) -> list[tuple[int, Envelope]]:
         return self.read_sync(after, limit)
@@ -69,9 +69,9 @@ class SqliteLog:
         self._writer.close()
         self._reader.close()
 
-    def _submit(self, records: Sequence[Envelope]) -> "Future[Appended]":
+    def _submit(self, records: Sequence[Envelope], *, together: bool) -> "Future[Appended]":
         rows = [(record.event_id, record.decision_id, encode(record).decode()) for record in records]
-        return self._writer.submit(lambda connection: _insert(connection, rows))
+        return self._writer.submit(lambda connection: _insert(connection, rows, together=together))
 
     def _read(self, query: str, parameters: tuple[object, ...]) -> list[tuple[int, Envelope]]:
         with _unavailable():
@@ -79,7 +79,7 @@ class SqliteLog:
         return [(position, decode(text)) for position, text in rows]
 
 
-def _insert(connection: sqlite3.Connection, rows: Sequence[_Row]) -> Appended:
+def _insert(connection: sqlite3.Connection, rows: Sequence[_Row], *, together: bool) -> Appended:
     offsets: list[int] = []
     duplicates: set[str] = set()
     for row in rows:
@@ -87,6 +87,8 @@ def _insert(connection: sqlite3.Connection, rows: Sequence[_Row]) -> Appended:
         if inserted is None:
             duplicates.add(row[0])
             inserted = connection.execute(_POSITION, row[:1]).fetchone()
+            if together and not offsets:
+                return Appended(offsets=inserted * len(rows), duplicates=frozenset(row[0] for row in rows))
         offsets.append(inserted[0])
     return Appended(offsets=tuple(offsets), duplicates=frozenset(duplicates))
 

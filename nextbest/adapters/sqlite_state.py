@@ -25,6 +25,7 @@ from nextbest.state import (
     ActionSeen,
     ActionSwitched,
     ConsentChanged,
+    DecisionMade,
     Effect,
     IdentifierLinked,
     StateUnavailableError,
@@ -47,15 +48,12 @@ CREATE TABLE IF NOT EXISTS identifiers (
 CREATE TABLE IF NOT EXISTS pauses (
   action TEXT PRIMARY KEY, is_paused INTEGER NOT NULL, at INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS grants (
-  decision_id TEXT PRIMARY KEY, grant TEXT NOT NULL
-) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS contacts (
   decision_id TEXT, slot INTEGER, customer_id TEXT NOT NULL,
   action TEXT NOT NULL, action_group TEXT NOT NULL, channel TEXT NOT NULL,
   decided_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, impressed_at INTEGER, impression_id TEXT,
   is_released INTEGER NOT NULL DEFAULT 0,
-  PRIMARY KEY (decision_id, slot)
+  PRIMARY KEY (decision_id, slot, action, customer_id)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS contacts_by_customer ON contacts (customer_id);
 CREATE TABLE IF NOT EXISTS facts (
@@ -68,10 +66,13 @@ WHERE customer_id = ? AND max(expires_at, decided_at, coalesce(impressed_at, 0))
   AND (NOT is_released OR impressed_at IS NOT NULL)
 ORDER BY decided_at, decision_id, slot
 """
-_ADD_CONTACT = """
+_HOLD = """
 INSERT INTO contacts (decision_id, slot, customer_id, action, action_group, channel, decided_at, expires_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (:decision_id, :slot, :customer_id, :action, :group, :channel, :decided_at, :expires_at)
+ON CONFLICT DO UPDATE SET action_group = excluded.action_group, channel = excluded.channel,
+  decided_at = excluded.decided_at, expires_at = excluded.expires_at, is_released = 0
 """
+_DROP_UNSEEN = "DELETE FROM contacts WHERE decision_id = ? AND impressed_at IS NULL"
 _SEEN = """
 UPDATE contacts SET impressed_at = :at, impression_id = :event_id
 WHERE decision_id = :decision_id AND slot = (
@@ -87,7 +88,7 @@ WHERE excluded.at > at OR (excluded.at = at AND excluded.status = 'withdrawn')
 """
 _IDENTIFIER = """
 INSERT INTO identifiers (kind, hmac, customer_id, at) VALUES (:kind, :hmac, :customer_id, :at)
-ON CONFLICT DO UPDATE SET customer_id = excluded.customer_id, at = excluded.at WHERE excluded.at > at
+ON CONFLICT DO UPDATE SET customer_id = excluded.customer_id, at = excluded.at WHERE excluded.at >= at
 """
 _PAUSE = """
 INSERT INTO pauses (action, is_paused, at) VALUES (:action, :is_paused, :at)
@@ -185,29 +186,21 @@ def _contacts(connection: sqlite3.Connection, customer_id: str | None, since: da
 
 
 def _reserve(connection: sqlite3.Connection, proposal: Proposal, now: datetime) -> Grant:
-    customer_id, decision_id = proposal.record.customer_id, proposal.record.decision_id
-    granted = connection.execute("SELECT grant FROM grants WHERE decision_id = ?", (decision_id,)).fetchone()
-    if granted:
-        return msgspec.json.decode(granted[0], type=Grant)
+    customer_id = proposal.record.customer_id
     grant, contacts = reserve(proposal, _contacts(connection, customer_id, horizon(proposal, now)), now)
-    if contacts and customer_id is not None:  # nobody's contacts count under nobody's caps
-        text = msgspec.json.encode(grant).decode()
-        connection.execute("INSERT INTO grants (decision_id, grant) VALUES (?, ?)", (decision_id, text))
-        connection.executemany(_ADD_CONTACT, [_contact_row(customer_id, contact) for contact in contacts])
+    _hold(connection, customer_id, contacts)
     return grant
 
 
-def _contact_row(customer_id: str, contact: Contact) -> tuple[str | int, ...]:
-    return (
-        contact.decision_id,
-        contact.slot,
-        customer_id,
-        contact.action,
-        contact.group,
-        contact.channel,
-        to_microseconds(contact.decided_at),
-        to_microseconds(contact.expires_at),
-    )
+def _hold(connection: sqlite3.Connection, customer_id: str | None, contacts: Sequence[Contact]) -> None:
+    if customer_id is None:
+        return  # nobody's contacts count under nobody's caps
+    for contact in contacts:
+        times = {
+            "decided_at": to_microseconds(contact.decided_at),
+            "expires_at": to_microseconds(contact.expires_at),
+        }
+        connection.execute(_HOLD, {**msgspec.structs.asdict(contact), **times, "customer_id": customer_id})
 
 
 def _apply(connection: sqlite3.Connection, changes: Sequence[Effect], offset: int | None) -> None:
@@ -220,6 +213,10 @@ def _apply(connection: sqlite3.Connection, changes: Sequence[Effect], offset: in
 
 
 def _take_effect(connection: sqlite3.Connection, effect: Effect) -> None:
+    if isinstance(effect, DecisionMade):
+        connection.execute(_DROP_UNSEEN, (effect.decision_id,))
+        _hold(connection, effect.customer_id, effect.contacts)
+        return
     row = {**msgspec.structs.asdict(effect), "at": to_microseconds(effect.at)}
     match effect:
         case ConsentChanged():
@@ -238,7 +235,7 @@ def _effects_of(record: Envelope) -> tuple[Effect, ...]:
     """The effects of `record`; one that is not well formed has none, so that it cannot hold up what comes after it."""
     try:
         return effects(record)
-    except msgspec.ValidationError as error:
+    except msgspec.DecodeError as error:
         _log.warning("record %s has no effect: %s", record.event_id, error)
         return ()
 

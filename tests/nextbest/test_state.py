@@ -1,13 +1,13 @@
 """What a record of the log does to State, whatever the adapter."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
 from nextbest.envelope import Envelope, Identifier
-from nextbest.state import ActionSeen, ActionSwitched, ConsentChanged, Effect, IdentifierLinked, effects
+from nextbest.state import ActionSeen, ActionSwitched, ConsentChanged, DecisionMade, Effect, IdentifierLinked, effects
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -49,6 +49,22 @@ def record(kind: str, properties: dict[str, Any], **fields: Any) -> Envelope:
 def test_each_type_has_its_effect(given: Envelope, expected: Effect) -> None:
     """Consents, identities, impressions and the kill switch change State."""
     assert effects(given) == (expected,)
+
+
+@pytest.mark.parametrize(
+    ("kind", "properties"),
+    [
+        ("consent", {"customer_id": "c1", "purpose": "marketing", "status": "granted"}),
+        ("identity", {"kind": "email", "identifier_hmac": "ab", "customer_id": "c1"}),
+        ("pause", {}),
+    ],
+)
+def test_what_is_dated_in_the_future_holds_from_when_it_was_received(kind: str, properties: dict[str, Any]) -> None:
+    """A clock that runs ahead must not overrule what the customer says afterwards."""
+    ahead = msgspec.structs.replace(record(kind, properties, action="eggs"), occurred_at=AT + timedelta(days=400))
+    (effect,) = effects(ahead)
+    assert not isinstance(effect, DecisionMade)
+    assert effect.at == AT
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -19,6 +19,7 @@ from nextbest.intake import envelope
 from nextbest.settings import Settings
 from serving.processor import process
 
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 Publish = Callable[[Settings, float], str]
 
 
@@ -125,13 +126,13 @@ def test_without_log_or_state_nothing_is_counted_or_logged(
 
 
 def test_a_decision_that_cannot_be_logged_gives_back_its_reservation(
-    client: Any, settings: Settings, publish: Publish, state: SqliteState, clock: Any
+    client: Any, settings: Settings, publish: Publish, state: SqliteState
 ) -> None:
     """What the customer never saw counts toward no cap."""
     publish(settings, 0.1)
     (settings.state / "log").write_text("a file where the folder should be")
     decide(client)
-    assert asyncio.run(state.snapshot("c1", clock.now - timedelta(days=1))).contacts == ()
+    assert asyncio.run(state.snapshot("c1", LONG_AGO)).contacts == ()
 
 
 def test_a_cap_binds(client: Any, settings: Settings, publish: Publish, clock: Any) -> None:
@@ -162,13 +163,103 @@ def test_a_request_id_gets_one_decision(client: Any, settings: Settings, publish
     assert decide(client, request_id="r2")["decision_id"] != first["decision_id"]
 
 
-def test_a_withdrawn_consent_binds_the_next_decision(client: Any, settings: Settings, publish: Publish) -> None:
+def test_a_decision_that_was_killed_before_it_was_logged_is_made_again(
+    client: Any, settings: Settings, publish: Publish, state: SqliteState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The retry gets the action its first try held, counted once."""
+    publish(settings, 0.1)
+    decide(client)
+    with monkeypatch.context() as patched:
+        patched.setattr(SqliteLog, "append", _killed)
+        with pytest.raises(SystemError):
+            decide(client, request_id="r1")
+    assert action(decide(client, request_id="r1")) == "beef"
+    assert len(asyncio.run(state.snapshot("c1", LONG_AGO)).contacts) == 2
+
+
+async def _killed(*_args: object, **_options: object) -> None:
+    raise SystemError("killed")
+
+
+def test_a_decision_made_again_once_the_log_is_back_counts(
+    client: Any, settings: Settings, publish: Publish, state: SqliteState
+) -> None:
+    """What the first try gave back the second one holds."""
+    publish(settings, 0.1)
+    blocking = settings.state / "log"
+    blocking.write_text("a file where the folder should be")
+    assert not decide(client, request_id="r1")["logged"]
+    blocking.unlink()
+    assert action(decide(client, request_id="r1")) == "beef"
+    assert len(asyncio.run(state.snapshot("c1", LONG_AGO)).contacts) == 1
+
+
+def test_the_same_request_at_once_is_one_decision(
+    client: Any, settings: Settings, publish: Publish, state: SqliteState, log: SqliteLog
+) -> None:
+    """Twenty of the same request id, and one with fewer slots: one answer, logged once, counted once."""
+    publish(settings, 0.1)
+    body = {"customer": {"customer_id": "c1"}, "placements": ["home_banner"], "request_id": "r1"}
+    bodies = [{**body, "limit": 1}, *[body] * 20]
+
+    async def ask() -> list[dict[str, Any]]:
+        async with client() as connected:
+            asked = (connected.post("/v1/decisions", content=msgspec.json.encode(each)) for each in bodies)
+            return [answer.json()["placements"][0] for answer in await asyncio.gather(*asked)]
+
+    first, *others = asyncio.run(ask())
+    assert all(other == first for other in others)
+    entries = [entry for _, entry in log.read_sync(0, 100)]
+    contacts = asyncio.run(state.snapshot("c1", LONG_AGO)).contacts
+    assert [entry.action for entry in entries] == [contact.action for contact in contacts]
+    assert [entry.action for entry in entries] == [slot["action"] for slot in first["slots"]]
+
+
+@pytest.mark.parametrize(
+    "other", [{"customer_id": "c2"}, {"dry_run": True}, {"customer": {"kind": "email", "hmac": "ab" * 32}}]
+)
+def test_a_request_id_is_not_lent_to_another_request(
+    client: Any, settings: Settings, publish: Publish, other: dict[str, Any]
+) -> None:
+    """Nobody gets what was decided for somebody else, and a dry run is not a decision."""
+    publish(settings, 0.1)
+    body = {"customer": {"customer_id": "c1"}, "placements": ["home_banner"], "request_id": "r1"}
+    assert call(client, "POST", "/v1/decisions", body).status_code == 200
+    if customer_id := other.pop("customer_id", None):
+        other = {"customer": {"customer_id": customer_id}}
+    response = call(client, "POST", "/v1/decisions", body | other)
+    assert (response.status_code, response.headers["content-type"]) == (409, "application/problem+json")
+
+
+def test_a_defect_of_ours_is_a_problem_without_its_inside(
+    client: Any, settings: Settings, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """500 as problem details: no stack trace, nothing of what went wrong inside."""
+    publish(settings, 0.1)
+    monkeypatch.setattr(SqliteLog, "append", _killed)
+
+    async def ask() -> httpx.Response:
+        async with client() as connected:
+            connected._transport.raise_app_exceptions = False  # noqa: SLF001  what is raised after the answer is logged
+            body = {"customer": {"customer_id": "c1"}, "placements": ["home_banner"]}
+            response: httpx.Response = await connected.post("/v1/decisions", content=msgspec.json.encode(body))
+            return response
+
+    response = asyncio.run(ask())
+    assert (response.status_code, response.headers["content-type"]) == (500, "application/problem+json")
+    assert "killed" not in response.text
+
+
+def test_a_withdrawn_consent_binds_the_next_decision(
+    client: Any, settings: Settings, publish: Publish, clock: Any
+) -> None:
     """Once the withdrawal is acknowledged no decision acts against it; granted again, decisions come back."""
     publish(settings, 0.1)
     assert send(client, consent("withdrawn", "2026-03-02T12:00:00Z", "k1")).status_code == 202
     answer = decide(client, include=["explanation"])
     assert action(answer) == "do_nothing"
     assert {each["reason"] for each in answer["explanation"] if "reason" in each} == {"marketing: withdrawn"}
+    clock.now += timedelta(seconds=1)
     send(client, consent("granted", "2026-03-02T12:00:01Z", "k2"))
     assert action(decide(client)) == "beef"
 

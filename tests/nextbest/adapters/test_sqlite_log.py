@@ -57,6 +57,15 @@ def test_a_duplicate_is_reported_and_ignored(log: SqliteLog) -> None:
     assert [envelope for _, envelope in log.read_sync(0, 10)] == [record("a"), record("b")]
 
 
+def test_records_appended_together_stand_or_fall_with_the_first(log: SqliteLog) -> None:
+    """Of two tries of one decision the log keeps one whole, whatever rows the other has."""
+    first = asyncio.run(log.append([record("a"), record("b")], together=True))
+    assert first.duplicates == frozenset()
+    again = asyncio.run(log.append([record("a"), record("b"), record("c")], together=True))
+    assert (again.duplicates, again.offsets) == ({"a", "b", "c"}, first.offsets[:1] * 3)
+    assert [envelope.event_id for _, envelope in log.read_sync(0, 10)] == ["a", "b"]
+
+
 def test_finds_what_is_about_a_decision(log: SqliteLog) -> None:
     """A decision's records are found without reading the log."""
     log.append_sync([record("a", decision_id="d1"), record("b"), record("c", decision_id="d1")])

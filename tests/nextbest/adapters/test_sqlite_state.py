@@ -15,11 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nextbest import records
 from nextbest.adapters.sqlite_state import SqliteState
+from nextbest.decision import settle
 from nextbest.envelope import Envelope, Identifier
 from nextbest.messages import Cap, Count, Option, PlacementProposal, Proposal
 from nextbest.records import DO_NOTHING, DecisionRecord
-from nextbest.reservations import Tally
+from nextbest.reservations import Tally, reserve
 from nextbest.state import StateUnavailableError
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -59,6 +61,11 @@ def record(type_: str, event_id: str, at: datetime, **properties: Any) -> Envelo
     )
 
 
+def decision(made: DecisionRecord) -> Envelope:
+    (row,) = records.rows(made)
+    return record("decision", made.decision_id, NOW, **row)
+
+
 def impression(event_id: str, decision_id: str, action: str, at: datetime = NOW) -> Envelope:
     return record("event", event_id, at, type="impression", decision_id=decision_id, action=action)
 
@@ -85,9 +92,60 @@ def test_a_cap_binds_the_next_decision(state: SqliteState) -> None:
 
 
 def test_the_same_decision_reserves_once(state: SqliteState) -> None:
-    """A repeated reservation returns the grant it has and takes no more room."""
+    """A repeated reservation is granted the same and takes no more room."""
     assert [chosen(state, proposal("d1", weekly(1))) for _ in range(3)] == ["eggs/mail"] * 3
     assert len(asyncio.run(state.snapshot("c1", LONG_AGO)).contacts) == 1
+
+
+def test_a_second_try_of_a_decision_is_not_held_back_by_the_first(state: SqliteState) -> None:
+    """Killed before it was logged, released, expired or proposing something else: the room it had is its own."""
+    chosen(state, proposal("d1", weekly(1)))
+    assert chosen(state, proposal("d1", weekly(1), actions=("milk",))) == "milk/mail"
+    asyncio.run(state.release("d1", 0))
+    assert chosen(state, proposal("d1", weekly(1))) == "eggs/mail"
+    assert chosen(state, proposal("d2", weekly(1))) == DO_NOTHING
+
+
+def test_room_given_back_is_not_taken_for_granted(state: SqliteState) -> None:
+    """What a decision held and gave back others may have now: its second try is tested again."""
+    chosen(state, proposal("d1", weekly(1)))
+    asyncio.run(state.release("d1", 0))
+    chosen(state, proposal("d2", weekly(1)))
+    assert chosen(state, proposal("d1", weekly(1))) == DO_NOTHING
+
+
+def test_every_try_of_a_decision_is_held_until_the_log_says_which_it_was(state: SqliteState) -> None:
+    """Two tries at once may propose different actions; whichever is logged, no other decision took its room."""
+    eggs = proposal("d1", weekly(2), actions=("eggs",))
+    asyncio.run(state.reserve(eggs, NOW))
+    asyncio.run(state.reserve(proposal("d1", weekly(2), actions=("milk",)), NOW))
+    assert chosen(state, proposal("d2", weekly(2))) == DO_NOTHING
+    grant, _ = reserve(eggs, (), NOW)
+    asyncio.run(state.apply([decision(settle(eggs, grant))], None))
+    assert [contact.action for contact in asyncio.run(state.snapshot("c1", LONG_AGO)).contacts] == ["eggs"]
+
+
+def test_state_rebuilt_from_the_log_is_the_state_kept(state: SqliteState, tmp_path: Path) -> None:
+    """Decisions, impressions, consents, identities and pauses: all that the next decision knows is in the log."""
+    log: list[Envelope] = [consent("granted", NOW), record("pause", "p1", NOW, action="soap")]
+    for name, actions in (("d1", ("eggs",)), ("d2", ("milk",)), ("d3", ("eggs",)), ("d4", ("milk",))):
+        asked = proposal(name, weekly(3), actions=actions)
+        log.append(decision(settle(asked, asyncio.run(state.reserve(asked, NOW)))))
+    log += [impression("e1", "d1", "eggs", NOW + TTL / 2), impression("e2", "d2", "milk"), consent("withdrawn", NOW)]
+    log.append(record("identity", "i1", NOW, kind="email", identifier_hmac="ab", customer_id="c1"))
+    for offset, entry in enumerate(log, start=1):
+        asyncio.run(state.apply([entry], offset))
+    with closing(SqliteState(tmp_path / "rebuilt.db")) as rebuilt:
+        asyncio.run(rebuilt.apply(log, len(log)))
+        kept = asyncio.run(state.snapshot("c1", LONG_AGO))
+        assert asyncio.run(rebuilt.snapshot("c1", LONG_AGO)) == kept
+        asyncio.run(rebuilt.apply(log, None))
+        assert asyncio.run(rebuilt.snapshot("c1", LONG_AGO)) == kept
+    assert [(contact.action, contact.impressed_at is not None) for contact in kept.contacts] == [
+        ("eggs", True),
+        ("milk", True),
+        ("eggs", False),
+    ]
 
 
 def test_a_dry_run_takes_no_room(state: SqliteState) -> None:
@@ -145,10 +203,11 @@ def test_the_latest_consent_holds_whatever_the_order(state: SqliteState) -> None
 
 
 def test_an_identifier_finds_its_customer(state: SqliteState) -> None:
-    """The latest link of the first known identifier wins."""
+    """The latest link of the first known identifier wins, and of two at the same moment the correction."""
     linked = [
         record("identity", "i1", NOW, kind="email", identifier_hmac="ab", customer_id="c1"),
-        record("identity", "i2", NOW + TTL, kind="email", identifier_hmac="ab", customer_id="c2"),
+        record("identity", "i2", NOW + TTL, kind="email", identifier_hmac="ab", customer_id="c3"),
+        record("identity", "i3", NOW + TTL, kind="email", identifier_hmac="ab", customer_id="c2"),
     ]
     asyncio.run(state.apply(linked, 2))
     known, unknown = Identifier(kind="email", hmac="ab"), Identifier(kind="email", hmac="cd")
@@ -174,9 +233,11 @@ def test_the_offset_moves_with_its_effects_and_never_back(state: SqliteState) ->
 
 def test_a_malformed_record_does_not_hold_up_the_log(state: SqliteState, caplog: pytest.LogCaptureFixture) -> None:
     """It is passed over with a warning that names it."""
-    asyncio.run(state.apply([record("consent", "bad", NOW), consent("granted", NOW)], 2))
+    broken = [record("consent", "bad", NOW), record("decision", "worse", NOW, slot=0, record="{")]
+    asyncio.run(state.apply([*broken, consent("granted", NOW)], 2))
     assert asyncio.run(state.applied_offset()) == 2
     assert "record bad has no effect" in caplog.text
+    assert "record worse has no effect" in caplog.text
 
 
 def test_the_model_set_is_published(state: SqliteState, tmp_path: Path) -> None:
