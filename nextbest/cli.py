@@ -37,9 +37,18 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; a `NextbestError` becomes one line on standard error and status 1."""
+    """Run the command line; a `NextbestError`, however deep a framework wrapped it, is shown without a stack trace."""
     try:
         cli()
-    except NextbestError as error:
-        click.echo(f"nextbest: {error}", err=True)
+    except Exception as error:
+        known = _known_cause(error)
+        if known is None:
+            raise
+        click.echo(f"nextbest: {known}", err=True)
         sys.exit(1)
+
+
+def _known_cause(error: BaseException | None) -> NextbestError | None:
+    while error is not None and not isinstance(error, NextbestError):
+        error = error.__cause__ or error.__context__
+    return error

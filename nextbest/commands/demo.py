@@ -131,12 +131,16 @@ def _alone(settings: Settings) -> Iterator[None]:
 
 @click.command()
 @click.option("--once", is_flag=True, help="End by itself and leave nothing running.")
-@click.option("--households", type=click.IntRange(min=0), help="Take a sample of N households; 0 takes all.")
+@click.option(
+    "--households",
+    type=click.IntRange(min=0),
+    help="Take a sample of N households (0: all); small ones train no champion.",
+)
 @click.option("--json", "report_path", type=click.Path(path_type=Path, dir_okay=False), help="Write a report.")
 def demo(*, once: bool, households: int | None, report_path: Path | None) -> None:
     """Run the whole loop on real data: land, build, check, train, serve, decide, and take the answers back in.
 
-    Example: nextbest demo --once --households 200 --json report.json
+    Example: nextbest demo --once --json report.json
     """
     settings = Settings.from_env()
     if households is not None:

@@ -37,6 +37,8 @@ def ingest(contract: str, files: tuple[Path, ...]) -> None:
     Console(width=None if sys.stdout.isatty() else 160).print(_table(receipts))
     if any(receipt.rejected for receipt in receipts):
         click.echo(f"rejected rows, with the rule each one breaks: {settings.quarantine / contract}")
+    if not any(receipt.landed for receipt in receipts):
+        sys.exit(1)
 
 
 def _table(receipts: list[Receipt]) -> Table:

@@ -101,10 +101,12 @@ def up() -> None:
     """
     settings = Settings.from_env()
     watched = supervisor(settings)
-    if not settings.feast_registry.exists():
+    is_built = settings.feast_registry.exists()
+    if not is_built:
         console().print("Nothing is built here yet: decisions are fallbacks until `nextbest pipeline` has run.")
     try:
-        services = [decision_service(settings, "/healthz"), follower_service(), *interface_services(settings)]
+        serving = decision_service(settings, "/readyz" if is_built else "/healthz")
+        services = [serving, follower_service(), *interface_services(settings)]
         wait_until_ready(watched, launch(watched, services), console())
     except BaseException:
         watched.stop_all()

@@ -22,6 +22,7 @@ from nextbest.errors import NextbestError
 from nextbest.hashing import uniforms
 from nextbest.market import Answer, Market
 from nextbest.records import DO_NOTHING, DecisionRecord, PlacementRecord
+from nextbest.reasons import reason
 from nextbest.settings import Settings
 
 VISITORS: Final = 200
@@ -90,7 +91,7 @@ class Rehearsal:
             score = next((c for c in record.candidates if (c.placement, c.action) == (placement.id, slot.action)), None)
             cells = [score and score.p, score and score.value, score and score.cost, score and score.priority]
             numbers = ["" if cell is None else f"{cell:.4f}" for cell in cells]
-            table.add_row(record.customer_id, placement.id, slot.action, *numbers, why(record, placement)[1])
+            table.add_row(record.customer_id, placement.id, slot.action, *numbers, reason(record, placement, slot).text)
         return table
 
     def _visitors(self) -> Sequence[str]:
@@ -106,31 +107,14 @@ class Rehearsal:
         return httpx.Client(base_url=f"http://{self.settings.host}:{self.settings.http_port}", timeout=_TIMEOUT_S)
 
 
-def why(record: DecisionRecord, placement: PlacementRecord) -> tuple[str, str]:
-    """The kind of reason for what fills the first slot, and the reason in a few words."""
-    slot = placement.slots[0]
-    best, _ = max(placement.pmf.items(), key=lambda item: item[1])
-    best = best.split("/")[0]
-    dropped = Counter(c.reason for c in record.candidates if c.placement == placement.id and c.reason)
-    if record.degraded:
-        return "degraded", ", ".join(record.degraded)
-    if slot.action != best:
-        return "explored", f"explored (probability {slot.probability:.3f}); the best was {best}"
-    if slot.action != DO_NOTHING:
-        return "best", f"highest of {len(placement.pmf)} priorities"
-    if len(placement.pmf) == 1 and dropped:
-        reason, count = dropped.most_common(1)[0]
-        return reason, f"{reason} ({count} actions)"
-    return "nothing", "no action earns more than it costs"
-
-
 def _varied(decisions: Iterable[DecisionRecord]) -> Iterator[tuple[DecisionRecord, PlacementRecord]]:
     """The first decisions of each kind of reason, every action once."""
     shown: Counter[str] = Counter()
     actions: set[str] = set()
     for record in decisions:
         for placement in record.placements:
-            kind, action = why(record, placement)[0], placement.slots[0].action
+            slot = placement.slots[0]
+            kind, action = reason(record, placement, slot).kind, slot.action
             if shown[kind] < ROWS_PER_REASON and (action == DO_NOTHING or action not in actions):
                 shown[kind] += 1
                 actions.add(action)
