@@ -3,14 +3,13 @@
 Belongs here: the order of these steps. Does not belong here: any one of them.
 """
 
-import hashlib
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
 from models.candidate import Candidate, Champion, Registered
+from models.dependencies import training_digest
 from models.frames import TrainingSet
 from models.gates import judge
 from models.registry import Registry
@@ -25,7 +24,7 @@ def run(settings: Settings, name: str, data: TrainingSet, build: Build, now: dat
     A version that fails is registered too, with the reason in its tags; the champion stays who it is.
     """
     registry = Registry(settings)
-    fingerprint = data.fingerprint(name, _code_digest())
+    fingerprint = data.fingerprint(name, training_digest(settings))
     known = registry.trained_on(name, fingerprint)
     if known is not None:
         return known
@@ -34,10 +33,3 @@ def run(settings: Settings, name: str, data: TrainingSet, build: Build, now: dat
         candidate = build(data, registry.champion(name))
     version = registry.log(candidate, fingerprint, now)
     return registry.conclude(version, candidate, judge(candidate.evidence, candidate.thresholds))
-
-
-def _code_digest() -> str:
-    digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()

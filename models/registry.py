@@ -104,6 +104,23 @@ class Registry:
         ]
         return sorted(found, key=lambda version: int(version.version), reverse=True)
 
+    def current(self, name: str) -> Version:
+        """The champion, or the newest version as long as there is none.
+
+        Raises:
+            RegistryError: there is no version at all.
+
+        """
+        versions = self.versions(name)
+        if not versions:
+            raise RegistryError(f"there is no version of {name}: `nextbest pipeline` trains one")
+        return next((version for version in versions if version.is_champion), versions[0])
+
+    def metrics(self, version: Version) -> Mapping[str, float]:
+        """What was measured when the version was trained."""
+        metrics: Mapping[str, float] = self._client.get_run(version.run_id).data.metrics
+        return metrics
+
     def artifacts(self, version: Version) -> tuple[Model, bytes]:
         """What `model.json` says, completed by version, run and hash; and the ONNX file."""
         uri = self._client.get_model_version_download_uri(version.name, version.version)
@@ -122,7 +139,7 @@ class Registry:
                     version=version.version,
                     run_id=version.run_id,
                     alias=CHAMPION if version.is_champion else None,
-                    metrics=self._client.get_run(version.run_id).data.metrics,
+                    metrics=self.metrics(version),
                     gate=msgspec.json.decode(version.tags[GATE_CHECKS], type=GateResult),
                     skipped=True,
                 )

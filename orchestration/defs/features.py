@@ -86,8 +86,8 @@ def _snapshot(names: list[str]) -> dg.AssetsDefinition:
 def registry(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult[Any]:
     """Apply the feature repository."""
     settings = workspace.settings
-    # Feast reads the columns of the files it is pointed at.
-    version = digest(_repository_digest(settings), *_columns(settings))
+    # Feast reads the columns of the files it is pointed at; their documentation says what each of them is.
+    version = digest(_repository_digest(settings), _documentation_digest(settings), *_columns(settings))
 
     def work() -> Mapping[str, Any]:
         settings.feast_registry.parent.mkdir(parents=True, exist_ok=True)
@@ -126,10 +126,15 @@ def _repository_digest(settings: Settings) -> str:
     return unchanged.file_digest(path for path in settings.feature_repo.iterdir() if path.suffix in {".py", ".yaml"})
 
 
+def _documentation_digest(settings: Settings) -> str:
+    return unchanged.file_digest((settings.folder("dbt") / "models" / SCHEMA).glob("*.yml"))
+
+
 def _columns(settings: Settings) -> list[str]:
-    """The schema of every published mart."""
+    """The names and types of every published mart's columns."""
     files = sorted((settings.marts / "current").glob("*.parquet"))
-    return [f"{file.name}: {duckdb.read_parquet(str(file)).columns}" for file in files]
+    marts = [(file.name, duckdb.read_parquet(str(file))) for file in files]
+    return [f"{name}: {list(zip(mart.columns, mart.types, strict=True))}" for name, mart in marts]
 
 
 def _feast(settings: Settings, *command: str) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pandas as pd
 
+from models.dependencies import training_digest
 from nextbest.adapters.marts import scores_file
 from nextbest.settings import Settings
 from orchestration import unchanged
@@ -23,6 +24,7 @@ from orchestration.unchanged import digest
 
 if TYPE_CHECKING:
     from models.candidate import Registered
+    from models.registry import Registry
 
 GROUP = "training"
 SCORING_GROUP = "scoring"
@@ -53,29 +55,37 @@ def _model(name: str) -> dg.AssetsDefinition:
         ],
     )
     def train(context: dg.AssetExecutionContext, workspace: Workspace) -> Results:
-        settings = workspace.settings
-        version = digest(_snapshot(settings), unchanged.code_digest("models"))
+        settings, registry = workspace.settings, _registry(workspace.settings)
+        version = digest(_snapshot(settings), training_digest(settings))
         gate = unchanged.last_evaluation(context.instance, dg.AssetCheckKey(key, GATE))
-        if gate and settings.mlflow_artifacts.exists() and unchanged.is_unchanged(context, key, version):
-            yield unchanged.repeat(context.instance, key, version)
+        if gate and registry.versions(name) and unchanged.is_unchanged(context, key, version):
+            metadata = _metadata(registry, name) | {unchanged.SKIPPED: True}
+            yield dg.MaterializeResult(asset_key=key, metadata=metadata, data_version=dg.DataVersion(version))
             yield unchanged.repeat_evaluation(gate)
             return
         with explained():
             registered = import_module(f"models.{name}").train_and_register(settings, datetime.now(UTC))
-        metadata = _metadata(registered) | {unchanged.SKIPPED: registered.skipped}
+        metadata = _metadata(registry, name) | {unchanged.SKIPPED: registered.skipped}
         yield dg.MaterializeResult(asset_key=key, metadata=metadata, data_version=dg.DataVersion(version))
         yield _gate(key, registered)
 
     return train
 
 
-def _metadata(registered: "Registered") -> dict[str, Any]:
+def _registry(settings: Settings) -> "Registry":
+    registry: Registry = import_module("models.registry").Registry(settings)
+    return registry
+
+
+def _metadata(registry: "Registry", name: str) -> dict[str, Any]:
+    """What the registry says now: someone may have moved the alias since this model was trained."""
+    version = registry.current(name)
     return {
-        "name": registered.name,
-        "version": registered.version,
-        "alias": registered.alias or "none",
-        "metrics": dict(registered.metrics),
-        "mlflow run": registered.run_id,
+        "name": name,
+        "version": version.version,
+        "alias": "champion" if version.is_champion else "none",
+        "metrics": dict(registry.metrics(version)),
+        "mlflow run": version.run_id,
     }
 
 
@@ -91,9 +101,15 @@ def _gate(key: dg.AssetKey, registered: "Registered") -> dg.AssetCheckResult:
         asset_key=key,
         check_name=GATE,
         severity=dg.AssetCheckSeverity.WARN,
-        description=registered.gate.reason,
+        description=_verdict(registered),
         metadata={"demands": dg.MetadataValue.md(demands.to_markdown(index=False))},
     )
+
+
+def _verdict(registered: "Registered") -> str:
+    if registered.gate.passed:
+        return f"version {registered.version}: {registered.gate.reason}"
+    return f"version {registered.version} does not become champion: {registered.gate.reason}"
 
 
 @dg.asset(
@@ -107,9 +123,12 @@ def customer_scores(context: dg.AssetExecutionContext, workspace: Workspace) -> 
     """Score every customer as of the last midnight."""
     settings = workspace.settings
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    champion = unchanged.last_materialization(context.instance, model_key("clv"))
+    champion = _registry(settings).champion_version("clv")
     version = digest(
-        _snapshot(settings), champion and champion.metadata.get("version"), unchanged.code_digest("models")
+        _snapshot(settings),
+        champion and champion.version,
+        training_digest(settings),
+        unchanged.code_digest("models.scoring"),
     )
 
     def work() -> Mapping[str, Any]:

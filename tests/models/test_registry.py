@@ -70,9 +70,10 @@ def test_a_run_killed_before_its_end_is_done_again(
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, "set_registered_model_alias", killed)
-        lifecycle.run(settings, clv.NAME, clv_data, clv.build, now)
+        with pytest.raises(KeyboardInterrupt):
+            lifecycle.run(settings, clv.NAME, clv_data, clv.build, now)
     again = lifecycle.run(settings, clv.NAME, clv_data, clv.build, now)
     assert (again.version, again.alias, again.skipped) == ("2", CHAMPION, False)
 
@@ -86,7 +87,9 @@ def test_a_skip_leaves_the_champion_who_it_is(
     """Someone went back to an older version: data that are known already do not undo that."""
     assert two_versions
     registry = Registry(settings)
+    assert registry.current(clv.NAME).version == "2"
     registry.promote(clv.NAME, "1")
+    assert registry.current(clv.NAME).version == "1"
     backwards = TrainingSet(frame=clv_data.frame.iloc[::-1], action_features={}, contracts=clv_data.contracts)
     skipped = lifecycle.run(settings, clv.NAME, backwards, clv.build, now)
     assert (skipped.version, skipped.alias, skipped.skipped) == ("2", None, True)
@@ -190,6 +193,8 @@ def test_a_version_is_promoted_by_name(settings: Settings, two_versions: tuple[R
 
 def test_without_a_champion_nothing_is_published(settings: Settings, state: SqliteState, now: datetime) -> None:
     """A new home has no model: the follower waits."""
+    with pytest.raises(RegistryError, match="`nextbest pipeline` trains one"):
+        Registry(settings).current(clv.NAME)
     follower = Follower(Registry(settings), state, settings.bundles)
     assert asyncio.run(follower.step(now)) is None
     assert asyncio.run(state.current_model_set()) is None
