@@ -7,9 +7,11 @@ here: making a version champion (`models.lifecycle`, `nextbest models promote`, 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from pathlib import Path
+
+import msgspec
 
 from models.registry import (
     GATE,
@@ -21,10 +23,11 @@ from models.registry import (
     Registry,
     Version,
 )
-from nextbest.adapters.bundles import write_bundle
+from nextbest.adapters.bundles import BundleError, read_bundle, write_bundle
 from nextbest.adapters.onnx import Scorer
 from nextbest.errors import NextbestError
 from nextbest.model_set import Model, model_set
+from nextbest.scoring import ScoringError
 from nextbest.state import State
 
 TAG = "follower"
@@ -49,15 +52,17 @@ class Follower:
     async def step(self, now: datetime) -> str | None:
         """Publish the champions if they are others than at the last step.
 
-        A champion that must not serve gets a tag that says why; nothing is published, the last good set stays.
+        A champion that must not serve gets a tag that says why; nothing is published, the last good set stays. A model
+        whose champion was taken away goes on serving: a set lacks a model only while it never had one. What cannot be
+        read is not settled: the next step tries again.
 
         Returns:
             The id of the published model set, if one was.
 
         """
         champions = [version for name in MODELS if (version := self._registry.champion_version(name))]
-        identity = [(version.name, version.version, version.tags.get(GATE_SHA256)) for version in champions]
-        if not champions or identity == self._settled:
+        identity = [(each.name, each.version, each.tags.get(GATE), each.tags.get(GATE_SHA256)) for each in champions]
+        if identity == self._settled:
             return None
         published = await self._publish(champions, now)
         self._settled = identity
@@ -68,7 +73,7 @@ class Follower:
         while not stop.is_set():
             try:
                 published = await self.step(clock())
-            except (NextbestError, *STORE_ERRORS):
+            except (NextbestError, OSError, *STORE_ERRORS):
                 _log.exception("the champions could not be published; trying again")
             else:
                 if published is not None:
@@ -81,6 +86,9 @@ class Follower:
         usable = [entry for entry in loaded if entry is not None]
         if len(usable) < len(loaded):
             return None
+        usable += await self._without_champion({version.name for version in champions})
+        if not usable:
+            return None
         chosen = model_set((model for model, _ in usable), now)
         write_bundle(self._bundles, chosen, {model.file: content for model, content in usable})
         await self._state.publish_model_set(chosen.id)
@@ -92,11 +100,26 @@ class Follower:
         try:
             model, content = self._registry.artifacts(version)
             _check(version, model, content)
-        except (NextbestError, OSError) as error:
+        except (RefusedError, ScoringError, msgspec.DecodeError) as error:
             _log.warning("refused %s %s: %s", version.name, version.version, error)
             self._registry.tag(version, TAG, f"refused: {error}")
             return None
         return model, content
+
+    async def _without_champion(self, champions: Collection[str]) -> list[tuple[Model, bytes]]:
+        """The models of the current set that are no longer in the registry as champions."""
+        current = await self._state.current_model_set()
+        if current is None:
+            return []
+        try:
+            served, files = read_bundle(self._bundles, current)
+        except BundleError as error:
+            _log.warning("the former set cannot be kept: %s", error)
+            return []
+        kept = [model for name, model in served.models.items() if name not in champions]
+        for model in kept:
+            _log.warning("%s has no champion any more: version %s goes on serving", model.name, model.version)
+        return [(model, files[model.name]) for model in kept]
 
 
 def _check(version: Version, model: Model, content: bytes) -> None:

@@ -13,7 +13,7 @@ from models import clv, lifecycle
 from models.candidate import Registered
 from models.follower import TAG, Follower
 from models.frames import TrainingSet
-from models.registry import CHAMPION, GATE, GATE_SHA256, Registry, RegistryError
+from models.registry import CHAMPION, GATE, GATE_SHA256, STORE_ERRORS, Registry, RegistryError
 from nextbest.adapters.bundles import read_bundle
 from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.settings import Settings
@@ -159,6 +159,58 @@ def test_a_champion_that_may_not_serve_is_refused_and_the_last_good_set_stays(
     assert good is not None
     assert asyncio.run(state.current_model_set()) == good
     assert client.get_model_version(clv.NAME, "2").tags[TAG].startswith(why)
+
+
+def test_a_verdict_that_changes_is_noticed(
+    settings: Settings,
+    state: SqliteState,
+    client: MlflowClient,
+    two_versions: tuple[Registered, Registered],
+    now: datetime,
+) -> None:
+    """The champion stays the same version: what its gate says of it does not."""
+    assert two_versions
+    follower = Follower(Registry(settings), state, settings.bundles)
+    client.set_model_version_tag(clv.NAME, "2", GATE, "failed")
+    assert asyncio.run(follower.step(now)) is None
+    client.set_model_version_tag(clv.NAME, "2", GATE, "passed")
+    assert asyncio.run(follower.step(now)) is not None
+
+
+def test_what_cannot_be_read_is_tried_again(
+    *,
+    settings: Settings,
+    state: SqliteState,
+    client: MlflowClient,
+    two_versions: tuple[Registered, Registered],
+    now: datetime,
+) -> None:
+    """A disk that is away for a moment is no verdict on the model."""
+    assert two_versions
+    follower = Follower(Registry(settings), state, settings.bundles)
+    away = settings.mlflow_artifacts.with_name("away")
+    settings.mlflow_artifacts.rename(away)
+    with pytest.raises((OSError, *STORE_ERRORS)):
+        asyncio.run(follower.step(now))
+    assert TAG not in client.get_model_version(clv.NAME, "2").tags
+    away.rename(settings.mlflow_artifacts)
+    assert asyncio.run(follower.step(now)) is not None
+
+
+def test_a_model_whose_alias_is_removed_goes_on_serving(
+    settings: Settings,
+    state: SqliteState,
+    client: MlflowClient,
+    two_versions: tuple[Registered, Registered],
+    now: datetime,
+) -> None:
+    """Taking the alias away is no way to switch a model off: the set keeps the version it had, and the log says so."""
+    assert two_versions
+    good = asyncio.run(Follower(Registry(settings), state, settings.bundles).step(now))
+    client.delete_registered_model_alias(clv.NAME, CHAMPION)
+    asyncio.run(Follower(Registry(settings), state, settings.bundles).step(now))
+    assert good is not None
+    assert asyncio.run(state.current_model_set()) == good
 
 
 def test_a_version_that_fails_its_gate_is_registered_with_the_reason_and_not_champion(
