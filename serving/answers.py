@@ -6,6 +6,7 @@ Belongs here: choosing from the record, and the content to show, which the polic
 from collections.abc import Collection
 
 from nextbest.policy import Policy
+from nextbest.reasons import reason
 from nextbest.records import DO_NOTHING, Candidate, DecisionRecord, PlacementRecord, SlotRecord, scores_of
 from serving.schemas import DecisionResponse, PlacementAnswer, Reason, SlotAnswer
 
@@ -28,26 +29,31 @@ def answer(record: DecisionRecord, policy: Policy, include: Collection[str]) -> 
         logged=record.logged,
         policy_hash=record.policy_hash,
         model_set_id=record.model_set_id,
-        placements=tuple(_placement(placement, scores, content) for placement in record.placements),
+        placements=tuple(_placement(record, placement, scores, content) for placement in record.placements),
         stage_us=record.stage_us,
         explanation=_explanation(record) if "explanation" in include else None,
     )
 
 
-def _placement(placement: PlacementRecord, scores: _Scores, policy: Policy | None) -> PlacementAnswer:
+def _placement(
+    record: DecisionRecord, placement: PlacementRecord, scores: _Scores, policy: Policy | None
+) -> PlacementAnswer:
     return PlacementAnswer(
         id=placement.id,
         channel=placement.channel,
-        slots=tuple(_slot(placement.id, slot, scores, policy) for slot in placement.slots),
+        slots=tuple(
+            _slot(placement.id, slot, reason(record, placement, slot).text, scores, policy) for slot in placement.slots
+        ),
     )
 
 
-def _slot(placement: str, slot: SlotRecord, scores: _Scores, policy: Policy | None) -> SlotAnswer:
+def _slot(placement: str, slot: SlotRecord, why: str, scores: _Scores, policy: Policy | None) -> SlotAnswer:
     score = scores.get((placement, slot.key), _UNSCORED)
     return SlotAnswer(
         slot=slot.slot,
         action=slot.action,
         treatment=slot.treatment,
+        reason=why,
         probability=slot.probability,
         p=score.p,
         value=score.value,

@@ -51,6 +51,7 @@ class SlotAnswer(msgspec.Struct, frozen=True, kw_only=True):
     slot: int
     action: str
     treatment: str
+    reason: Annotated[str, Meta(description="Why this fills the slot, in a few words.")]
     probability: float
     p: float | None
     value: float | None

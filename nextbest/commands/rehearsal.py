@@ -21,8 +21,8 @@ from nextbest.adapters.landing import Door
 from nextbest.errors import NextbestError
 from nextbest.hashing import uniforms
 from nextbest.market import Answer, Market
-from nextbest.records import DO_NOTHING, DecisionRecord, PlacementRecord
 from nextbest.reasons import reason
+from nextbest.records import DO_NOTHING, DecisionRecord, PlacementRecord
 from nextbest.settings import Settings
 
 VISITORS: Final = 200

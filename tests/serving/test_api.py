@@ -66,6 +66,7 @@ def test_a_known_customer_gets_the_best_action(client: Any, settings: Settings, 
     answer = decide(client)
     (slot,) = answer["placements"][0]["slots"]
     assert (slot["action"], slot["probability"], slot["content"]) == ("beef", 1.0, {"headline": "Beef"})
+    assert slot["reason"] == "highest priority of 3"
     assert slot["p"] == pytest.approx(0.1)
     assert slot["priority"] == pytest.approx(1.0)
     assert (answer["tier"], answer["logged"], answer["model_set_id"]) == ("full", True, model_set_id)
@@ -259,6 +260,7 @@ def test_a_withdrawn_consent_binds_the_next_decision(
     answer = decide(client, include=["explanation"])
     assert action(answer) == "do_nothing"
     assert {each["reason"] for each in answer["explanation"] if "reason" in each} == {"marketing: withdrawn"}
+    assert answer["placements"][0]["slots"][0]["reason"] == "marketing: withdrawn (2 actions)"
     clock.now += timedelta(seconds=1)
     send(client, consent("granted", "2026-03-02T12:00:01Z", "k2"))
     assert action(decide(client)) == "beef"

@@ -1,0 +1,46 @@
+"""Reasons: why this is what fills a slot, in a few words for people.
+
+Belongs here: reading a record for the one thing that decided. Does not belong here: every candidate's fate (that is in
+the record already), or showing it (answers, tables).
+"""
+
+from collections import Counter
+from typing import Literal, NamedTuple
+
+from nextbest.records import DO_NOTHING, DecisionRecord, PlacementRecord, SlotRecord
+
+Kind = Literal["degraded", "explored", "best", "stopped", "taken", "worthless"]
+
+
+class Reason(NamedTuple):
+    """The kind of reason, and the reason in words."""
+
+    kind: Kind
+    text: str
+
+
+def reason(record: DecisionRecord, placement: PlacementRecord, slot: SlotRecord) -> Reason:
+    """Why `slot` of `placement` holds what it holds."""
+    if record.degraded:
+        return Reason("degraded", ", ".join(record.degraded))
+    mask = placement.available[placement.slots.index(slot)]
+    rivals = [key for key, free in zip(placement.order, mask, strict=True) if free]
+    priorities = {each.key: each.priority or 0.0 for each in record.candidates if each.placement == placement.id}
+    if any(priorities[key] > priorities[slot.key] for key in rivals):
+        return Reason("explored", f"explored: drawn with probability {slot.probability:.3f}")
+    if slot.action != DO_NOTHING:
+        return Reason("best", f"highest priority of {len(rivals)}")
+    if len(rivals) > 1:
+        return Reason("worthless", "nothing earns more than it costs")
+    if len(placement.order) > 1:
+        return Reason("taken", "no other action is left: taken already, or a cap is full")
+    return _stopped(record, placement)
+
+
+def _stopped(record: DecisionRecord, placement: PlacementRecord) -> Reason:
+    """What stopped most actions, where it stopped all of them."""
+    stopped = Counter(each.reason for each in record.candidates if each.placement == placement.id and each.reason)
+    if not stopped:
+        return Reason("stopped", "the placement has no action")
+    most, count = stopped.most_common(1)[0]
+    return Reason("stopped", f"{most} ({count} action{'' if count == 1 else 's'})")
