@@ -70,10 +70,11 @@ def dagster(part: str) -> None:
 
     Example: nextbest dagster ui
     """
-    from orchestration.instance import write_configuration
+    from orchestration.instance import end_dead_runs, open_instance
 
     settings = Settings.from_env()
-    write_configuration(settings)
+    with open_instance(settings) as instance:
+        end_dead_runs(instance)  # or what is started in the UI would wait for their place in the pool for ever
     definitions = ["-m", "orchestration.definitions"]
     bind = ["--host", settings.host, "--port", str(settings.dagster_port)]
     module = {"ui": ["dagster_webserver", *definitions, *bind], "daemon": ["dagster._daemon", "run", *definitions]}

@@ -29,6 +29,8 @@ EXECUTABLE = Path(sys.executable).with_name("dbt")
 _OUTPUT_FOLDERS = {"target", "logs", "dbt_packages"}
 _MESSAGE_LINES = 15
 _BUILT = {"model", "seed"}
+_DAY_MACRO = ".as_of_day"
+"""End of the id of the macro by which SQL knows the day; only what uses it, and what reads that, is new every day."""
 
 
 class DbtError(NextbestError):
@@ -139,7 +141,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def model_versions(manifest: Mapping[str, Any], landed: Mapping[str, str], as_of: date) -> dict[str, str]:
-    """A version per model and seed: its code and tests, every macro, its parents' versions, the day.
+    """A version per model and seed: its code and tests, every macro, its parents' versions; the day where it is used.
 
     Args:
         manifest: of the project.
@@ -151,9 +153,7 @@ def model_versions(manifest: Mapping[str, Any], landed: Mapping[str, str], as_of
 
     """
     nodes = manifest["nodes"]
-    shared = digest(
-        as_of, manifest["metadata"]["project_id"], *sorted(m["macro_sql"] for m in manifest["macros"].values())
-    )
+    shared = digest(manifest["metadata"]["project_id"], *sorted(m["macro_sql"] for m in manifest["macros"].values()))
     tests: dict[str, list[str]] = defaultdict(list)
     for node in nodes.values():
         if node["resource_type"] == "test":
@@ -168,7 +168,9 @@ def model_versions(manifest: Mapping[str, Any], landed: Mapping[str, str], as_of
         if unique_id not in versions:
             node = nodes[unique_id]
             parents = [version_of(parent) for parent in sorted(node["depends_on"].get("nodes", []))]
-            versions[unique_id] = digest(shared, _definition(node), *sorted(tests[unique_id]), *parents)
+            uses_day = any(macro.endswith(_DAY_MACRO) for macro in node["depends_on"].get("macros", []))
+            day = as_of if uses_day else ""
+            versions[unique_id] = digest(shared, day, _definition(node), *sorted(tests[unique_id]), *parents)
         return versions[unique_id]
 
     for unique_id, node in nodes.items():

@@ -103,7 +103,8 @@ class Progress:
         self.console.print(f"{mark} {name}  [dim]{escape(evaluation.description or '')}[/]", highlight=False)
 
     def _end(self, event: DagsterEvent, at: float) -> None:
-        stage = STAGES[str(event.step_key).split("__")[0]]
+        group = str(event.step_key).split("__")[0]
+        stage = STAGES.get(group, group)
         self.seconds[stage] = self.seconds.get(stage, 0.0) + at - self._step_began
         if self._passed_in_step:
             self.console.print(f"[green]✓[/] {self._passed_in_step} checks of {stage} passed", highlight=False)

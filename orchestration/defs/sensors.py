@@ -1,9 +1,11 @@
 """Sensors. Belongs here: what starts a run because something happened."""
 
+from datetime import UTC, datetime, timedelta
+
 import dagster as dg
 from dagster import DagsterRunStatus, RunsFilter
 
-from orchestration.defs.feedback import arrivals
+from orchestration.defs.feedback import arrivals, days_to_land
 from orchestration.defs.jobs import FEEDBACK
 from orchestration.defs.partitions import run_tags
 from orchestration.defs.resources import Workspace
@@ -14,6 +16,8 @@ _UNFINISHED = [
     DagsterRunStatus.STARTING,
     DagsterRunStatus.STARTED,
 ]
+_PAUSE = timedelta(minutes=10)
+"""Between a run that failed and the next try: what is broken is seldom mended within a minute."""
 
 
 @dg.sensor(
@@ -23,12 +27,19 @@ _UNFINISHED = [
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def new_events(context: dg.SensorEvaluationContext, workspace: Workspace) -> dg.RunRequest | dg.SkipReason:
-    """Land what the event log received since the last look; the cursor is the offset seen last."""
+    """Land the days whose arrivals have not landed; the cursor is the offset up to which everything has."""
     if context.instance.get_runs_count(RunsFilter(statuses=_UNFINISHED)):
         return dg.SkipReason("a run is in progress: what arrived is landed afterwards")
+    lately = datetime.now(UTC) - _PAUSE
+    failed = RunsFilter(job_name=FEEDBACK, statuses=[DagsterRunStatus.FAILURE], updated_after=lately)
+    if context.instance.get_runs_count(failed):
+        return dg.SkipReason("the last try failed a moment ago")
     with workspace.log() as log:
-        new = list(arrivals(log, after=int(context.cursor or 0)))
-    if not new:
-        return dg.SkipReason("nothing new in the event log")
-    context.update_cursor(str(new[-1][0]))
-    return dg.RunRequest(run_key=f"log-{new[-1][0]}", tags=run_tags({day for _, day, _ in new}))
+        newest = max((offset for offset, _, _ in arrivals(log, after=int(context.cursor or 0))), default=None)
+        if newest is None:
+            return dg.SkipReason("nothing new in the event log")
+        days = days_to_land(log, workspace.door())
+    if not days:
+        context.update_cursor(str(newest))
+        return dg.SkipReason("all that arrived has landed")
+    return dg.RunRequest(tags=run_tags(days))

@@ -12,6 +12,7 @@ from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.envelope import Envelope
 from nextbest.settings import Settings
 from orchestration.defs import feedback, partitions, schedules, sensors
+from orchestration.defs.jobs import FEEDBACK
 from orchestration.defs.resources import Workspace
 
 DAYS = ("2026-03-01", "2026-03-02", "2026-03-04")
@@ -106,16 +107,28 @@ def test_days_to_land_are_those_with_more_than_landed(workspace: Workspace, log:
     assert feedback.days_to_land(log, workspace.door()) == [*DAYS[:2]]
 
 
-def test_the_sensor_asks_for_the_days_of_new_events(workspace: Workspace, log: SqliteLog) -> None:
-    """One run for all that is new; nothing when there is nothing new."""
+def test_the_sensor_asks_until_all_has_landed(workspace: Workspace, log: SqliteLog) -> None:
+    """One run for all that is new, and another while it has not landed; nothing when there is nothing new."""
     log.append_sync([_event(1, DAYS[0]), _event(2, DAYS[2])])
     with dg.instance_for_test() as instance:
         context = dg.build_sensor_context(instance=instance, resources={"workspace": workspace})
-        request = sensors.new_events(context)
-        assert isinstance(request, dg.RunRequest)
-        assert partitions.run_tags([DAYS[0], DAYS[2]]).items() <= request.tags.items()
-        again = dg.build_sensor_context(instance=instance, cursor=context.cursor, resources={"workspace": workspace})
-        assert isinstance(sensors.new_events(again), dg.SkipReason)
+        for _ in range(2):
+            request = sensors.new_events(context)
+            assert isinstance(request, dg.RunRequest)
+            assert partitions.run_tags([DAYS[0], DAYS[2]]).items() <= request.tags.items()
+        _land(workspace, DAYS)
+        assert isinstance(sensors.new_events(context), dg.SkipReason)
+        assert context.cursor == "2"
+
+
+def test_the_sensor_pauses_after_a_failed_run(workspace: Workspace, log: SqliteLog) -> None:
+    """What failed is tried again, but not every minute."""
+    log.append_sync([_event(1, DAYS[0])])
+    with dg.instance_for_test() as instance:
+        instance.add_run(dg.DagsterRun(FEEDBACK, status=dg.DagsterRunStatus.FAILURE))
+        context = dg.build_sensor_context(instance=instance, resources={"workspace": workspace})
+        assert isinstance(sensors.new_events(context), dg.SkipReason)
+        assert context.cursor is None
 
 
 def test_the_schedule_asks_for_today_and_what_is_left(workspace: Workspace, log: SqliteLog) -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import yaml
+from click.testing import CliRunner
 from dagster import DagsterRunStatus
 
 from nextbest.settings import Settings
+from orchestration.commands import dagster
 from orchestration.instance import end_dead_runs, open_instance, write_configuration
 
 _HANGS = """
@@ -58,6 +60,23 @@ def test_a_killed_run_is_ended(tmp_path: Path) -> None:
         assert end_dead_runs(instance) == []
     with pytest.raises(ProcessLookupError):
         os.kill(int(started.read_text()), 0)
+
+
+@pytest.mark.parametrize("part", ["ui", "daemon"])
+def test_dead_runs_are_ended_before_dagster_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    """Whoever starts the UI after a crash can run something at once."""
+    started: list[list[str]] = []
+    settings = Settings(home=tmp_path)
+    monkeypatch.setattr(os, "execve", lambda _, command, __: started.append(command))
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+    with _open(settings, monkeypatch) as instance:
+        instance.add_run(dg.DagsterRun("pipeline", status=DagsterRunStatus.STARTED))
+    result = CliRunner().invoke(dagster, [part])
+    assert result.exit_code == 0, result.output
+    assert len(started) == 1
+    with _open(settings, monkeypatch) as instance:
+        assert [run.status for run in instance.get_runs()] == [DagsterRunStatus.FAILURE]
 
 
 def test_a_living_run_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
