@@ -4,14 +4,16 @@ Belongs here: baselines, fitted on the same training rows as the model. Does not
 (`models.evaluation`) or what must be shown (`models.gates`).
 """
 
+from datetime import timedelta
+
 import numpy as np
 import pandas as pd
 
+from models.arrays import Array
 from models.inputs import CAMPAIGN_TYPES
-from models.linear import Array, fit_logistic
+from models.linear import fit_logistic
 
 _YEAR_DAYS = 364
-_HORIZON_DAYS = 91
 
 
 def redemption_baselines(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, Array]:
@@ -37,10 +39,10 @@ def _logistic(train: pd.DataFrame, test: pd.DataFrame, columns: list[str]) -> Ar
     return model.predict(test[columns].to_numpy(np.float64))
 
 
-def spend_baselines(test: pd.DataFrame) -> dict[str, Array]:
-    """Spend of the next 91 days (USD): as in the last 91; at the mean daily rate of the year or since the start."""
+def spend_baselines(test: pd.DataFrame, horizon: timedelta) -> dict[str, Array]:
+    """Spend within the horizon (USD): as in the last 91 days; at the mean daily rate of the year or since the start."""
     days = test["tenure_days"].clip(1, _YEAR_DAYS).to_numpy(np.float64)
     return {
         "last_91_days": test["spend_prior_91d"].to_numpy(np.float64),
-        "mean_of_the_year": test["spend_364d"].to_numpy(np.float64) / days * _HORIZON_DAYS,
+        "mean_of_the_year": test["spend_364d"].to_numpy(np.float64) / days * horizon.days,
     }

@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from sklearn.model_selection import GroupKFold
 
 from models import cards, evaluation, frames, lifecycle
+from models.arrays import Array
 from models.baselines import spend_baselines
 from models.candidate import Candidate, Champion, Registered
 from models.evaluation import Interval, Statistic
@@ -18,7 +20,7 @@ from models.export import parity, score, to_onnx
 from models.frames import TrainingDataError, TrainingSet
 from models.gates import Evidence, Thresholds
 from models.inputs import customer_features, matrix
-from models.linear import Array, LinearModel, fit_ridge
+from models.linear import LinearModel, fit_ridge
 from models.plots import calibration_figure, gain_figure
 from nextbest.model_set import FeatureSpec, Model
 from nextbest.settings import Settings
@@ -77,7 +79,7 @@ def build(data: TrainingSet, champion: Champion | None) -> Candidate:
     model = Model(
         name=NAME, version="", run_id="", file=f"{NAME}.onnx", sha256="", features=features, output="value"
     )  # fmt: skip
-    predictions = {"model": score(model, content, test)} | spend_baselines(test)
+    predictions = {"model": score(model, content, test)} | spend_baselines(test, HORIZON)
     if champion is not None:
         predictions["champion"] = score(champion.model, champion.onnx, test)
     metrics, gains = _measure(test, predictions)
@@ -87,7 +89,6 @@ def build(data: TrainingSet, champion: Champion | None) -> Candidate:
         calibration_error=abs(metrics["bias"]),
         parity=parity(predictions["model"], fitted, matrix(test, features)),
     )
-    actual = test["spend_next_91d"].to_numpy(np.float64)
     return Candidate(
         model=model,
         onnx=content,
@@ -100,10 +101,7 @@ def build(data: TrainingSet, champion: Champion | None) -> Candidate:
         metrics=metrics | {"train_rows": len(train), "test_rows": len(test), "onnx_parity": evidence.parity},
         evidence=evidence,
         thresholds=THRESHOLDS,
-        figures={
-            "calibration": calibration_figure(actual, predictions["model"], "USD in 91 days"),
-            "gain": gain_figure(actual, predictions, "spend"),
-        },
+        figures=_figures(test, predictions),
         card=cards.clv_card(
             train=train, test=test, contracts=data.contracts, gains=gains, metrics=metrics, thresholds=THRESHOLDS
         ),
@@ -136,3 +134,11 @@ def _measure(test: pd.DataFrame, predictions: dict[str, Array]) -> tuple[dict[st
     for name, gain in gains.items():
         metrics |= {f"{name}_gain": gain.estimate, f"{name}_gain_low": gain.low, f"{name}_gain_high": gain.high}
     return metrics, gains
+
+
+def _figures(test: pd.DataFrame, predictions: dict[str, Array]) -> dict[str, Figure]:
+    actual = test["spend_next_91d"].to_numpy(np.float64)
+    return {
+        "calibration": calibration_figure(actual, predictions["model"], "USD in 91 days"),
+        "gain": gain_figure(actual, predictions, "spend"),
+    }

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from models.arrays import Array
+
 Statistic = Callable[[Array], Array]
 
 RESAMPLES = 2_000

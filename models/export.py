@@ -14,8 +14,9 @@ import onnx
 import pandas as pd
 from onnx import TensorProto, helper, numpy_helper
 
+from models.arrays import Array
 from models.inputs import matrix
-from models.linear import Array, LinearModel
+from models.linear import LinearModel
 from nextbest.adapters.onnx import OnnxModel
 from nextbest.model_set import Model
 

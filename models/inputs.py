@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from models.linear import Array
+from models.arrays import Array
 from nextbest.model_set import FeatureSpec
 
 PROFILE = (

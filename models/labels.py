@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from models.arrays import Array
 
 PRIOR_OFFERS = 500.0
 

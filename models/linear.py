@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
-Array = NDArray[np.float64]
+from models.arrays import Array
+
 Shape = Literal["log1p", "sqrt"]
 Link = Literal["logistic", "square"]
 

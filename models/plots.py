@@ -8,8 +8,8 @@ Figures are built without pyplot, which keeps global state and asks for a displa
 import numpy as np
 from matplotlib.figure import Figure
 
+from models.arrays import Array
 from models.evaluation import calibration_curve, gain_curve
-from models.linear import Array
 
 _SIZE = (5.0, 4.0)
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from sklearn.model_selection import GroupKFold
 
 from models import cards, evaluation, frames, lifecycle
+from models.arrays import Array
 from models.baselines import redemption_baselines
 from models.candidate import Candidate, Champion, Registered
 from models.evaluation import Interval, Statistic
@@ -20,7 +21,7 @@ from models.frames import TrainingDataError, TrainingSet
 from models.gates import Evidence, Thresholds
 from models.inputs import matrix, propensity_features
 from models.labels import by_contact, soft_labels
-from models.linear import Array, LinearModel, fit_logistic, fit_platt
+from models.linear import LinearModel, fit_logistic, fit_platt
 from models.plots import calibration_figure, gain_figure
 from nextbest.model_set import FeatureSpec, Model
 from nextbest.settings import Settings
@@ -105,14 +106,11 @@ def build(data: TrainingSet, champion: Champion | None) -> Candidate:
     scores = {"model": contacts["probability"].to_numpy(np.float64)}
     scores |= redemption_baselines(by_contact(train, soft_labels(train)), contacts)
     if champion is not None:
-        rows = score(champion.model, champion.onnx, test)
-        scores["champion"] = by_contact(test, rows)["probability"].to_numpy(np.float64)
+        rival = by_contact(test, score(champion.model, champion.onnx, test))
+        scores["champion"] = rival["probability"].to_numpy(np.float64)
     metrics, gains = _measure(contacts, scores)
-    metrics |= _measure_rows(test, probability) | {
-        "train_rows": len(train),
-        "test_rows": len(test),
-        "test_contacts": len(contacts),
-    }
+    rows = {"train_rows": len(train), "test_rows": len(test), "test_contacts": len(contacts)}
+    metrics |= _measure_rows(test, probability) | rows
     evidence = Evidence(
         improvements={name: gain for name, gain in gains.items() if name != "champion"},
         over_champion=gains.get("champion"),
@@ -122,12 +120,7 @@ def build(data: TrainingSet, champion: Champion | None) -> Candidate:
     return Candidate(
         model=model,
         onnx=content,
-        params=params
-        | {
-            "features": len(features),
-            "campaigns_trained_on": _campaigns(train),
-            "campaigns_tested_on": _campaigns(test),
-        },
+        params=params | _described(features, train, test),
         metrics=metrics | {"onnx_parity": evidence.parity},
         evidence=evidence,
         thresholds=THRESHOLDS,
@@ -183,6 +176,14 @@ def _figures(contacts: pd.DataFrame, scores: dict[str, Array]) -> dict[str, Figu
     return {
         "calibration": calibration_figure(outcome, scores["model"], "P(any coupon of the campaign redeemed)"),
         "gain": gain_figure(outcome, scores, "redeeming contacts"),
+    }
+
+
+def _described(features: tuple[FeatureSpec, ...], train: pd.DataFrame, test: pd.DataFrame) -> dict[str, object]:
+    return {
+        "features": len(features),
+        "campaigns_trained_on": _campaigns(train),
+        "campaigns_tested_on": _campaigns(test),
     }
 
 

@@ -6,7 +6,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from models import evaluation
-from models.evaluation import Array, Statistic
+from models.arrays import Array
+from models.evaluation import Statistic
 
 RANDOM = np.random.default_rng(7)
 SCORE = np.round(RANDOM.random(400), 2)  # rounded: with ties
