@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from mlflow import MlflowClient
 
 from nextbest.adapters.complete_journey import CompleteJourney
 from nextbest.adapters.contract_files import load_contracts
@@ -127,6 +128,26 @@ def test_a_selection_that_is_none_is_said(home: Any) -> None:
         result = CliRunner().invoke(pipeline, ["--select", "group landing"])
     assert result.exit_code == 2
     assert "--select" in result.output
+
+
+@pytest.mark.usefixtures("first_run")
+def test_the_report_and_the_scores_follow_the_registry(home: Any) -> None:
+    """Someone moves the alias between runs: nothing is trained, the report says so, the new champion scores."""
+    client = MlflowClient(home.settings.mlflow_uri, home.settings.mlflow_uri)
+    select = 'key:"models/clv" or key:"scoring/customer_scores"'
+    aliases = {}
+    for name in ("promoted", "demoted"):
+        if name == "promoted":
+            client.set_registered_model_alias("clv", "champion", "1")
+        else:
+            client.delete_registered_model_alias("clv", "champion")
+        report, output = home.run(select=select)
+        assert report["ok"], output
+        assert report["skipped"] == ["models/clv"]
+        [model] = report["models"]
+        aliases[name] = (model["version"], model["alias"])
+        assert "does not become champion: " in output
+    assert aliases == {"promoted": ("1", "champion"), "demoted": ("1", None)}
 
 
 @pytest.mark.usefixtures("first_run")
