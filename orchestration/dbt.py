@@ -29,6 +29,8 @@ EXECUTABLE = Path(sys.executable).with_name("dbt")
 _OUTPUT_FOLDERS = {"target", "logs", "dbt_packages"}
 _MESSAGE_LINES = 15
 _BUILT = {"model", "seed"}
+_SETTINGS = "dbt_project.yml"
+"""Holds the variables, which the manifest does not."""
 _DAY_MACRO = ".as_of_day"
 """End of the id of the macro by which SQL knows the day; only what uses it, and what reads that, is new every day."""
 
@@ -48,9 +50,10 @@ def parsed_project(settings: Settings) -> Path:
 
     """
     folder = settings.state / "dbt" / f"parsed-{digest(_project_digest(settings.folder('dbt')), settings.landing)}"
-    if not (folder / "manifest.json").is_file():
+    if not (folder / _SETTINGS).is_file():
         draft = folder.with_name(f"{folder.name}.{os.getpid()}")
         _parse(settings, draft)
+        shutil.copy(settings.folder("dbt") / _SETTINGS, draft)
         try:
             draft.rename(folder)
         except OSError:  # another process was faster
@@ -122,12 +125,13 @@ def _parse(settings: Settings, target: Path) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The parsed project in `folder`, in which every test belongs to one model.
+    """The parsed project in `folder` with its settings, in which every test belongs to one model.
 
     dbt leaves open whose a test of several models is, and Dagster then shows none of its results: here it belongs to
     the model that is furthest downstream.
     """
     manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+    manifest["settings"] = (folder / _SETTINGS).read_text()
     nodes = manifest["nodes"]
 
     def depth(unique_id: str) -> int:
@@ -153,7 +157,7 @@ def model_versions(manifest: Mapping[str, Any], landed: Mapping[str, str], as_of
 
     """
     nodes = manifest["nodes"]
-    shared = digest(manifest["metadata"]["project_id"], *sorted(m["macro_sql"] for m in manifest["macros"].values()))
+    shared = digest(manifest["settings"], *sorted(m["macro_sql"] for m in manifest["macros"].values()))
     tests: dict[str, list[str]] = defaultdict(list)
     for node in nodes.values():
         if node["resource_type"] == "test":

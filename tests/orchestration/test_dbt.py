@@ -20,7 +20,7 @@ def _model(name: str, *parents: str) -> dict[str, Any]:
 def manifest() -> dict[str, Any]:
     """Two sources, a model on each, one that joins both, and a test."""
     return {
-        "metadata": {"project_id": "p"},
+        "settings": "vars: {days: 91}",
         "sources": {"source.orders": {"name": "orders"}, "source.people": {"name": "people"}},
         "macros": {"share": {"macro_sql": "a / b"}},
         "nodes": {
@@ -30,6 +30,13 @@ def manifest() -> dict[str, Any]:
             "test.unique": _model("unique", "model.people") | {"resource_type": "test"},
         },
     }
+
+
+def test_a_changed_variable_changes_every_model(manifest: dict[str, Any]) -> None:
+    """dbt does not say which model reads a variable: whoever changes one gets all of them anew."""
+    before = model_versions(manifest, LANDED, TODAY)
+    after = model_versions(manifest | {"settings": "vars: {days: 182}"}, LANDED, TODAY)
+    assert all(after[name] != version for name, version in before.items())
 
 
 def test_parents_come_before_children(manifest: dict[str, Any]) -> None:

@@ -68,7 +68,7 @@ def test_the_run_is_in_the_instance(home: Any, first_run: dict[str, Any]) -> Non
 
 
 def test_an_unchanged_run_skips(home: Any, first_run: dict[str, Any]) -> None:
-    """A second run does nothing again, still reports everything, and takes a fraction of the time."""
+    """A second run does nothing again, and still reports everything."""
     report, output = home.run()
     assert report["ok"], output
     assert {"landing/transactions", "marts/customer_rfm", "models/propensity", "features/online_store"} <= set(
@@ -77,7 +77,6 @@ def test_an_unchanged_run_skips(home: Any, first_run: dict[str, Any]) -> None:
     assert report["landed"] == first_run["landed"]
     assert report["checks"] == first_run["checks"]
     assert report["models"] == first_run["models"]
-    assert sum(report["seconds"].values()) < 0.4 * sum(first_run["seconds"].values())
 
 
 def test_the_log_is_landed_by_day(home: Any, first_run: dict[str, Any]) -> None:
