@@ -91,13 +91,20 @@ def validate(contract: Contract, table: pa.Table, references: Mapping[str, pa.Ar
     findings.add(contract.key, "key", "reject", _repeated(contract, columns, findings.accepted))
     accepted = findings.accepted
     cast_table = pa.table(columns, schema=contract.schema)
-    return Validated(
+    validated = Validated(
         valid=cast_table if accepted.all() else cast_table.filter(pa.array(accepted)),
         rejected=findings.rejects(table.select([field.name for field in contract.fields])),
         warnings=findings.warnings()
         | {f"{name}.undeclared": table.num_rows for name in undeclared}
         | {f"{name}.absent": table.num_rows for name in absent},
     )
+    if validated.valid.num_rows < contract.min_rows:  # else a wholly bad delivery would replace a good one by nothing
+        broken = ", ".join(f"{rule}: {count:,}" for rule, count in validated.rejects_by_rule.items())
+        detail = (
+            f"{validated.valid.num_rows:,} keep the contract ({broken}), which asks for {contract.min_rows:,} or more"
+        )
+        raise ContractViolation(contract.name, "row_count", detail, rows=table.num_rows)
+    return validated
 
 
 def _check_columns(contract: Contract, table: pa.Table) -> list[str]:

@@ -49,7 +49,8 @@ def parsed_project(settings: Settings) -> Path:
         DbtError: dbt cannot parse the project.
 
     """
-    folder = settings.state / "dbt" / f"parsed-{digest(_project_digest(settings.folder('dbt')), settings.landing)}"
+    content = digest(_project_digest(settings.folder("dbt")), settings.landing)
+    folder = settings.state / "dbt" / f"project-{content}"
     if not (folder / _SETTINGS).is_file():
         draft = folder.with_name(f"{folder.name}.{os.getpid()}")
         _parse(settings, draft)

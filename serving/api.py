@@ -115,6 +115,9 @@ async def _body(request: Request, decoder: "msgspec.json.Decoder[T]") -> T:
         return decoder.decode(content)
     except msgspec.DecodeError as error:
         raise problems.not_understood(error) from error
+    except (UnicodeDecodeError, RecursionError) as error:
+        detail = "the body is not UTF-8, or nests too deep"
+        raise ProblemError(HTTPStatus.BAD_REQUEST, detail) from error
 
 
 def _json(content: object, status: HTTPStatus = HTTPStatus.OK) -> Response:

@@ -93,7 +93,7 @@ def _address(service: Service) -> str:
 
 @click.command()
 def up() -> None:
-    """Start the decision API, the follower, the Dagster UI and MLflow, and leave them running.
+    """Start what does not run of the decision API, the follower, the Dagster UI and MLflow, and leave them running.
 
     Ports are set with NEXTBEST_HTTP_PORT, NEXTBEST_DAGSTER_PORT and NEXTBEST_MLFLOW_PORT.
 
@@ -104,12 +104,15 @@ def up() -> None:
     is_built = settings.feast_registry.exists()
     if not is_built:
         console().print("Nothing is built here yet: decisions are fallbacks until `nextbest pipeline` has run.")
+    running = watched.services()
     try:
         serving = decision_service(settings, "/readyz" if is_built else "/healthz")
         services = [serving, follower_service(), *interface_services(settings)]
-        wait_until_ready(watched, launch(watched, services), console())
+        missing = [service for service in services if service.name not in running]
+        wait_until_ready(watched, launch(watched, missing), console())
     except BaseException:
-        watched.stop_all()
+        if not running:  # what ran before goes on
+            watched.stop_all()
         raise
 
 

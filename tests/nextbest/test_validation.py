@@ -93,6 +93,14 @@ def test_warnings_count_rows_that_landed() -> None:
     assert validated.valid.num_rows == 2
 
 
+def test_a_wholly_bad_delivery_stops() -> None:
+    """Where the contract asks for rows, a delivery without a valid one must not take the place of a good one."""
+    field = Field("day", "integer", "BIGINT", key=True, rules=(Rule("required"),))
+    contract = Contract(name="days", version="1.0.0", fields=(field,), min_rows=1)
+    with pytest.raises(ContractViolation, match=r"rule row_count, 2 rows: 0 keep the contract \(day.required: 2\)"):
+        validate(contract, pa.table({"day": pa.array([None, None], pa.int64())}))
+
+
 def test_a_column_that_may_be_null_may_be_absent() -> None:
     """What the contract does not require lands as null, and a warning says that it never came."""
     contract = Contract(

@@ -343,6 +343,8 @@ def test_a_batch_with_no_valid_row_is_a_problem(client: Any) -> None:
     ("path", "content", "status", "said"),
     [
         ("/v1/decisions", b"{", 400, "not JSON"),
+        ("/v1/decisions", b'{"customer": {"customer_id": "\xff"}, "placements": ["home_banner"]}', 400, "UTF-8"),
+        ("/v1/events", b'{"events": [{"contract": "events", "properties": {"a": ' + b"[" * 100_000, 400, "too deep"),
         ("/v1/decisions", b"{}", 422, "customer"),
         (
             "/v1/decisions",
