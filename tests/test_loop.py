@@ -9,12 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from typing import Any
 
 import httpx
 import pytest
 
+from nextbest.adapters.supervisor import free_ports
 from nextbest.commands.processes import supervisor
 from nextbest.settings import Settings
 
@@ -27,15 +27,9 @@ SECONDS_TO_FOLLOW = 5
 COMMAND = [sys.executable, "-m", "nextbest"]
 
 
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [probe.getsockname()[1] for probe in probes]
-
-
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    http, dagster, mlflow = free_ports(3)
+    http, dagster, mlflow = free_ports("127.0.0.1", 3)
     home = tmp_path_factory.mktemp("home")
     settings = Settings(home=home, http_port=http, dagster_port=dagster, mlflow_port=mlflow)
     yield settings

@@ -7,6 +7,7 @@ that was killed (Ray's and HAProxy's children outlive a killed parent). Does not
 
 import hashlib
 import os
+import secrets
 import socket
 import subprocess
 import time
@@ -15,6 +16,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from itertools import islice
 from pathlib import Path
 
 import psutil
@@ -26,6 +28,7 @@ MARK = "NEXTBEST_RUN"
 NAME = "NEXTBEST_SERVICE"
 """Variable that holds a service's name."""
 _LOG_TAIL_LINES = 15
+_PORTS = range(20_000, 32_000)
 
 
 class ServiceError(NextbestError):
@@ -135,6 +138,27 @@ class Supervisor:
     def _log_tail(self, service: Service) -> str:
         lines = self.log_file(service.name).read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
         return "\n".join(f"  {line}" for line in lines) + f"\n  (all of it: {self.log_file(service.name)})"
+
+
+def free_ports(host: str, count: int) -> list[int]:
+    """Ports that nobody listens at, for servers that start a while later.
+
+    They lie below the range from which the system hands out the near ends of outgoing connections (32768 and up on
+    Linux, 49152 elsewhere): one of those could be taken before the server starts.
+    """
+    candidates = (port for port in secrets.SystemRandom().sample(_PORTS, len(_PORTS)) if is_free((host, port)))
+    return list(islice(candidates, count))
+
+
+def is_free(address: tuple[str, int]) -> bool:
+    """Whether a server could listen at `address` now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError:
+            return False
+    return True
 
 
 def _marked(mark: str) -> Iterator[psutil.Process]:

@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from nextbest.adapters.sqlite_log import SqliteLog
-from nextbest.adapters.supervisor import MARK, Supervisor
+from nextbest.adapters.supervisor import MARK, Supervisor, free_ports
 from nextbest.contracts import Contract
 from nextbest.intake import envelope
 from nextbest.settings import CHECKOUT, Settings
@@ -113,12 +113,6 @@ def _write(path: Path, columns: dict[str, Any]) -> None:
     pq.write_table(pa.table(columns), path)
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def _eventually(condition: Callable[[], bool], within_s: float) -> bool:
     deadline = time.monotonic() + within_s
     while not condition():
@@ -137,7 +131,7 @@ def server(
     """One server for the module; every test has customers of its own."""
     home = tmp_path_factory.mktemp("home")
     write_policy(home)
-    settings = replace(Settings(home=home), http_port=_free_port())
+    settings = replace(Settings(home=home), http_port=free_ports("127.0.0.1", 1)[0])
     with ThreadPoolExecutor() as beside:
         materialized = beside.submit(_materialize, settings, [f"c{n}" for n in range(5)])
         server = Server.start(settings)
