@@ -157,14 +157,16 @@ def test_the_run_is_seen_in_the_dagster_ui_and_a_second_one_works(servers: Setti
 
 def test_serving_follows_the_alias_set_in_the_mlflow_ui(servers: Settings) -> None:
     """The call the UI makes when a person sets the alias: the endpoint decides with the other version within 5 s."""
-    registry = httpx.Client(base_url=f"http://{servers.host}:{servers.mlflow_port}/ajax-api/2.0/mlflow", timeout=30)
-    alias = {"name": "propensity", "alias": "champion"}
-    champion = registry.get("registered-models/alias", params=alias).raise_for_status().json()["model_version"]
-    twin = {name: champion[name] for name in ("name", "source", "run_id", "tags")}
-    twin["model_id"] = champion["source"].removeprefix("models:/")
-    created = registry.post("model-versions/create", json=twin).raise_for_status().json()["model_version"]
-    before = decide(servers)["model_set_id"]
-    registry.post("registered-models/alias", json=alias | {"version": created["version"]}).raise_for_status()
+    with httpx.Client(
+        base_url=f"http://{servers.host}:{servers.mlflow_port}/ajax-api/2.0/mlflow", timeout=30
+    ) as registry:
+        alias = {"name": "propensity", "alias": "champion"}
+        champion = registry.get("registered-models/alias", params=alias).raise_for_status().json()["model_version"]
+        twin = {name: champion[name] for name in ("name", "source", "run_id", "tags")}
+        twin["model_id"] = champion["source"].removeprefix("models:/")
+        created = registry.post("model-versions/create", json=twin).raise_for_status().json()["model_version"]
+        before = decide(servers)["model_set_id"]
+        registry.post("registered-models/alias", json=alias | {"version": created["version"]}).raise_for_status()
     deadline = time.monotonic() + SECONDS_TO_FOLLOW
     while decide(servers)["model_set_id"] == before:
         assert time.monotonic() < deadline, "serving did not follow"
