@@ -1,11 +1,13 @@
 """Casting a column to the type its contract names, without losing anything.
 
 Belongs here: which types a column may arrive in, and value-by-value conversion. A value that would lose something (a
-fraction, a nanosecond, a text that is no number) becomes null and is reported as lost; nothing is rounded or guessed.
+fraction, a nanosecond, a text that is no number, a year that no reader can hold) becomes null and is reported as lost;
+nothing is rounded or guessed.
 Does not belong here: what happens to a row that lost a value (`nextbest.validation`).
 """
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
@@ -14,6 +16,9 @@ import pyarrow.compute as pc
 
 _TIME: Final = pa.timestamp("us", tz="UTC")
 _TEXTS: Final = pa.list_(pa.string())
+# What Python's own times hold: an offset can carry a text of year 9999 past it.
+_FIRST_TIME: Final = pa.scalar(datetime(1, 1, 1, tzinfo=UTC), _TIME)
+_LAST_TIME: Final = pa.scalar(datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), _TIME)
 _DAY = r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
 _NO_ZONE: Final = rf"^{_DAY}[ T]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{{1,6}})?)?$"
 # What a text must look like before it is parsed; a time without a zone is in UTC, the defaultTimezone of ODCS.
@@ -44,12 +49,11 @@ def can_hold(source: pa.DataType, target: pa.DataType) -> bool:
 def cast(column: pa.ChunkedArray, target: pa.DataType) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
     """The column as `target`, with null for each value that cannot be held, and a mask of those values."""
     result = column if column.type == target else _convert(column, target)
-    lost = pc.and_(pc.is_null(result), pc.is_valid(column))
     if pa.types.is_floating(target):
-        finite = pc.is_finite(result)
-        lost = pc.or_(lost, pc.invert(finite.fill_null(True)))
-        result = pc.if_else(finite, result, pa.scalar(None, target))
-    return result, lost
+        result = _keep(result, pc.is_finite(result))
+    if target == _TIME:
+        result = _keep(result, pc.and_(pc.greater_equal(result, _FIRST_TIME), pc.less_equal(result, _LAST_TIME)))
+    return result, pc.and_(pc.is_null(result), pc.is_valid(column))
 
 
 def _convert(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray:

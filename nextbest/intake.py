@@ -1,12 +1,13 @@
 """From rows to the log: checking what a channel sends, and wrapping a contract's row in the log's envelope.
 
 Belongs here: what the writers of the log share: the API, whose rows count once by their key, and the batch plane, which
-appends landed consents and identities (`landed`). Does not belong here: HTTP, or the log itself.
+appends landed consents and identities (`landed`) and lands what the API took in. Does not belong here: HTTP, or the
+log itself.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -27,10 +28,16 @@ TYPES = MappingProxyType(
     }
 )
 """The type of an envelope by the contract of its row."""
+RECEIVED_AT = "received_at"
+"""Column that the server sets: when the row came."""
+_CLOCK_AHEAD = timedelta(minutes=5)
+"""How far a channel's clock may be ahead of ours."""
+_KEY = "key"
+_LANDED = "landing/"
 
 
 class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of one row: `rule` and `column` say what it breaks where it is rejected."""
+    """What became of one row: a `duplicate` is in the log already; `rule` and `column` name what it breaks."""
 
     status: Literal["accepted", "duplicate", "rejected"]
     reason: str = ""
@@ -38,10 +45,13 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     column: str = ""
 
 
-def check(contract: Contract, rows: Sequence[Mapping[str, Any]]) -> list[Verdict | dict[str, Any]]:
+def check(
+    contract: Contract, rows: Sequence[Mapping[str, Any]], received_at: datetime
+) -> list[Verdict | dict[str, Any]]:
     """For each row its values in the contract's types, or why it is not one.
 
-    A row whose key an earlier one has is a duplicate. What the contract does not name is left out.
+    An earlier row once more is a duplicate; another one under its key is rejected, and so is one that has yet to
+    happen. What the contract does not name is left out.
     """
     table = pa.table(
         {field.name: pa.array([_text(row.get(field.name)) for row in rows], pa.string()) for field in contract.fields}
@@ -50,9 +60,27 @@ def check(contract: Contract, rows: Sequence[Mapping[str, Any]]) -> list[Verdict
         validated = validate(contract, table)
     except ContractViolation as violation:
         return [Verdict("rejected", str(violation))] * len(rows)
-    verdicts = {reject["row_number"] - 1: _verdict(contract, reject) for reject in validated.rejected.to_pylist()}
+    rejected = {reject["row_number"] - 1: reject for reject in validated.rejected.to_pylist()}
     valid = iter(validated.valid.to_pylist())
-    return [verdicts[index] if index in verdicts else next(valid) for index in range(len(rows))]
+    found = [
+        _verdict(contract, rejected[index]) if index in rejected else _happened(contract, next(valid), received_at)
+        for index in range(len(rows))
+    ]
+    repeated = {index for index, reject in rejected.items() if reject["rule"] == _KEY}
+    return _without_repeats(contract, table.to_pylist(), found, repeated) if repeated else found
+
+
+def says_the_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two rows are the same, whenever each was received; a column that is null says nothing."""
+    return bool(_said(one) == _said(other))
+
+
+def key_taken(contract: Contract) -> Verdict:
+    """The verdict on a row whose key another row has: it is told, since nothing of it will count."""
+    key = ", ".join(contract.key)
+    return Verdict(
+        "rejected", f"another row of {contract.name} has this {key}: send it under one of its own", _KEY, key
+    )
 
 
 def envelope(contract: Contract, row: Mapping[str, Any], received_at: datetime) -> Envelope:
@@ -88,7 +116,12 @@ def landed(contract: Contract, row: Mapping[str, Any], received_at: datetime) ->
     """
     said = envelope(contract, row, received_at)
     digest = hashlib.blake2b(msgspec.json.encode(said.properties), digest_size=8).hexdigest()
-    return msgspec.structs.replace(said, event_id=f"{said.event_id}/{digest}")
+    return msgspec.structs.replace(said, event_id=f"{_LANDED}{said.event_id}/{digest}")
+
+
+def is_landed(record: Envelope) -> bool:
+    """Whether a record came out of the landing, and so must not go there again."""
+    return record.event_id.startswith(_LANDED)
 
 
 def _time_of(contract: Contract) -> str:
@@ -97,10 +130,48 @@ def _time_of(contract: Contract) -> str:
 
 def _verdict(contract: Contract, reject: Mapping[str, Any]) -> Verdict:
     rule, column, value = reject["rule"], reject["column"], reject["value"]
-    if rule == "key":
-        return Verdict("duplicate")
     said = "is missing" if value is None else f"is {value!r}"
     return Verdict("rejected", f"{contract.name}.{column} {said}: {_expectation(contract, column, rule)}", rule, column)
+
+
+def _happened(contract: Contract, row: dict[str, Any], received_at: datetime) -> Verdict | dict[str, Any]:
+    """The row, unless it is of the future, where it would count under no window and be overruled by nothing."""
+    column = contract.event_time
+    if column is None or row[column] <= received_at + _CLOCK_AHEAD:
+        return row
+    reason = f"{contract.name}.{column} is {row[column].isoformat()!r}: it is later than now, {received_at.isoformat()}"
+    return Verdict("rejected", reason, "future", column)
+
+
+def _without_repeats(
+    contract: Contract,
+    sent: Sequence[Mapping[str, Any]],
+    found: Sequence[Verdict | dict[str, Any]],
+    repeated: Iterable[int],
+) -> list[Verdict | dict[str, Any]]:
+    """What was found, where a row whose key an earlier valid one has is a duplicate of it, or rejected."""
+    firsts: dict[tuple[Any, ...], int] = {}
+    for index, each in enumerate(found):
+        if isinstance(each, dict):
+            firsts.setdefault(_key_of(contract, sent[index]), index)
+    verdicts = list(found)
+    for index in repeated:
+        first = firsts.get(_key_of(contract, sent[index]))
+        if first is not None and says_the_same(sent[first], sent[index]):
+            verdicts[index] = Verdict("duplicate")
+        else:
+            verdicts[index] = key_taken(contract)
+    return verdicts
+
+
+def _key_of(contract: Contract, row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in contract.key)
+
+
+def _said(row: Mapping[str, Any]) -> Any:
+    return msgspec.to_builtins(
+        {name: value for name, value in row.items() if value is not None and name != RECEIVED_AT}
+    )
 
 
 def _expectation(contract: Contract, column: str, rule: str) -> str:

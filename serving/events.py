@@ -12,7 +12,7 @@ from typing import Any
 
 from nextbest.contracts import Contract
 from nextbest.envelope import Envelope
-from nextbest.intake import Verdict, check, envelope
+from nextbest.intake import RECEIVED_AT, Verdict, check, envelope, key_taken, says_the_same
 from nextbest.log import EventLog
 from nextbest.state import State
 from serving.schemas import EventRow, EventsResponse
@@ -42,27 +42,42 @@ class Intake:
         received_at = self.clock()
         checked = self._checked(events, received_at)
         entries = {index: entry for index, entry in enumerate(checked) if isinstance(entry, Envelope)}
-        appended = await self.log.append(list(entries.values())) if entries else None
-        duplicates = appended.duplicates if appended else frozenset()
-        await self.state.apply([entry for entry in entries.values() if entry.type in _BINDS_AT_ONCE], None)
+        held = await self._append(entries)
+        await self.state.apply([entry for entry in held.values() if entry.type in _BINDS_AT_ONCE], None)
         results = tuple(
-            entry if isinstance(entry, Verdict) else _DUPLICATE if entry.event_id in duplicates else _ACCEPTED
-            for entry in checked
+            entry if isinstance(entry, Verdict) else self._verdict(entry, held[index])
+            for index, entry in enumerate(checked)
         )
         count = Counter(verdict.status for verdict in results)
         return EventsResponse(
             accepted=count["accepted"], duplicates=count["duplicate"], rejected=count["rejected"], results=results
         )
 
+    async def _append(self, entries: Mapping[int, Envelope]) -> dict[int, Envelope]:
+        """Log `entries`; returns, under each one's number, what the log holds by its id: it, or an earlier one."""
+        appended = await self.log.append(list(entries.values()))
+        held = dict(entries)
+        for (index, entry), offset in zip(entries.items(), appended.offsets, strict=True):
+            if entry.event_id in appended.duplicates:
+                ((_, held[index]),) = await self.log.read(offset - 1, 1)
+        return held
+
+    def _verdict(self, sent: Envelope, held: Envelope) -> Verdict:
+        if held is sent:
+            return _ACCEPTED
+        if says_the_same(held.properties, sent.properties):
+            return _DUPLICATE
+        return key_taken(self.contracts[sent.contract])
+
     def _checked(self, events: Sequence[EventRow], received_at: datetime) -> list[Envelope | Verdict]:
         checked: dict[int, Envelope | Verdict] = {}
         for name in {event.contract for event in events}:
             contract = self.contracts[name]
             rows = {i: _row(event, received_at) for i, event in enumerate(events) if event.contract == name}
-            for index, found in zip(rows, check(contract, list(rows.values())), strict=True):
+            for index, found in zip(rows, check(contract, list(rows.values()), received_at), strict=True):
                 checked[index] = found if isinstance(found, Verdict) else envelope(contract, found, received_at)
         return [checked[index] for index in range(len(events))]
 
 
 def _row(event: EventRow, received_at: datetime) -> dict[str, Any]:
-    return {"source": "live", **event.properties, "received_at": received_at}
+    return {"source": "live", **event.properties, RECEIVED_AT: received_at}

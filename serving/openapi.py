@@ -12,6 +12,7 @@ import msgspec
 
 import nextbest
 from nextbest.contracts import Contract, Field
+from nextbest.intake import RECEIVED_AT
 from nextbest.records import DecisionRecord
 from serving.problems import ProblemDetails
 from serving.schemas import DecisionRequest, DecisionResponse, EventsRequest, EventsResponse, Readiness
@@ -28,7 +29,7 @@ _JSON_TYPES: Mapping[str, dict[str, Any]] = MappingProxyType(
         "array": {"type": "array", "items": {"type": "string"}},
     }
 )
-_SET_BY_SERVER = {"received_at", "source"}
+_SET_BY_SERVER = {RECEIVED_AT, "source"}
 
 
 def document(intake: Mapping[str, Contract]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import fcntl
 import hashlib
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -128,10 +128,17 @@ class Door:
         """The receipts of the batches that count, oldest first."""
         return self._current(self._on_disk(contract))
 
-    def read(self, contract: str, columns: list[str] | None = None) -> pa.Table:
-        """What has landed, in the contract's columns or some of them."""
+    def is_current(self, receipt: Receipt) -> bool:
+        """Whether the delivery was judged by the contract as it is now."""
+        return receipt.contract_version == self._contract(receipt.contract).version
+
+    def read(
+        self, contract: str, columns: list[str] | None = None, *, receipts: Sequence[Receipt] | None = None
+    ) -> pa.Table:
+        """What has landed, or what `receipts` are of, in the contract's columns or some of them."""
         schema = self._contract(contract).schema
-        batches = (self._batch(contract, receipt.batch_id) for receipt in self.receipts(contract))
+        chosen = self.receipts(contract) if receipts is None else receipts
+        batches = (self._batch(contract, receipt.batch_id) for receipt in chosen)
         files = [str(path) for batch in batches for path in sorted(batch.rglob("*.parquet"))]
         return ds.dataset(files, schema=schema, format="parquet").to_table(columns=columns or schema.names)
 

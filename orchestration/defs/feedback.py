@@ -1,8 +1,8 @@
 """Feedback: what the event log received on a day is landed as that day's delivery, through the same door as all else.
 
-Belongs here: decisions, outcomes and events out of the log and into the landing, by day of arrival. A day landed again
-replaces what it landed before, so a run may be repeated and any day backfilled. Does not belong here: how they came
-into the log (serving).
+Belongs here: decisions and what channels sent, out of the log and into the landing, by day of arrival. A day landed
+again replaces what it landed before, so a run may be repeated and any day backfilled. Does not belong here: how they
+came into the log (serving).
 """
 
 import tempfile
@@ -19,16 +19,20 @@ from nextbest.adapters.landing import Door, Receipt
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.contracts import Contract
 from nextbest.envelope import Envelope
+from nextbest.intake import is_landed
 from orchestration.defs.partitions import LOG_DAYS
 from orchestration.defs.resources import Workspace
 from orchestration.failures import explained
 from orchestration.unchanged import SKIPPED
 
 GROUP = "feedback"
-LOG_CONTRACTS = ("decisions", "outcomes", "events")
-"""Contracts that the event log delivers; outcomes and events may have another source beside it."""
+LOG_CONTRACTS = ("decisions", "outcomes", "events", "consents")
+"""Contracts that the event log delivers; most may have another source beside it."""
+ONLY_LOGGED = ("decisions",)
+"""Contracts that nobody else delivers, unless a source says so."""
 
 _PAGE = 5_000
+_SOURCE = "log-"
 
 
 def feedback_key(contract: str) -> dg.AssetKey:
@@ -40,18 +44,19 @@ def arrivals(log: SqliteLog, after: int = 0) -> Iterator[tuple[int, str, Envelop
     """What the log has for the landing after an offset: (offset, day of arrival in UTC, envelope)."""
     while page := log.read_sync(after, _PAGE):
         for offset, envelope in page:
-            if envelope.contract in LOG_CONTRACTS:
+            if envelope.contract in LOG_CONTRACTS and not is_landed(envelope):
                 yield offset, envelope.received_at.date().isoformat(), envelope
         after = page[-1][0]
 
 
 def days_to_land(log: SqliteLog, door: Door) -> list[str]:
-    """The days whose arrivals are more than what has landed of them."""
+    """The days whose arrivals are more than what has landed of them under the contract as it is now."""
     arrived = Counter((envelope.contract, day) for _, day, envelope in arrivals(log))
     received = {
         (contract, receipt.source_name): receipt.received
         for contract in LOG_CONTRACTS
         for receipt in door.receipts(contract)
+        if door.is_current(receipt)
     }
     return sorted({day for (name, day), rows in arrived.items() if received.get((name, _source_name(day))) != rows})
 
@@ -106,5 +111,10 @@ def _deliver(door: Door, contract: Contract, day: str, rows: list[dict[str, Any]
         return door.land(contract.name, read_delivery(contract, Path(file.name)), source_name=_source_name(day))
 
 
+def is_from_log(receipt: Receipt) -> bool:
+    """Whether the delivery is a day of the event log."""
+    return receipt.source_name.startswith(_SOURCE)
+
+
 def _source_name(day: str) -> str:
-    return f"log-{day}"
+    return f"{_SOURCE}{day}"

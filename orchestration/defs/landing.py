@@ -4,7 +4,7 @@ Belongs here: handing the source's rows to the door and showing the receipt. Doe
 (`nextbest.validation`) or knowing the source.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from nextbest.adapters.sources import load_source
 from nextbest.contracts import Contract
 from nextbest.settings import Settings
 from nextbest.source import Source
-from orchestration.defs.feedback import LOG_CONTRACTS
+from orchestration.defs.feedback import ONLY_LOGGED, feedback_key
 from orchestration.defs.resources import Workspace
 from orchestration.failures import explained
 from orchestration.unchanged import digest, materialize
@@ -40,6 +40,11 @@ class Delivery:
 def landing_key(contract: str) -> dg.AssetKey:
     """Key of the asset that lands a contract's rows from the source."""
     return dg.AssetKey([GROUP, contract])
+
+
+def table_key(contract: str, supplied: Collection[str]) -> dg.AssetKey:
+    """Key of the asset that stands for all that has landed under a contract, `supplied` being what the source has."""
+    return feedback_key(contract) if contract in ONLY_LOGGED and contract not in supplied else landing_key(contract)
 
 
 def batches(door: Door, contract: str) -> str:
@@ -117,7 +122,7 @@ def defs() -> dg.Definitions:
     settings = Settings.from_env()
     contracts = load_contracts(settings.folder("contracts"))
     supplied = [contracts[name] for name in supplied_contracts(settings)]
-    by_hand = [_spec(each) for each in contracts.values() if each not in supplied and each.name not in LOG_CONTRACTS]
+    by_hand = [_spec(each) for each in contracts.values() if each not in supplied and each.name not in ONLY_LOGGED]
     if not supplied:
         return dg.Definitions(assets=by_hand)
 

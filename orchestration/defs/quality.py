@@ -1,11 +1,11 @@
 """Quality: the Great Expectations suite of every contract, on what has landed, before dbt reads it.
 
 Belongs here: one step that runs all suites (the library takes seconds to import) and reports a check per contract, and
-another where the contract has rules that only warn. A failed check stops what depends on the landing; a warning does
+another where something only warns. A failed check stops what depends on the landing; a warning does
 not. Does not belong here: what is expected (`orchestration.expectations`, from the contracts).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from typing import Any
@@ -21,7 +21,7 @@ from nextbest.contracts import Contract
 from nextbest.settings import Settings
 from orchestration import unchanged
 from orchestration.defs.feedback import LOG_CONTRACTS, feedback_key
-from orchestration.defs.landing import batches, landing_key, referred_contracts, supplied_contracts
+from orchestration.defs.landing import batches, referred_contracts, supplied_contracts, table_key
 from orchestration.defs.resources import Workspace
 from orchestration.expectations import Outcome, Severity, has_warnings, run_suite, suite_fields
 
@@ -34,9 +34,9 @@ Results = Iterator[dg.AssetCheckResult]
 _VERSION = "version"
 
 
-def _specs(contract: Contract, *, is_supplied: bool) -> Iterator[dg.AssetCheckSpec]:
+def _specs(contract: Contract, supplied: Collection[str]) -> Iterator[dg.AssetCheckSpec]:
     logged = feedback_key(contract.name) if contract.name in LOG_CONTRACTS else None
-    key = landing_key(contract.name) if is_supplied or not logged else logged
+    key = table_key(contract.name, supplied)
     yield dg.AssetCheckSpec(
         CHECKS["error"],
         asset=key,
@@ -48,7 +48,7 @@ def _specs(contract: Contract, *, is_supplied: bool) -> Iterator[dg.AssetCheckSp
         yield dg.AssetCheckSpec(
             CHECKS["warn"],
             asset=key,
-            description=f"Rules of contract {contract.name} {contract.version} that let rows in with a warning.",
+            description=f"What contract {contract.name} {contract.version} lets in with a warning.",
         )
 
 
@@ -111,7 +111,7 @@ def defs() -> dg.Definitions:
     settings = Settings.from_env()
     supplied = supplied_contracts(settings)
     contracts = load_contracts(settings.folder("contracts"))
-    specs = {name: list(_specs(each, is_supplied=name in supplied)) for name, each in contracts.items()}
+    specs = {name: list(_specs(each, supplied)) for name, each in contracts.items()}
 
     @dg.multi_asset_check(
         name="landing_quality", specs=[spec for own in specs.values() for spec in own], can_subset=True

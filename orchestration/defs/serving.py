@@ -13,7 +13,8 @@ import msgspec
 
 from nextbest.intake import landed
 from orchestration import unchanged
-from orchestration.defs.landing import batches, landing_key
+from orchestration.defs.feedback import is_from_log
+from orchestration.defs.landing import landing_key
 from orchestration.defs.resources import Workspace
 from orchestration.unchanged import digest
 
@@ -34,15 +35,17 @@ _PAGE = 5_000
 def online_state(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult[Any]:
     """Append what is not in the log yet; the same row has the same event id every time, a corrected one another."""
     door, contracts = workspace.door(), workspace.contracts()
-    delivered = [(batches(door, name), msgspec.json.encode(contracts[name])) for name in CONTRACTS]
-    version = digest(*delivered, unchanged.code_digest("nextbest.intake"))
+    delivered = {name: [each for each in door.receipts(name) if not is_from_log(each)] for name in CONTRACTS}
+    batches = [receipt.batch_id for name in CONTRACTS for receipt in delivered[name]]
+    promises = [msgspec.json.encode(contracts[name]) for name in CONTRACTS]
+    version = digest(*batches, *promises, unchanged.code_digest("nextbest.intake"))
 
     def work() -> Mapping[str, Any]:
         received_at = datetime.now(UTC)
         counts = {}
         with workspace.log() as log:
             for name in CONTRACTS:
-                rows = door.read(name).to_pylist()
+                rows = door.read(name, receipts=delivered[name]).to_pylist()
                 duplicates = 0
                 for start in range(0, len(rows), _PAGE):
                     page = [landed(contracts[name], row, received_at) for row in rows[start : start + _PAGE]]

@@ -17,7 +17,7 @@ from nextbest.settings import Settings
 from orchestration import unchanged
 from orchestration.dbt import model_versions, parsed_project, read_manifest, start
 from orchestration.defs.feedback import LOG_CONTRACTS, feedback_key
-from orchestration.defs.landing import batches, landing_key, supplied_contracts
+from orchestration.defs.landing import batches, landing_key, supplied_contracts, table_key
 from orchestration.defs.resources import Workspace
 
 POOL = "warehouse"
@@ -31,12 +31,12 @@ class Translator(DagsterDbtTranslator):
     """Sources are landing assets; a model's key is its layer and its name, and layers are groups."""
 
     def __init__(self, supplied: Collection[str]) -> None:
-        """Take the names of the contracts that the home's source supplies; the event log may supply more."""
+        """Take the names of the contracts that the home's source supplies."""
         super().__init__()
         self._supplied = supplied
 
     def get_asset_spec(self, manifest: Manifest, unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
-        """A model that reads what both the source and the event log land depends on both."""
+        """A model that reads what the event log lands beside others depends on both."""
         spec = super().get_asset_spec(manifest, unique_id, project)
         parents = {dep.asset_key for dep in spec.deps}
         logged = [feedback_key(name) for name in LOG_CONTRACTS if landing_key(name) in parents]
@@ -46,7 +46,7 @@ class Translator(DagsterDbtTranslator):
         name = dbt_resource_props["name"]
         if dbt_resource_props["resource_type"] != "source":
             return dg.AssetKey([_layer(dbt_resource_props), name])
-        return feedback_key(name) if name in LOG_CONTRACTS and name not in self._supplied else landing_key(name)
+        return table_key(name, self._supplied)
 
     def get_group_name(self, dbt_resource_props: Manifest) -> str:
         return _layer(dbt_resource_props)

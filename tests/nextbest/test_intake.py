@@ -7,7 +7,7 @@ import pytest
 
 from nextbest.contracts import Contract, Field, Rule
 from nextbest.envelope import Identifier
-from nextbest.intake import Verdict, check, envelope, landed
+from nextbest.intake import Verdict, check, envelope, is_landed, landed
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -52,7 +52,7 @@ def outcome(outcome_id: str, **fields: Any) -> dict[str, Any]:
 
 def test_valid_rows_come_back_in_the_contracts_types() -> None:
     """Text times become UTC times, numbers floats; what is not sent is null and what is not declared is left out."""
-    (row,) = check(OUTCOMES, [outcome("o1", value=3, mood="fine")])
+    (row,) = check(OUTCOMES, [outcome("o1", value=3, mood="fine")], AT)
     assert row == {
         "outcome_id": "o1",
         "customer_id": "c1",
@@ -75,16 +75,39 @@ def test_valid_rows_come_back_in_the_contracts_types() -> None:
 )
 def test_a_rejected_row_says_why(fields: dict[str, Any], reason: str, rule: str, column: str) -> None:
     """The reason names contract, field, value and rule; the rows beside it are not touched."""
-    before, verdict, after = check(OUTCOMES, [outcome("o1"), outcome("o2", **fields), outcome("o3")])
+    before, verdict, after = check(OUTCOMES, [outcome("o1"), outcome("o2", **fields), outcome("o3")], AT)
     assert verdict == Verdict("rejected", reason, rule, column)
     assert isinstance(before, dict)
     assert isinstance(after, dict)
     assert (before["outcome_id"], after["outcome_id"]) == ("o1", "o3")
 
 
-def test_a_key_that_comes_again_is_a_duplicate() -> None:
-    """The second row of a key is no error."""
-    assert check(OUTCOMES, [outcome("o1"), outcome("o1")])[1] == Verdict("duplicate")
+def test_a_row_that_comes_again_is_a_duplicate() -> None:
+    """Whenever it was received; another row under the same key is told that it does not count."""
+    rows = [outcome("o1"), outcome("o1", received_at="2026-03-02T12:00:01Z"), outcome("o1", value=1)]
+    _, again, other = check(OUTCOMES, rows, AT)
+    assert again == Verdict("duplicate")
+    assert isinstance(other, Verdict)
+    assert (other.status, other.rule, other.column) == ("rejected", "key", "outcome_id")
+
+
+def test_a_rejected_row_takes_no_key_away() -> None:
+    """The first valid row of a key is the one that counts."""
+    rejected, valid = check(OUTCOMES, [outcome("o1", value=-1), outcome("o1")], AT)
+    assert isinstance(rejected, Verdict)
+    assert isinstance(valid, dict)
+
+
+def test_what_has_yet_to_happen_is_rejected() -> None:
+    """A channel's clock may be minutes ahead, and no more: the future would count under no window."""
+    at = [AT + timedelta(minutes=minutes) for minutes in (5, 6)]
+    near, far = check(OUTCOMES, [outcome(f"o{n}", occurred_at=each) for n, each in enumerate(at)], AT)
+    assert isinstance(near, dict)
+    assert isinstance(far, Verdict)
+    assert (far.rule, far.column) == ("future", "occurred_at")
+    (never,) = check(OUTCOMES, [outcome("o1", occurred_at="9999-12-31T23:59:59-05:00")], AT)
+    assert isinstance(never, Verdict)
+    assert never.rule == "type"
 
 
 def test_the_envelope_says_what_the_row_says() -> None:
@@ -102,7 +125,8 @@ def test_a_landed_row_that_was_corrected_is_another_event() -> None:
     first = landed(IDENTITIES, row, AT)
     assert first.event_id == landed(IDENTITIES, dict(row), AT + timedelta(days=1)).event_id
     assert first.event_id != landed(IDENTITIES, row | {"customer_id": "c2"}, AT).event_id
-    assert first.event_id.startswith("identities/email/ab/")
+    assert is_landed(first)
+    assert not is_landed(envelope(IDENTITIES, row, AT))
 
 
 def test_personal_data_stays_out_of_the_log() -> None:

@@ -1,5 +1,6 @@
 """Tests of `orchestration.defs.feedback` and of what starts it: the event log's days, landed and asked for."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,8 +11,9 @@ import pytest
 
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.envelope import Envelope
-from nextbest.settings import Settings
-from orchestration.defs import feedback, partitions, schedules, sensors
+from nextbest.intake import envelope, landed
+from nextbest.settings import CHECKOUT, Settings
+from orchestration.defs import feedback, partitions, schedules, sensors, serving
 from orchestration.defs.jobs import FEEDBACK
 from orchestration.defs.resources import Workspace
 
@@ -105,6 +107,37 @@ def test_days_to_land_are_those_with_more_than_landed(workspace: Workspace, log:
     assert feedback.days_to_land(log, workspace.door()) == [DAYS[1]]
     log.append_sync([_event(3, DAYS[0])])
     assert feedback.days_to_land(log, workspace.door()) == [*DAYS[:2]]
+
+
+def test_a_day_lands_again_when_its_contract_changed(workspace: Workspace, log: SqliteLog, tmp_path: Path) -> None:
+    """What an older version let in is judged by the one of today."""
+    log.append_sync([_event(1, DAYS[0]), _event(2, DAYS[0], channel="email")])
+    _land(workspace, DAYS[:1])
+    contracts = tmp_path / "data_contracts"
+    shutil.copytree(CHECKOUT / "data_contracts", contracts)
+    changed = (contracts / "events.odcs.yaml").read_text()
+    changed = changed.replace("version: 1.0.0", "version: 2.0.0").replace("[web, app, email]", "[web, app]")
+    (contracts / "events.odcs.yaml").write_text(changed)
+    assert feedback.days_to_land(log, workspace.door()) == list(DAYS[:1])
+    assert _land(workspace, DAYS[:1])["rejected"] == 1
+    assert feedback.days_to_land(log, workspace.door()) == []
+
+
+def test_consents_that_channels_sent_land_and_landed_ones_do_not_again(workspace: Workspace, log: SqliteLog) -> None:
+    """The log holds both; what came out of the landing does not return to it, nor what came from the log to the log."""
+    at = datetime.fromisoformat(DAYS[0]).replace(hour=9, tzinfo=UTC)
+    row = {"customer_id": "c1", "purpose": "marketing", "regime": "opt_in", "status": "granted", "occurred_at": at}
+    rows = [row | {"consent_id": f"k{number}", "source": "live"} for number in range(2)]
+    contract = workspace.contracts()["consents"]
+    log.append_sync([envelope(contract, rows[0], at), landed(contract, rows[1], at)])
+    assert feedback.days_to_land(log, workspace.door()) == list(DAYS[:1])
+    _land(workspace, DAYS[:1])
+    assert workspace.door().read("consents")["consent_id"].to_pylist() == ["k0"]
+    assert feedback.days_to_land(log, workspace.door()) == []
+    before = len(log.read_sync(0, 10))
+    with dg.instance_for_test() as instance:
+        dg.materialize([serving.online_state], instance=instance, resources={"workspace": workspace})
+    assert len(log.read_sync(0, 10)) == before
 
 
 def test_the_sensor_asks_until_all_has_landed(workspace: Workspace, log: SqliteLog) -> None:

@@ -296,7 +296,7 @@ def test_each_event_is_accepted_or_rejected_with_its_reason(client: Any, log: Sq
         client,
         impression("e1", source="simulated"),
         impression("e2", channel="pigeon"),
-        impression("e1"),
+        impression("e1", source="simulated"),
         {"contract": "outcomes", "properties": {**outcome, "value": "much", "occurred_at": "2026-03-02T12:00:00Z"}},
         {"contract": "outcomes", "properties": {**outcome, "value": 3.5, "occurred_at": "2026-03-02T12:00:00Z"}},
     )

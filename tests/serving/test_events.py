@@ -1,0 +1,66 @@
+"""What becomes of a batch of rows, on a real log and State."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from nextbest.adapters.sqlite_log import SqliteLog
+from nextbest.adapters.sqlite_state import SqliteState
+from nextbest.contracts import Contract
+from serving.events import Intake
+from serving.schemas import INTAKE, EventRow
+
+AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def intake(contracts: dict[str, Contract], log: SqliteLog, state: SqliteState, clock: Any) -> Intake:
+    return Intake(contracts={name: contracts[name] for name in INTAKE}, log=log, state=state, clock=clock)
+
+
+def consent(status: str, consent_id: str = "k1", at: datetime = AT) -> EventRow:
+    row = {"consent_id": consent_id, "customer_id": "c1", "purpose": "marketing", "regime": "opt_in", "status": status}
+    return EventRow("consents", row | {"occurred_at": at.isoformat()})
+
+
+def take(intake: Intake, *rows: EventRow) -> list[str]:
+    """Take the rows in as one batch; returns what became of each."""
+    return [verdict.status for verdict in asyncio.run(intake.take(rows)).results]
+
+
+def consents(state: SqliteState) -> Mapping[str, str]:
+    return asyncio.run(state.snapshot("c1", AT - timedelta(days=1))).consents
+
+
+def test_a_change_under_a_used_id_is_told_and_does_not_bind(intake: Intake, state: SqliteState, log: SqliteLog) -> None:
+    """State follows the log, whether the id was used in this batch or before; under an id of its own it binds."""
+    assert take(intake, consent("granted"), consent("withdrawn")) == ["accepted", "rejected"]
+    assert take(intake, consent("withdrawn")) == ["rejected"]
+    assert consents(state) == {"marketing": "granted"}
+    assert take(intake, consent("withdrawn", "k2")) == ["accepted"]
+    assert consents(state) == {"marketing": "withdrawn"}
+    assert [entry.event_id for _, entry in log.read_sync(0, 10)] == ["consents/k1", "consents/k2"]
+
+
+def test_a_retry_binds_what_its_first_try_left_undone(intake: Intake, state: SqliteState, clock: Any) -> None:
+    """The log took the row and State was down: sent again it is a duplicate, and binds as of when it first came."""
+    asyncio.run(intake.log.append(list(asyncio.run(_logged(intake, consent("withdrawn")))), together=False))
+    assert consents(state) == {}
+    clock.now += timedelta(minutes=1)
+    assert take(intake, consent("withdrawn")) == ["duplicate"]
+    assert consents(state) == {"marketing": "withdrawn"}
+
+
+async def _logged(intake: Intake, *rows: EventRow) -> Any:
+    return intake._checked(rows, AT)  # noqa: SLF001  what `take` logs, without the rest
+
+
+def test_a_retried_batch_is_all_duplicates(intake: Intake, log: SqliteLog) -> None:
+    """Whatever the time between, nothing counts twice."""
+    rows = [consent("granted", f"k{number}") for number in range(500)]
+    assert set(take(intake, *rows)) == {"accepted"}
+    assert set(take(intake, *rows)) == {"duplicate"}
+    assert len(log.read_sync(0, 1_000)) == 500
