@@ -10,7 +10,7 @@ import pandas as pd
 
 from models.evaluation import CONFIDENCE, RESAMPLES, Interval
 from models.gates import Thresholds
-from models.labels import PRIOR_OFFERS
+from models.labels import PRIOR_RESPONSES
 
 _PROPENSITY = """\
 # Propensity to redeem
@@ -30,21 +30,23 @@ began.
 
 - Campaigns of type B and C sent every coupon to every household: the label is the category's redemption, as it is.
 - Campaigns of type A (most redemptions) gave each household 16 coupons and did not record which. The label is an
-  estimate: *any coupon of the campaign redeemed* x *share of the category in type A redemptions known before it*.
-  Shares come from redemption rates; an action's shrinks towards its department's, and that towards the rate of all,
-  each with the weight of {prior_offers:g} offers, so that thin categories borrow from their department. A row counts as
-  a success with the label's weight and as a failure with the rest.
+  estimate: *any coupon of the campaign redeemed* x *share of the category*, the part of the redeeming type A contacts
+  known before it that redeemed the category. Shares sum to more than 1, since a household may redeem several. An
+  action's share shrinks towards its department's, and that towards the share of all, each with the weight of
+  {prior_responses:g} redeeming contacts, so that thin categories borrow from their department. A row counts as a
+  success with the label's weight and as a failure with the rest.
 
 ## Measured
 
 Per household x campaign, *any coupon redeemed*, which needs no assumption. The score is 1 - prod(1 - p) over the
-offered actions, for type A the sum, which undoes the sharing out of the label. {intervals}
+offered actions, for type A the sum over the sum of shares, which undoes the sharing out of the label. {intervals}
 
 {metrics}
 
 {gains}
 
 `row_...` compares each row with the category's redemption as recorded; in type A it depends on who got which coupon.
+`row_calibration_error_share` is the error as a part of the rate of redemption.
 
 ## Asked of it
 
@@ -68,8 +70,8 @@ regression of spend, since large spenders pull it less. `bias` is how far its su
 
 {data}
 
-Rows are customer x monthly cut-off. Features are those known at the cut-off, labels the 91 days after it. Training
-windows had closed when the test window began.
+Rows are customer x cut-off, one every four weeks. Features are those known at the cut-off, labels the 91 days after
+it. Training windows had closed when the test window began.
 
 ## Measured
 
@@ -106,7 +108,7 @@ class Measured(TypedDict):
 def propensity_card(**measured: Unpack[Measured]) -> str:
     """The card of a propensity version."""
     return _PROPENSITY.format(
-        prior_offers=PRIOR_OFFERS,
+        prior_responses=PRIOR_RESPONSES,
         **_parts("contacted_at", "AUC", **measured),
     )
 
@@ -133,8 +135,8 @@ def _parts(time: str, unit: str, **measured: Unpack[Measured]) -> dict[str, str]
         "thresholds": (
             "- better than each baseline: lower bound of the gain above 0\n"
             f"- not worse than the champion: lower bound of the gain at least -{thresholds.champion_margin:g}\n"
-            f"- calibration error at most {thresholds.calibration_error:g}\n"
-            f"- ONNX file and model differ by at most {thresholds.parity:g}"
+            + "".join(f"- {name} at most {limit:g}\n" for name, limit in thresholds.calibration.items())
+            + f"- ONNX file and model differ by at most {thresholds.parity:g}"
         ),
     }
 

@@ -17,7 +17,7 @@ from models.baselines import spend_baselines
 from models.candidate import Candidate, Champion, Registered
 from models.evaluation import Interval, Statistic
 from models.export import parity, score, to_onnx
-from models.frames import TrainingDataError, TrainingSet
+from models.frames import TooLittleDataError, TrainingSet
 from models.gates import Evidence, Thresholds
 from models.inputs import customer_features, matrix
 from models.linear import LinearModel, fit_ridge
@@ -29,7 +29,7 @@ NAME = "clv"
 HORIZON = timedelta(days=91)
 PENALTIES = (1.0, 10.0, 100.0)
 FOLDS = 4
-THRESHOLDS = Thresholds(champion_margin=0.02, calibration_error=0.15)
+THRESHOLDS = Thresholds(champion_margin=0.02, calibration={"absolute_bias": 0.15})
 
 
 def train_and_register(settings: Settings, now: datetime) -> Registered:
@@ -41,13 +41,13 @@ def split(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Training and test rows: cut-offs whose window had closed at the last cut-off, and the last cut-off.
 
     Raises:
-        TrainingDataError: no cut-off lies a whole window before the last one.
+        TooLittleDataError: no cut-off lies a whole window before the last one.
 
     """
     last = frame["cutoff_at"].max()
     train, test = frame[frame["cutoff_at"] + HORIZON <= last], frame[frame["cutoff_at"] == last]
     if train.empty:
-        raise TrainingDataError(
+        raise TooLittleDataError(
             f"clv_labels: no cut-off lies {HORIZON.days} days before the last, {last}: the history is too short"
         )
     return train.reset_index(drop=True), test.reset_index(drop=True)
@@ -86,7 +86,7 @@ def build(data: TrainingSet, champion: Champion | None) -> Candidate:
     evidence = Evidence(
         improvements={name: gain for name, gain in gains.items() if not name.startswith("champion")},
         over_champion=gains.get("champion_mae"),
-        calibration_error=abs(metrics["bias"]),
+        calibration={"absolute_bias": abs(metrics["bias"])},
         parity=parity(predictions["model"], fitted, matrix(test, features)),
     )
     return Candidate(

@@ -22,12 +22,16 @@ from nextbest.adapters.contract_files import load_contracts
 from nextbest.errors import NextbestError
 from nextbest.settings import Settings
 
-_STATISTICS = ["action", "department_id", "subset_offers_before", "subset_redemptions_before"]
+_STATISTICS = ["action", "department_id", "subset_responses_before", "subset_redemptions_before"]
 _WITNESS = ("customer_rfm", "spend_91d")
 
 
 class TrainingDataError(NextbestError):
     """The marts or the feature store do not hold what training needs; the message says what."""
+
+
+class TooLittleDataError(TrainingDataError):
+    """There is nothing wrong with the data, but not enough of it to train and measure a model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +50,14 @@ class TrainingSet:
 
 
 def propensity_set(settings: Settings) -> TrainingSet:
-    """Contact x offered action of every complete campaign."""
+    """Contact x offered action of every complete campaign.
+
+    Raises:
+        TooLittleDataError: there is no such row.
+
+    """
     labels = read_mart(settings, "propensity_labels")
-    labels = labels[labels["is_complete"]].reset_index(drop=True)
+    labels = _some(labels[labels["is_complete"]], "propensity_labels: no campaign of the policy's actions is complete")
     features = point_in_time(settings, "propensity", labels["customer_id"], labels["contacted_at"])
     statistics = read_mart(settings, "action_statistics")
     newest = action_features_at(statistics, statistics["as_of"].max())
@@ -61,11 +70,22 @@ def propensity_set(settings: Settings) -> TrainingSet:
 
 
 def clv_set(settings: Settings) -> TrainingSet:
-    """Customer x cut-off."""
-    labels = read_mart(settings, "clv_labels")
+    """Customer x cut-off.
+
+    Raises:
+        TooLittleDataError: there is no such row.
+
+    """
+    labels = _some(read_mart(settings, "clv_labels"), "clv_labels: no cut-off has 91 days of history on both sides")
     features = point_in_time(settings, "clv", labels["customer_id"], labels["cutoff_at"])
     frame = _joined(labels, features, "cutoff_at")
     return TrainingSet(frame=frame, action_features={}, contracts=_contract_versions(settings))
+
+
+def _some(labels: pd.DataFrame, why_none: str) -> pd.DataFrame:
+    if labels.empty:
+        raise TooLittleDataError(why_none)
+    return labels.reset_index(drop=True)
 
 
 def assemble_propensity(labels: pd.DataFrame, features: pd.DataFrame, statistics: pd.DataFrame) -> pd.DataFrame:
@@ -89,7 +109,7 @@ def assemble_propensity(labels: pd.DataFrame, features: pd.DataFrame, statistics
 def action_features_at(statistics: pd.DataFrame, at: pd.Timestamp) -> pd.DataFrame:
     """`action` and `share` from what was known of each action at the moment `at`."""
     known = statistics.loc[statistics["as_of"] == at, _STATISTICS]
-    return action_shares(known.set_axis(["action", "department", "offers", "redemptions"], axis="columns"))
+    return action_shares(known.set_axis(["action", "department", "responses", "redemptions"], axis="columns"))
 
 
 def _by_action(features: pd.DataFrame) -> dict[str, dict[str, float]]:

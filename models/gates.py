@@ -12,10 +12,13 @@ from models.evaluation import Interval
 
 
 class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked of a model. The margin is in the unit of the comparison with the champion."""
+    """What is asked of a model. The margin is in the unit of the comparison with the champion.
+
+    `calibration` is the most that each of the evidence's measures of it may be.
+    """
 
     champion_margin: float
-    calibration_error: float
+    calibration: Mapping[str, float]
     parity: float = 1e-4
 
 
@@ -23,12 +26,13 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What was measured on rows the model was not trained on.
 
     `improvements` over each baseline, and over the champion where there is one: more is better, 0 is no difference.
+    `calibration` has how far predictions are from what happened, by the name of the measure.
     `parity` is how far the ONNX file is from the model it was made of (`models.export.parity`).
     """
 
     improvements: Mapping[str, Interval]
     over_champion: Interval | None
-    calibration_error: float
+    calibration: Mapping[str, float]
     parity: float
 
 
@@ -60,9 +64,9 @@ def judge(evidence: Evidence, thresholds: Thresholds) -> GateResult:
     checks = [_better(baseline, gain) for baseline, gain in evidence.improvements.items()]
     if evidence.over_champion is not None:
         checks.append(_not_worse(evidence.over_champion, thresholds.champion_margin))
-    checks.append(
-        _at_most("calibration", "calibration error", evidence.calibration_error, thresholds.calibration_error)
-    )
+    checks += [
+        _at_most(name, name, evidence.calibration[name], limit) for name, limit in thresholds.calibration.items()
+    ]
     checks.append(_at_most("parity", "difference between ONNX and model", evidence.parity, thresholds.parity))
     return GateResult(tuple(checks))
 

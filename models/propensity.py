@@ -17,7 +17,7 @@ from models.baselines import redemption_baselines
 from models.candidate import Candidate, Champion, Registered
 from models.evaluation import Interval, Statistic
 from models.export import parity, score, to_onnx
-from models.frames import TrainingDataError, TrainingSet
+from models.frames import TooLittleDataError, TrainingSet
 from models.gates import Evidence, Thresholds
 from models.inputs import matrix, propensity_features
 from models.labels import by_contact, soft_labels
@@ -30,7 +30,9 @@ NAME = "propensity"
 TEST_PERIOD = timedelta(days=56)
 INVERSE_PENALTIES = (0.01, 0.1, 1.0)
 FOLDS = 4
-THRESHOLDS = Thresholds(champion_margin=0.01, calibration_error=0.05)
+THRESHOLDS = Thresholds(
+    champion_margin=0.01, calibration={"calibration_error": 0.05, "row_calibration_error_share": 0.4}
+)
 
 
 def train_and_register(settings: Settings, now: datetime) -> Registered:
@@ -44,7 +46,7 @@ def split(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     Campaigns still running at that moment are in neither: their labels were not known then.
 
     Raises:
-        TrainingDataError: one of the two would have no redemption to learn from or to be measured by.
+        TooLittleDataError: one of the two would have no redemption to learn from or to be measured by.
 
     """
     begins = frame["contacted_at"].max() - TEST_PERIOD
@@ -52,7 +54,7 @@ def split(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     train = frame[frame["ended_at"] <= test["contacted_at"].min()]
     for name, rows in (("before", train), ("in", test)):
         if not 0 < rows["any_redeemed"].mean() < 1:
-            raise TrainingDataError(
+            raise TooLittleDataError(
                 f"propensity_labels: {len(rows)} rows of campaigns {name} the test period from {begins:%Y-%m-%d} on, "
                 "and not both redeemed and unredeemed ones: take more households or a longer history"
             )
@@ -114,7 +116,7 @@ def build(data: TrainingSet, champion: Champion | None) -> Candidate:
     evidence = Evidence(
         improvements={name: gain for name, gain in gains.items() if name != "champion"},
         over_champion=gains.get("champion"),
-        calibration_error=metrics["calibration_error"],
+        calibration={name: metrics[name] for name in THRESHOLDS.calibration},
         parity=parity(probability, fitted, matrix(test, features)),
     )
     return Candidate(
@@ -162,12 +164,17 @@ def _measure(contacts: pd.DataFrame, scores: dict[str, Array]) -> tuple[dict[str
 
 
 def _measure_rows(test: pd.DataFrame, probability: Array) -> dict[str, float]:
-    """Against the category's redemption as recorded, in every campaign: in type A it depends on who got which offer."""
+    """Against the category's redemption as recorded, in every campaign: in type A it depends on who got which offer.
+
+    Decisions weigh each action's own probability against its cost: no sum over actions may hide that it is off.
+    """
     redeemed = test["is_redeemed"].to_numpy(bool)
+    error = evaluation.calibration_error(redeemed.astype(np.float64), probability)
     return {
         "row_auc": float(evaluation.auc(redeemed, probability)(np.ones((1, len(test))))[0]),
         "row_log_loss": evaluation.log_loss(redeemed.astype(np.float64), probability),
-        "row_calibration_error": evaluation.calibration_error(redeemed.astype(np.float64), probability),
+        "row_calibration_error": error,
+        "row_calibration_error_share": error / max(float(redeemed.mean()), 1e-12),
     }
 
 

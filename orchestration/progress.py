@@ -80,7 +80,7 @@ class Progress:
         name = materialization.asset_key.to_user_string()
         if metadata.get(SKIPPED):
             self.skipped.append(name)
-        if name.startswith("models/"):
+        if name.startswith("models/") and "version" in metadata:
             self.models.append(_model(metadata))
         numbers = ", ".join(
             f"{metadata[key]:,} {key}" if isinstance(metadata[key], int) else f"{key} {metadata[key]}"

@@ -63,13 +63,34 @@ def _model(name: str) -> dg.AssetsDefinition:
             yield dg.MaterializeResult(asset_key=key, metadata=metadata, data_version=dg.DataVersion(version))
             yield unchanged.repeat_evaluation(gate)
             return
-        with explained():
-            registered = import_module(f"models.{name}").train_and_register(settings, datetime.now(UTC))
-        metadata = _metadata(registry, name) | {unchanged.SKIPPED: registered.skipped}
+        registered = _trained(settings, name)
+        skipped = not isinstance(registered, str) and registered.skipped
+        metadata = _metadata(registry, name) | {unchanged.SKIPPED: skipped}
         yield dg.MaterializeResult(asset_key=key, metadata=metadata, data_version=dg.DataVersion(version))
-        yield _gate(key, registered)
+        yield _not_trained(key, registered) if isinstance(registered, str) else _gate(key, registered)
 
     return train
+
+
+def _trained(settings: Settings, name: str) -> "Registered | str":
+    """What was registered, or why there is too little to train on: decisions then go on without the model."""
+    too_little: type[Exception] = import_module("models.frames").TooLittleDataError
+    with explained():
+        try:
+            registered: Registered = import_module(f"models.{name}").train_and_register(settings, datetime.now(UTC))
+        except too_little as error:
+            return str(error)
+    return registered
+
+
+def _not_trained(key: dg.AssetKey, reason: str) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=False,
+        asset_key=key,
+        check_name=GATE,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"no version was trained: {reason}",
+    )
 
 
 def _registry(settings: Settings) -> "Registry":
@@ -79,6 +100,8 @@ def _registry(settings: Settings) -> "Registry":
 
 def _metadata(registry: "Registry", name: str) -> dict[str, Any]:
     """What the registry says now: someone may have moved the alias since this model was trained."""
+    if not registry.versions(name):
+        return {"name": name}
     version = registry.current(name)
     return {
         "name": name,

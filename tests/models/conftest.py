@@ -62,8 +62,8 @@ def statistics(moments: list[pd.Timestamp]) -> pd.DataFrame:
             "action": action,
             "department_id": department,
             "as_of": moment,
-            "subset_offers_before": 1000,
-            "subset_redemptions_before": 10 * n,
+            "subset_responses_before": 1000,
+            "subset_redemptions_before": 350 + 10 * n,
         }
         for moment in moments
         for n, (action, department) in enumerate(ACTIONS.items())

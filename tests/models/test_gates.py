@@ -8,11 +8,11 @@ import pytest
 from models.evaluation import Interval
 from models.gates import Evidence, GateResult, Thresholds, judge
 
-THRESHOLDS = Thresholds(champion_margin=0.01, calibration_error=0.05)
+THRESHOLDS = Thresholds(champion_margin=0.01, calibration={"calibration_error": 0.05, "row_error": 0.1})
 GOOD = Evidence(
     improvements={"campaign_type": Interval(0.2, 0.1, 0.3)},
     over_champion=Interval(0.0, -0.005, 0.005),
-    calibration_error=0.02,
+    calibration={"calibration_error": 0.02, "row_error": 0.02},
     parity=1e-6,
 )
 
@@ -38,7 +38,12 @@ def test_the_first_version_has_no_champion_to_be_compared_with() -> None:
     [
         (with_(improvements={"past_rate": Interval(0.1, 0.0, 0.2)}), "better_than_past_rate", "gain over past_rate"),
         (with_(over_champion=Interval(0.0, -0.02, 0.02)), "not_worse_than_champion", "gain over the champion"),
-        (with_(calibration_error=0.06), "calibration", "calibration error is 0.06"),
+        (
+            with_(calibration={"calibration_error": 0.06, "row_error": 0.06}),
+            "calibration_error",
+            "calibration_error is 0.06",
+        ),
+        (with_(calibration={"calibration_error": 0.02, "row_error": 0.2}), "row_error", "row_error is 0.2"),
         (with_(parity=1e-3), "parity", "difference between ONNX and model"),
         (with_(parity=math.nan), "parity", "nan"),
         (with_(improvements={"x": Interval(math.nan, math.nan, math.nan)}), "better_than_x", "nan"),

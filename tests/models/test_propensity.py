@@ -56,3 +56,13 @@ def test_the_champion_is_measured_on_the_same_rows(propensity_data: TrainingSet)
     again = propensity.build(propensity_data, Champion(model=first.model, onnx=first.onnx))
     assert again.evidence.over_champion is not None
     assert again.evidence.over_champion.estimate == 0.0
+
+
+def test_probabilities_that_only_add_up_are_blocked(propensity_data: TrainingSet) -> None:
+    """Halved for every action of a campaign whose assignment is not recorded, no sum over actions shows it: rows do."""
+    frame = propensity_data.frame
+    is_test = frame["contacted_at"] > frame["contacted_at"].max() - propensity.TEST_PERIOD
+    rare = frame["is_redeemed"] & (~is_test | (frame.index % 4 == 0))
+    data = dataclasses.replace(propensity_data, frame=frame.assign(is_redeemed=rare))
+    result = judge(propensity.build(data, None).evidence, propensity.THRESHOLDS)
+    assert "row_calibration_error_share" in {check.name for check in result.checks if not check.passed}

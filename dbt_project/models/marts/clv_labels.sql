@@ -5,7 +5,8 @@ with history as (
     from {{ ref('stg_transactions') }}
 ),
 
--- The first Monday of each month, so that a cutoff has a feature row of its own; with whole windows on both sides.
+-- Every fourth Monday back from the last one whose window has closed; with whole windows on both sides. Counted from the
+-- data's end, so that the cutoffs do not depend on where months begin; Mondays, because these have feature rows.
 cutoffs as (
     select
         spine.customer_id,
@@ -14,8 +15,7 @@ cutoffs as (
     from {{ ref('int_customer_as_of') }} as spine
     cross join history
     where
-        extract(isodow from spine.as_of_day) = 1
-        and extract(day from spine.as_of_day) <= 7
+        (cast(date_trunc('week', history.ends_on - 91) as date) - spine.as_of_day) % 28 = 0
         and spine.as_of_day >= history.starts_on + 91
         and spine.as_of_day + 91 <= history.ends_on
 ),

@@ -30,7 +30,11 @@ final as (
         case when customers.age_band is not null then 1 else 0 end as has_demographics,
         cast(greatest(coalesce(spine.as_of_day - first_days.first_day, 0), 0) as integer) as tenure_days
     from spine
-    inner join customers on spine.customer_id = customers.customer_id
+    -- What was said of a customer later than a midnight was not known at it.
+    left join customers
+        on
+            spine.customer_id = customers.customer_id
+            and spine.as_of >= customers.updated_at
     left join first_days on spine.customer_id = first_days.customer_id
 )
 
