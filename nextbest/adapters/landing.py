@@ -72,7 +72,13 @@ class Door:
                     _replace(staging / _EMPTY, self._batch(name, _EMPTY))
 
     def land(
-        self, contract: str, table: pa.Table, *, source_name: str, references: Mapping[str, pa.Array] | None = None
+        self,
+        contract: str,
+        table: pa.Table,
+        *,
+        source_name: str,
+        references: Mapping[str, pa.Array] | None = None,
+        may_empty: bool = False,
     ) -> Receipt:
         """Validate a table and land it.
 
@@ -84,6 +90,7 @@ class Door:
             table: rows as received.
             source_name: who delivers; a name per stream of deliveries that replace each other.
             references: known values by "contract.field"; by default, what has landed.
+            may_empty: whether rows that landed may give way to none.
 
         Raises:
             ContractViolation: nothing landed; the message says why.
@@ -92,17 +99,22 @@ class Door:
         promise = self._contract(contract)
         known = self._references(promise, table.num_rows) if references is None else references
         fingerprint = _fingerprint(promise, table, source_name, known)
-        batch_id = f"{re.sub(r'[^A-Za-z0-9_-]+', '-', Path(source_name).name)}.{fingerprint[:12]}"
         with self._locked(contract, table.num_rows) as staging:
             previous = self._on_disk(contract)
-            landed = next((receipt for receipt in previous if receipt.batch_id == batch_id), None)
+            landed = next((receipt for receipt in previous if receipt.fingerprint == fingerprint), None)
             if landed:
                 return landed
             validated = validate(promise, table, known)
+            replaced = sum(
+                each.landed for each in previous if promise.kind == "snapshot" or each.source_name == source_name
+            )
+            if replaced and not validated.valid.num_rows and not may_empty:
+                raise _would_empty(contract, validated, replaced)
+            sequence = 1 + max((each.sequence for each in previous), default=0)
             receipt = Receipt(
                 contract=contract,
                 contract_version=promise.version,
-                batch_id=batch_id,
+                batch_id=_batch_id(sequence, source_name, fingerprint),
                 source_name=source_name,
                 received=table.num_rows,
                 landed=validated.valid.num_rows,
@@ -110,7 +122,7 @@ class Door:
                 warnings=validated.warnings,
                 rejects_by_rule=validated.rejects_by_rule,
                 fingerprint=fingerprint,
-                sequence=1 + max((each.sequence for each in previous), default=0),
+                sequence=sequence,
             )
             self._move_in(promise, receipt, validated, staging)
             return receipt
@@ -119,10 +131,13 @@ class Door:
         """Land a Parquet, CSV or JSON lines file; the same path again replaces what it brought before.
 
         Raises:
-            ContractViolation: the file cannot be read, or as `land`.
+            ContractViolation: the file cannot be read or holds no row, or as `land`.
 
         """
-        return self.land(contract, read_delivery(self._contract(contract), path), source_name=str(path.resolve()))
+        table = read_delivery(self._contract(contract), path)
+        if not table.num_rows:
+            raise ContractViolation(contract, "row_count", f"{path} holds no row")
+        return self.land(contract, table, source_name=str(path.resolve()))
 
     def receipts(self, contract: str) -> list[Receipt]:
         """The receipts of the batches that count, oldest first."""
@@ -218,6 +233,17 @@ class Door:
 
     def _batch(self, contract: str, batch_id: str) -> Path:
         return self._landing / contract / f"batch={batch_id}"
+
+
+def _batch_id(sequence: int, source_name: str, fingerprint: str) -> str:
+    """Sorts as the deliveries came: of two that hold the same row, the later one is known by its name."""
+    return f"{sequence:06d}-{re.sub(r'[^A-Za-z0-9_-]+', '-', Path(source_name).name)}.{fingerprint[:12]}"
+
+
+def _would_empty(contract: str, validated: Validated, replaced: int) -> ContractViolation:
+    broken = ", ".join(f"{rule}: {count:,}" for rule, count in validated.rejects_by_rule.items()) or "it has none"
+    detail = f"no row keeps the contract ({broken}); the {replaced:,} that landed before stay"
+    return ContractViolation(contract, "row_count", detail, rows=validated.rejected.num_rows)
 
 
 def _write(contract: Contract, table: pa.Table, folder: Path) -> None:

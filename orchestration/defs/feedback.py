@@ -108,7 +108,9 @@ def _deliver(door: Door, contract: Contract, day: str, rows: list[dict[str, Any]
     with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
         file.write(msgspec.json.Encoder().encode_lines(rows))
         file.flush()
-        return door.land(contract.name, read_delivery(contract, Path(file.name)), source_name=_source_name(day))
+        # A day is what arrived on it, be it all bad: the log delivers it once and cannot mend it.
+        delivery = read_delivery(contract, Path(file.name))
+        return door.land(contract.name, delivery, source_name=_source_name(day), may_empty=True)
 
 
 def is_from_log(receipt: Receipt) -> bool:

@@ -152,7 +152,7 @@ def test_the_report_and_the_scores_follow_the_registry(home: Any) -> None:
 @pytest.mark.usefixtures("first_run")
 def test_a_broken_landing_stops_before_dbt(home: Any) -> None:
     """Rows that someone changed behind the door fail their contract's check, and no model reads them."""
-    part = next((home.settings.landing / "consents").glob("batch=complete*/day=*/part-0.parquet"))
+    part = next((home.settings.landing / "consents").glob("batch=*complete*/day=*/part-0.parquet"))
     good, table = part.read_bytes(), pq.read_table(part, partitioning=None)
     purpose = table.schema.get_field_index("purpose")
     pq.write_table(table.set_column(purpose, "purpose", pa.array(["fun"] * table.num_rows)), part)

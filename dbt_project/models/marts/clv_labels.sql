@@ -5,8 +5,8 @@ with history as (
     from {{ ref('stg_transactions') }}
 ),
 
--- Every fourth Monday back from the last one whose window has closed; with whole windows on both sides. Counted from the
--- data's end, so that the cutoffs do not depend on where months begin; Mondays, because these have feature rows.
+-- Every fourth Monday back from the last one whose window has closed; with whole windows on both sides. Counted from
+-- the data's end, so that nothing depends on where months begin; Mondays, because these have feature rows.
 cutoffs as (
     select
         spine.customer_id,

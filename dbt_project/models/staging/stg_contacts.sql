@@ -2,7 +2,14 @@ with landed as (
     select * from {{ source('landing', 'contacts') }}
 ),
 
-renamed as (
+-- Of a row in two deliveries, what was said later; else what was delivered later.
+newest as (
+    select *
+    from landed
+    qualify row_number() over (partition by contact_id order by contacted_at desc, filename desc) = 1
+),
+
+final as (
     select
         contact_id,
         customer_id,
@@ -14,13 +21,7 @@ renamed as (
         contacted_at,
         ended_at,
         source
-    from landed
-),
-
-final as (
-    select *
-    from renamed
-    qualify row_number() over (partition by contact_id order by contacted_at desc) = 1
+    from newest
 )
 
 select * from final

@@ -2,7 +2,14 @@ with landed as (
     select * from {{ source('landing', 'customers') }}
 ),
 
-renamed as (
+-- Of a row in two deliveries, what was said later; else what was delivered later.
+newest as (
+    select *
+    from landed
+    qualify row_number() over (partition by customer_id order by updated_at desc, filename desc) = 1
+),
+
+final as (
     select
         customer_id,
         age_band,
@@ -15,13 +22,7 @@ renamed as (
         time_zone,
         updated_at,
         source
-    from landed
-),
-
-final as (
-    select *
-    from renamed
-    qualify row_number() over (partition by customer_id order by updated_at desc) = 1
+    from newest
 )
 
 select * from final

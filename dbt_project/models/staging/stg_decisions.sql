@@ -2,7 +2,14 @@ with landed as (
     select * from {{ source('landing', 'decisions') }}
 ),
 
-renamed as (
+-- Of a row in two deliveries, what was said later; else what was delivered later.
+newest as (
+    select *
+    from landed
+    qualify row_number() over (partition by decision_id, placement, slot order by occurred_at desc, filename desc) = 1
+),
+
+final as (
     select
         decision_id,
         placement,
@@ -25,13 +32,7 @@ renamed as (
         model_set_id,
         record,
         source
-    from landed
-),
-
-final as (
-    select *
-    from renamed
-    qualify row_number() over (partition by decision_id, placement, slot order by occurred_at desc) = 1
+    from newest
 )
 
 select * from final

@@ -2,7 +2,14 @@ with landed as (
     select * from {{ source('landing', 'events') }}
 ),
 
-renamed as (
+-- Of a row in two deliveries, what was said later; else what was delivered later.
+newest as (
+    select *
+    from landed
+    qualify row_number() over (partition by event_id order by occurred_at desc, filename desc) = 1
+),
+
+final as (
     select
         event_id,
         customer_id,
@@ -15,13 +22,7 @@ renamed as (
         occurred_at,
         received_at,
         source
-    from landed
-),
-
-final as (
-    select *
-    from renamed
-    qualify row_number() over (partition by event_id order by occurred_at desc) = 1
+    from newest
 )
 
 select * from final

@@ -2,7 +2,14 @@ with landed as (
     select * from {{ source('landing', 'identities') }}
 ),
 
-renamed as (
+-- Of a row in two deliveries, what was said later; else what was delivered later.
+newest as (
+    select *
+    from landed
+    qualify row_number() over (partition by kind, identifier_hmac order by linked_at desc, filename desc) = 1
+),
+
+final as (
     select
         kind,
         identifier_hmac,
@@ -10,13 +17,7 @@ renamed as (
         value,
         linked_at,
         source
-    from landed
-),
-
-final as (
-    select *
-    from renamed
-    qualify row_number() over (partition by kind, identifier_hmac order by linked_at desc) = 1
+    from newest
 )
 
 select * from final

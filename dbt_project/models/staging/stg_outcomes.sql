@@ -2,7 +2,14 @@ with landed as (
     select * from {{ source('landing', 'outcomes') }}
 ),
 
-renamed as (
+-- Of a row in two deliveries, what was said later; else what was delivered later.
+newest as (
+    select *
+    from landed
+    qualify row_number() over (partition by outcome_id order by occurred_at desc, filename desc) = 1
+),
+
+final as (
     select
         outcome_id,
         customer_id,
@@ -14,13 +21,7 @@ renamed as (
         currency,
         occurred_at,
         source
-    from landed
-),
-
-final as (
-    select *
-    from renamed
-    qualify row_number() over (partition by outcome_id order by occurred_at desc) = 1
+    from newest
 )
 
 select * from final

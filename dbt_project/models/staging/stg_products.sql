@@ -2,7 +2,14 @@ with landed as (
     select * from {{ source('landing', 'products') }}
 ),
 
-renamed as (
+-- Of a row in two deliveries, what was said later; else what was delivered later.
+newest as (
+    select *
+    from landed
+    qualify row_number() over (partition by product_id order by filename desc) = 1
+),
+
+final as (
     select
         product_id,
         department,
@@ -14,13 +21,7 @@ renamed as (
         {{ slug('department') }} as department_id,
         {{ slug('category') }} as category_id,
         source
-    from landed
-),
-
-final as (
-    select *
-    from renamed
-    qualify row_number() over (partition by product_id order by source) = 1
+    from newest
 )
 
 select * from final

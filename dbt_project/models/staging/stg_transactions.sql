@@ -2,7 +2,14 @@ with landed as (
     select * from {{ source('landing', 'transactions') }}
 ),
 
-renamed as (
+-- Of a row in two deliveries, what was said later; else what was delivered later.
+newest as (
+    select *
+    from landed
+    qualify row_number() over (partition by basket_id, product_id order by occurred_at desc, filename desc) = 1
+),
+
+final as (
     select
         basket_id,
         product_id,
@@ -16,13 +23,7 @@ renamed as (
         currency,
         occurred_at,
         source
-    from landed
-),
-
-final as (
-    select *
-    from renamed
-    qualify row_number() over (partition by basket_id, product_id order by occurred_at desc) = 1
+    from newest
 )
 
 select * from final

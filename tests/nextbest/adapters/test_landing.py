@@ -1,4 +1,5 @@
 import datetime as dt
+import shutil
 import signal
 import subprocess
 import sys
@@ -114,6 +115,32 @@ def test_a_snapshot_takes_the_place_of_all_before(door: Door, tmp_path: Path) ->
     assert _files(tmp_path, "quarantine") == []
 
 
+def test_nothing_does_not_take_the_place_of_rows(door: Door) -> None:
+    """An empty or wholly bad delivery is a mistake where there were rows before: the message says so, they stay."""
+    door.land("visits", _visits(("a", 1)), source_name="till")
+    for wrong in (_visits(), _visits(("b", 1), person="nobody")):
+        with pytest.raises(ContractViolation, match=r"contract visits, rule row_count, \d rows: .*the 1 that landed"):
+            door.land("visits", wrong.cast(_visits(("a", 1)).schema), source_name="till")
+    assert door.land("visits", _visits(("b", 1), person="nobody"), source_name="phone").rejected == 1
+    assert door.keys("visits", "visit_id").to_pylist() == ["a"]
+    door.land("visits", _visits(("b", 1), person="nobody"), source_name="till", may_empty=True)
+    assert door.keys("visits", "visit_id").to_pylist() == []
+
+
+def test_a_file_without_rows_lands_nothing(door: Door, tmp_path: Path) -> None:
+    """Though it has every column."""
+    path = tmp_path / "people.parquet"
+    pq.write_table(_people(), path)
+    with pytest.raises(ContractViolation, match=r"contract people, rule row_count, 0 rows: .*holds no row"):
+        door.land_file("people", path)
+
+
+def test_batches_sort_as_they_came(door: Door) -> None:
+    """Whatever their sources are called."""
+    receipts = [door.land("visits", _visits((name, 1)), source_name=name) for name in ("zoo", "attic")]
+    assert receipts[0].batch_id < receipts[1].batch_id
+
+
 def test_rows_are_judged_anew_when_what_they_refer_to_changed(door: Door) -> None:
     """The same visits after a longer list of people are no repetition."""
     visits = _visits(("a", 1), person="eve")
@@ -185,13 +212,13 @@ def test_the_next_use_mends_what_was_cut_short(door: Door, tmp_path: Path) -> No
     old = door.land("visits", _visits(("a", 1)), source_name="till")
     landing, quarantine = tmp_path / "landing" / "visits", tmp_path / "quarantine" / "visits"
     kept = tmp_path / "kept"
-    (landing / f"batch={old.batch_id}").rename(kept)
+    shutil.copytree(landing / f"batch={old.batch_id}", kept)
     new = door.land("visits", _visits(("b", 1)), source_name="till")
     kept.rename(landing / f"batch={old.batch_id}")
     (quarantine / "batch=till.000000000000").mkdir(parents=True)
     (tmp_path / "staging" / "visits" / "batch").mkdir(parents=True)
     door.prepare()
-    assert sorted(path.name for path in landing.glob("batch=till*")) == [f"batch={new.batch_id}"]
+    assert sorted(path.name for path in landing.glob("batch=*till*")) == [f"batch={new.batch_id}"]
     assert not list(quarantine.iterdir())
     assert not (tmp_path / "staging" / "visits").exists()
 
