@@ -27,7 +27,8 @@ TYPES = MappingProxyType(
         "decisions": "decision",
     }
 )
-"""The type of an envelope by the contract of its row."""
+"""The type of an envelope by the contract of its row; an event that is an impression has a type of its own."""
+IMPRESSION = "impression"
 RECEIVED_AT = "received_at"
 """Column that the server sets: when the row came."""
 _CLOCK_AHEAD = timedelta(minutes=5)
@@ -83,17 +84,20 @@ def key_taken(contract: Contract) -> Verdict:
     )
 
 
-def envelope(contract: Contract, row: Mapping[str, Any], received_at: datetime) -> Envelope:
+def envelope(
+    contract: Contract, row: Mapping[str, Any], received_at: datetime, *, sent_at: datetime | None = None
+) -> Envelope:
     """The log's envelope of a valid row; what identifies a person stays out of it."""
     identifiers = (Identifier(kind=row["kind"], hmac=row["identifier_hmac"]),) if contract.name == "identities" else ()
     return Envelope(
         event_id="/".join([contract.name, *(str(row[name]) for name in contract.key)]),
-        type=TYPES[contract.name],
+        type=IMPRESSION if row.get("type") == IMPRESSION else TYPES[contract.name],
         contract=contract.name,
         contract_version=contract.version,
         source=row["source"],
         occurred_at=row[_time_of(contract)],
         received_at=received_at,
+        sent_at=sent_at,
         identifiers=identifiers,
         partition_key=partition_key(identifiers, row.get("customer_id") or row.get("decision_id") or ""),
         decision_id=row.get("decision_id"),

@@ -94,6 +94,8 @@ class Policy:
     """Everything a decision follows that people wrote."""
 
     hash: str
+    catalogue_version: str
+    """Changes with what can be proposed, and not with the rules of contact or arbitration."""
     currency: str
     actions: Mapping[str, Action]
     placements: Mapping[str, Placement]
@@ -122,6 +124,7 @@ def compile_policy(document: PolicyDocument) -> Policy:
     used = {name for action in actions.values() for _, rule in action.rules for name in rule.variables}
     return Policy(
         hash=policy_hash(document),
+        catalogue_version=_digest(document.model_dump(by_alias=True, include={"actions", "placements"})),
         currency=document.actions.currency,
         actions=actions,
         placements={p.id: _placement(p, document, actions) for p in document.placements.placements},
@@ -140,8 +143,11 @@ def compile_policy(document: PolicyDocument) -> Policy:
 
 def policy_hash(document: PolicyDocument) -> str:
     """A name for what the policy says: comments, layout and the order of keys do not change it."""
-    content = msgspec.json.encode(document.model_dump(by_alias=True), order="sorted")
-    return hashlib.sha256(content).hexdigest()[:16]
+    return _digest(document.model_dump(by_alias=True))
+
+
+def _digest(content: Mapping[str, object]) -> str:
+    return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:16]
 
 
 def rule_features(catalogue: FeaturesFile, actions: Mapping[str, object]) -> Iterator[RuleFeature]:

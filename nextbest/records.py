@@ -152,7 +152,10 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
     policy_hash: str
     model_set_id: str | None = None
     catalogue_version: str = ""
+    """Names what could be proposed: the actions and placements of the policy."""
     code_version: str = ""
+    currency: str = ""
+    """Of every amount in the record."""
     seed: int = 0
     arms: tuple[Arm, ...] = ()
     options: Options = Options()
@@ -231,6 +234,7 @@ def rows(record: DecisionRecord) -> Iterator[dict[str, Any]]:
                 "p": score and score.p,
                 "value": score and score.value,
                 "cost": score and score.cost,
+                "currency": record.currency or None,
                 "priority": score and score.priority,
                 "mode": record.mode,
                 "tier": record.tier,

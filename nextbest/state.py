@@ -147,8 +147,7 @@ class _Identity(msgspec.Struct):
     customer_id: str
 
 
-class _Event(msgspec.Struct):
-    type: str
+class _Impression(msgspec.Struct):
     decision_id: str | None = None
     action: str | None = None
 
@@ -173,10 +172,10 @@ def _identity(record: Envelope) -> Effect:
     return IdentifierLinked(identifier=identifier, customer_id=row.customer_id, at=_moment(record))
 
 
-def _event(record: Envelope) -> Effect | None:
-    row = msgspec.convert(record.properties, _Event)
+def _impression(record: Envelope) -> Effect | None:
+    row = msgspec.convert(record.properties, _Impression)
     decision_id = record.decision_id or row.decision_id
-    if row.type != "impression" or decision_id is None:
+    if decision_id is None:
         return None
     return ActionSeen(
         decision_id=decision_id,
@@ -203,7 +202,7 @@ _EFFECTS = MappingProxyType(
         "decision": _decision,
         "consent": _consent,
         "identity": _identity,
-        "event": _event,
+        "impression": _impression,
         "pause": _switch,
         "resume": _switch,
     }

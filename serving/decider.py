@@ -170,7 +170,8 @@ def _granted_without_state(proposal: Proposal, now: datetime) -> Grant:
 def _entry(contract: Contract, row: Mapping[str, Any], decision: DecisionRecord) -> Envelope:
     """The log's entry of a slot, named without the placement: two tries of a decision always share their first id."""
     event_id = f"{contract.name}/{decision.decision_id}/{row['slot']}"
-    return msgspec.structs.replace(envelope(contract, row, decision.occurred_at), event_id=event_id)
+    entry = envelope(contract, row, decision.occurred_at)
+    return msgspec.structs.replace(entry, event_id=event_id, identifiers=decision.identifiers)
 
 
 def _asked_for(given: Request | DecisionRecord) -> tuple[object, ...]:

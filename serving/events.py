@@ -75,7 +75,11 @@ class Intake:
             contract = self.contracts[name]
             rows = {i: _row(event, received_at) for i, event in enumerate(events) if event.contract == name}
             for index, found in zip(rows, check(contract, list(rows.values()), received_at), strict=True):
-                checked[index] = found if isinstance(found, Verdict) else envelope(contract, found, received_at)
+                checked[index] = (
+                    found
+                    if isinstance(found, Verdict)
+                    else envelope(contract, found, received_at, sent_at=events[index].sent_at)
+                )
         return [checked[index] for index in range(len(events))]
 
 

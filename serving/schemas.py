@@ -111,6 +111,7 @@ class EventRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     contract: Literal["events", "outcomes", "consents"]
     properties: dict[str, Any]
+    sent_at: Annotated[datetime, Meta(tz=True, description="When it was sent, by the sender's clock.")] | None = None
 
 
 class EventsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -24,7 +24,9 @@ def decision(number: int = 0, action: str = "cheese", channel: str = "web") -> d
         "customer_id": "1029",
         "channel": channel,
         "action": action,
+        "treatment": f"{action}_home",
         "value": 7.5,
+        "currency": "USD",
     }
 
 

@@ -39,7 +39,7 @@ def record(kind: str, properties: dict[str, Any], **fields: Any) -> Envelope:
             IdentifierLinked(identifier=Identifier(kind="email", hmac="ab"), customer_id="c1", at=AT),
         ),
         (
-            record("event", {"type": "impression", "decision_id": "d1", "action": "eggs"}),
+            record("impression", {"decision_id": "d1", "action": "eggs"}),
             ActionSeen(decision_id="d1", event_id="e1", slot=None, action="eggs", at=AT),
         ),
         (record("pause", {}, action="eggs"), ActionSwitched(action="eggs", is_paused=True, at=AT)),
@@ -72,7 +72,7 @@ def test_what_is_dated_in_the_future_holds_from_when_it_was_received(kind: str, 
     [
         record("outcome", {"action": "eggs", "kind": "redemption"}),
         record("event", {"type": "page_view"}),
-        record("event", {"type": "impression", "action": "eggs"}),
+        record("impression", {"action": "eggs"}),
     ],
 )
 def test_what_state_does_not_keep_has_no_effect(given: Envelope) -> None:
@@ -80,8 +80,8 @@ def test_what_state_does_not_keep_has_no_effect(given: Envelope) -> None:
     assert effects(given) == ()
 
 
-@pytest.mark.parametrize("kind", ["consent", "identity", "event", "pause"])
+@pytest.mark.parametrize("kind", ["consent", "identity", "decision", "pause"])
 def test_a_malformed_record_names_its_field(kind: str) -> None:
     """A record that lacks what its type asks for is refused, not half applied."""
-    with pytest.raises(msgspec.ValidationError, match=r"customer_id|kind|type|names the action"):
+    with pytest.raises(msgspec.ValidationError, match=r"customer_id|kind|slot|names the action"):
         effects(record(kind, {}))

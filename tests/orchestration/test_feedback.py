@@ -116,7 +116,7 @@ def test_a_day_lands_again_when_its_contract_changed(workspace: Workspace, log: 
     contracts = tmp_path / "data_contracts"
     shutil.copytree(CHECKOUT / "data_contracts", contracts)
     changed = (contracts / "events.odcs.yaml").read_text()
-    changed = changed.replace("version: 1.0.0", "version: 2.0.0").replace("[web, app, email]", "[web, app]")
+    changed = changed.replace("version: 1.1.0", "version: 2.0.0").replace("[web, app, email]", "[web, app]")
     (contracts / "events.odcs.yaml").write_text(changed)
     assert feedback.days_to_land(log, workspace.door()) == list(DAYS[:1])
     assert _land(workspace, DAYS[:1])["rejected"] == 1

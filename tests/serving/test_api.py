@@ -266,10 +266,10 @@ def test_a_withdrawn_consent_binds_the_next_decision(
     assert action(decide(client)) == "beef"
 
 
-def test_an_identifier_stands_for_its_customer(
-    client: Any, settings: Settings, publish: Publish, state: SqliteState, clock: Any
+def test_an_identifier_stands_for_its_customer(  # noqa: PLR0917  the parts of a replica that it looks at
+    client: Any, settings: Settings, publish: Publish, state: SqliteState, log: SqliteLog, clock: Any
 ) -> None:
-    """A linked identifier decides for its customer; an unknown one for nobody."""
+    """A linked identifier decides for its customer, an unknown one for nobody; the log knows who was asked for."""
     publish(settings, 0.1)
     row = {"kind": "email", "identifier_hmac": "ab" * 32, "customer_id": "c1"}
     link = Envelope(
@@ -287,6 +287,8 @@ def test_an_identifier_stands_for_its_customer(
     known = decide(client, customer={"kind": "email", "hmac": "ab" * 32})
     assert (known["customer_id"], action(known)) == ("c1", "beef")
     assert decide(client, customer={"kind": "email", "hmac": "cd" * 32})["degraded"] == ["unknown_customer"]
+    asked_by = [(entry.identifiers[0].hmac[:2], entry.partition_key) for _, entry in log.read_sync(0, 10)]
+    assert asked_by == [("ab", "c1"), ("cd", "email:" + "cd" * 32)]
 
 
 def test_each_event_is_accepted_or_rejected_with_its_reason(client: Any, log: SqliteLog) -> None:

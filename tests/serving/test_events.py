@@ -64,3 +64,12 @@ def test_a_retried_batch_is_all_duplicates(intake: Intake, log: SqliteLog) -> No
     assert set(take(intake, *rows)) == {"accepted"}
     assert set(take(intake, *rows)) == {"duplicate"}
     assert len(log.read_sync(0, 1_000)) == 500
+
+
+def test_the_envelope_says_when_it_was_sent_and_that_it_is_an_impression(intake: Intake, log: SqliteLog) -> None:
+    """What a channel knows of its own clock and of the slot it showed is kept from the start."""
+    row = {"event_id": "e1", "customer_id": "c1", "type": "impression", "channel": "web", "action": "beef", "slot": 1}
+    sent_at = AT - timedelta(seconds=1)
+    take(intake, EventRow("events", row | {"occurred_at": AT.isoformat()}, sent_at))
+    ((_, entry),) = log.read_sync(0, 10)
+    assert (entry.type, entry.contract, entry.slot, entry.sent_at) == ("impression", "events", 1, sent_at)

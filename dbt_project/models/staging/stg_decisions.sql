@@ -24,6 +24,7 @@ final as (
         p,
         value,
         cost,
+        currency,
         priority,
         mode,
         tier,

@@ -67,7 +67,7 @@ def decision(made: DecisionRecord) -> Envelope:
 
 
 def impression(event_id: str, decision_id: str, action: str, at: datetime = NOW) -> Envelope:
-    return record("event", event_id, at, type="impression", decision_id=decision_id, action=action)
+    return record("impression", event_id, at, decision_id=decision_id, action=action)
 
 
 def consent(status: str, at: datetime) -> Envelope:
