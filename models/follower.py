@@ -48,9 +48,10 @@ class Follower:
         self._state = state
         self._bundles = bundles
         self._settled: object = None
+        self._said = ""
 
     async def step(self, now: datetime) -> str | None:
-        """Publish the champions if they are others than at the last step.
+        """Publish the champions if they, or the set State names, are others than at the last step.
 
         A champion that must not serve gets a tag that says why; nothing is published, the last good set stays. A model
         whose champion was taken away goes on serving: a set lacks a model only while it never had one. What cannot be
@@ -62,10 +63,10 @@ class Follower:
         """
         champions = [version for name in MODELS if (version := self._registry.champion_version(name))]
         identity = [(each.name, each.version, each.tags.get(GATE), each.tags.get(GATE_SHA256)) for each in champions]
-        if identity == self._settled:
+        if (identity, await self._state.current_model_set()) == self._settled:
             return None
         published = await self._publish(champions, now)
-        self._settled = identity
+        self._settled = identity, await self._state.current_model_set()
         return published
 
     async def follow(self, clock: Callable[[], datetime], stop: asyncio.Event) -> None:
@@ -73,9 +74,12 @@ class Follower:
         while not stop.is_set():
             try:
                 published = await self.step(clock())
-            except (NextbestError, OSError, *STORE_ERRORS):
-                _log.exception("the champions could not be published; trying again")
+            except (NextbestError, OSError, *STORE_ERRORS) as error:
+                if str(error) != self._said:  # once, however often it is tried again
+                    _log.exception("the champions could not be published; trying again")
+                self._said = str(error)
             else:
+                self._said = ""
                 if published is not None:
                     _log.info("published model set %s", published)
             with contextlib.suppress(TimeoutError):

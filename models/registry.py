@@ -31,6 +31,8 @@ from nextbest.settings import Settings
 # MLflow reads these when it is imported: it sends no usage data, and draws no bar over our own progress.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+# A connection that is kept goes on reading a store that was replaced, from a backup say, as if nothing had happened.
+os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
 
 import mlflow
 import mlflow.onnx

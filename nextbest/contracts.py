@@ -116,6 +116,11 @@ class Contract(msgspec.Struct, frozen=True):
         return tuple(field.name for field in self.fields if field.key)
 
     @property
+    def holds_pii(self) -> bool:
+        """Whether any field identifies a person: then none of a row's values is shown to whoever looks at checks."""
+        return any(field.is_pii for field in self.fields)
+
+    @property
     def schema(self) -> pa.Schema:
         """The Arrow schema of the contract's rows."""
         return pa.schema([(field.name, field.arrow_type) for field in self.fields])

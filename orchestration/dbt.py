@@ -28,7 +28,8 @@ EXECUTABLE = Path(sys.executable).with_name("dbt")
 
 _OUTPUT_FOLDERS = {"target", "logs", "dbt_packages"}
 _MESSAGE_LINES = 15
-_BUILT = {"model", "seed"}
+BUILT = {"model", "seed"}
+"""What dbt makes a table of."""
 _SETTINGS = "dbt_project.yml"
 """Holds the variables, which the manifest does not."""
 _DAY_MACRO = ".as_of_day"
@@ -179,7 +180,7 @@ def model_versions(manifest: Mapping[str, Any], landed: Mapping[str, str], as_of
         return versions[unique_id]
 
     for unique_id, node in nodes.items():
-        if node["resource_type"] in _BUILT:
+        if node["resource_type"] in BUILT:
             version_of(unique_id)
     return versions
 

@@ -47,7 +47,7 @@ class Promise:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An expectation that the rows do not meet; `sample` stays empty where values identify a person."""
+    """An expectation that the rows do not meet; `sample` stays empty where values might identify a person."""
 
     column: str | None
     rule: str
@@ -190,9 +190,8 @@ def _describe(rule: Rule) -> str:
 
 def _outcome(contract: Contract, rows: int, severity: Severity, tested: Sequence[tuple[Promise, Any]]) -> Outcome:
     own = [(promise, result) for promise, result in tested if promise.severity == severity]
-    secret = {each.name for each in contract.fields if each.is_pii}
     failures = tuple(
-        _failure(promise, result, is_secret=promise.column in secret) for promise, result in own if not result.success
+        _failure(promise, result, is_secret=contract.holds_pii) for promise, result in own if not result.success
     )
     return Outcome(rows, len(own), failures)
 

@@ -8,6 +8,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -23,7 +24,7 @@ class BundleError(NextbestError):
 
 
 def write_bundle(bundles: Path, model_set: ModelSet, files: Mapping[str, bytes]) -> Path:
-    """Write `model_set` below `bundles`, or leave the bundle there already: the same id is the same content.
+    """Write `model_set` below `bundles`, as the newest of them; where it is there already, that is all that changes.
 
     Args:
         bundles: The folder of all bundles.
@@ -39,8 +40,11 @@ def write_bundle(bundles: Path, model_set: ModelSet, files: Mapping[str, bytes])
             raise BundleError(f"model set {model_set.id}: the file of {model.name} is missing: {model.file}")
         _verify(model, files[model.file], model_set.id)
     bundle = bundles / model_set.id
-    if (bundle / MANIFEST).is_file():
+    with suppress(BundleError):
+        read_bundle(bundles, model_set.id)
+        (bundle / MANIFEST).touch()
         return bundle
+    shutil.rmtree(bundle, ignore_errors=True)  # what is there of it has been changed or cut short
     bundles.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{model_set.id}.", dir=bundles))
     try:

@@ -57,8 +57,8 @@ def referred_contracts(contract: Contract) -> list[str]:
     return sorted({field.reference.split(".")[0] for field in contract.fields if field.reference})
 
 
-def receipt_metadata(settings: Settings, receipt: Receipt) -> dict[str, Any]:
-    """A receipt as metadata, with the first rejected rows."""
+def receipt_metadata(settings: Settings, contract: Contract, receipt: Receipt) -> dict[str, Any]:
+    """A receipt as metadata, with the first rejected rows; their values where none of them identifies a person."""
     batch = Path(receipt.contract) / f"batch={receipt.batch_id}"
     metadata: dict[str, Any] = {
         "received": receipt.received,
@@ -72,7 +72,8 @@ def receipt_metadata(settings: Settings, receipt: Receipt) -> dict[str, Any]:
     }
     if receipt.rejected:
         rejects = settings.quarantine / batch / "rejects.parquet"
-        rows = pq.read_table(rejects, columns=["row_number", "column", "rule", "value"]).slice(0, _REJECTS_SHOWN)
+        columns = ["row_number", "column", "rule", *([] if contract.holds_pii else ["value"])]
+        rows = pq.read_table(rejects, columns=columns).slice(0, _REJECTS_SHOWN)
         metadata["rejected rows"] = dg.MetadataValue.md(rows.to_pandas().to_markdown(index=False))
         metadata["quarantine"] = dg.MetadataValue.path(rejects)
     return metadata
@@ -100,7 +101,7 @@ def _land(context: dg.AssetExecutionContext, delivery: Delivery, contract: Contr
     def work() -> Mapping[str, Any]:
         with explained():
             receipt = door.land(contract.name, source.read(contract.name), source_name=source.name)
-        return receipt_metadata(delivery.settings, receipt)
+        return receipt_metadata(delivery.settings, contract, receipt)
 
     is_present = source.name in {receipt.source_name for receipt in door.receipts(contract.name)}
     return materialize(context, key, version, work, is_present=is_present)

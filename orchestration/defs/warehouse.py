@@ -15,7 +15,7 @@ from dagster_dbt import DagsterDbtTranslator, DbtProject, dbt_assets
 
 from nextbest.settings import Settings
 from orchestration import unchanged
-from orchestration.dbt import model_versions, parsed_project, read_manifest, start
+from orchestration.dbt import BUILT, model_versions, parsed_project, read_manifest, start
 from orchestration.defs.feedback import LOG_CONTRACTS, feedback_key
 from orchestration.defs.landing import batches, landing_key, supplied_contracts, table_key
 from orchestration.defs.resources import Workspace
@@ -75,6 +75,13 @@ class Project:
         }
         return {key: version for key, version in named.items() if key in selected}
 
+    def parents(self) -> dict[dg.AssetKey, set[dg.AssetKey]]:
+        """The models that each model reads."""
+        nodes = self.manifest["nodes"]
+        models = {each for each, node in nodes.items() if node["resource_type"] in BUILT}
+        named = {each: self.translator.get_asset_key(nodes[each]) for each in models}
+        return {named[each]: {named[p] for p in nodes[each]["depends_on"]["nodes"] if p in models} for each in models}
+
     def run(self, context: dg.AssetExecutionContext, settings: Settings, models: Collection[dg.AssetKey]) -> Results:
         """Build `models` and run every test that reads one of them."""
         settings.warehouse.parent.mkdir(parents=True, exist_ok=True)
@@ -92,16 +99,20 @@ class Project:
 
 
 def build(context: dg.AssetExecutionContext, workspace: Workspace, project: Project) -> Results:
-    """Build the selected models whose version is another than that of their last materialization; repeat the rest."""
+    """Build the selected models whose version is another than at their last materialization, or that failed a check.
+
+    With what reads them; the rest is repeated.
+    """
     versions = project.versions(context.selected_asset_keys, workspace)
     checks = {key: unchanged.last_evaluation(context.instance, key) for key in context.selected_asset_check_keys}
     failed = {key.asset_key for key, last in checks.items() if not unchanged.may_repeat(last)}
     is_there = workspace.settings.warehouse.exists()
-    changed = {
-        key
-        for key, version in versions.items()
-        if key in failed or not is_there or not unchanged.is_unchanged(context, key, version)
-    }
+    parents = project.parents()
+    changed: set[dg.AssetKey] = set()
+    for key, version in versions.items():  # parents first: what reads a model that is built again is built after it
+        is_stale = key in failed or not is_there or not unchanged.is_unchanged(context, key, version)
+        if is_stale or not changed.isdisjoint(parents[key]):
+            changed.add(key)
     for key, version in versions.items():
         if key not in changed:
             yield unchanged.repeat(context.instance, key, version)

@@ -197,6 +197,42 @@ def test_what_cannot_be_read_is_tried_again(
     assert asyncio.run(follower.step(now)) is not None
 
 
+def test_a_store_that_was_replaced_is_read_anew(
+    *,
+    settings: Settings,
+    state: SqliteState,
+    client: MlflowClient,
+    two_versions: tuple[Registered, Registered],
+    now: datetime,
+) -> None:
+    """Deleted and restored from a backup under a running follower: it says so, and follows the one that is there."""
+    assert two_versions
+    follower = Follower(Registry(settings), state, settings.bundles)
+    newer = asyncio.run(follower.step(now))
+    store = settings.state / "mlflow" / "mlflow.db"
+    client.set_registered_model_alias(clv.NAME, CHAMPION, "1")
+    backup = store.read_bytes()
+    store.unlink()
+    with pytest.raises(STORE_ERRORS):
+        asyncio.run(follower.step(now))
+    store.write_bytes(backup)
+    older = asyncio.run(follower.step(now))
+    assert older not in {None, newer}
+
+
+def test_a_lost_state_is_told_again(
+    settings: Settings, state: SqliteState, two_versions: tuple[Registered, Registered], now: datetime
+) -> None:
+    """Serving asks State which set to use: when State forgets it, the follower says it again."""
+    assert two_versions
+    follower = Follower(Registry(settings), state, settings.bundles)
+    published = asyncio.run(follower.step(now))
+    assert published is not None
+    asyncio.run(state.publish_model_set("forgotten"))
+    assert asyncio.run(follower.step(now)) == published
+    assert asyncio.run(follower.step(now)) is None
+
+
 def test_a_model_whose_alias_is_removed_goes_on_serving(
     settings: Settings,
     state: SqliteState,

@@ -166,7 +166,25 @@ def test_a_broken_landing_stops_before_dbt(home: Any) -> None:
     assert "warehouse" not in report["seconds"]
     mended, output = home.run(select='key:"landing/consents"')
     assert mended["ok"], output
-    assert mended["checks"] == {"passed": 1, "failed": 0, "warned": 0}
+    assert mended["checks"] == {"passed": 2, "failed": 0, "warned": 0}
+
+
+@pytest.mark.usefixtures("first_run")
+def test_what_reads_a_model_that_failed_a_check_is_built_again(home: Any) -> None:
+    """Someone may have mended the model: it and what reads it are built and tested anew, and nothing beside them."""
+    failed = dg.AssetCheckEvaluation(
+        asset_key=dg.AssetKey(["intermediate", "int_product_counts"]),
+        check_name="int_product_counts_has_a_unique_key",
+        passed=False,
+        metadata={},
+    )
+    with home.environment(), open_instance(home.settings) as instance:
+        instance.report_runless_asset_event(failed)
+    report, output = home.run(select="group:intermediate or group:marts")
+    assert report["ok"], output
+    built = {"intermediate/int_product_counts", "marts/customer_rfm"}
+    assert built.isdisjoint(report["skipped"])
+    assert {"intermediate/int_customer_days", "marts/category_affinity"} <= set(report["skipped"])
 
 
 class Broken(CompleteJourney):

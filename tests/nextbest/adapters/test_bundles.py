@@ -1,12 +1,13 @@
 """Bundles: whole or not there, and never another file than the one that was registered."""
 
 import hashlib
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from nextbest.adapters.bundles import BundleError, read_bundle, write_bundle
+from nextbest.adapters.bundles import MANIFEST, BundleError, read_bundle, write_bundle
 from nextbest.model_set import Model, ModelSet, model_set
 
 CONTENT = b"a model"
@@ -32,6 +33,21 @@ def test_round_trip(tmp_path: Path, one: ModelSet) -> None:
     assert write_bundle(tmp_path / "bundles", one, {"clv.onnx": CONTENT}) == bundle
     assert read_bundle(tmp_path / "bundles", one.id) == (one, {"clv": CONTENT})
     assert list((tmp_path / "bundles").iterdir()) == [bundle]
+
+
+def test_a_set_written_again_is_the_newest(tmp_path: Path, one: ModelSet) -> None:
+    """Serving without State starts from the newest bundle, which after a rollback is the older set."""
+    manifest = write_bundle(tmp_path, one, {"clv.onnx": CONTENT}) / MANIFEST
+    os.utime(manifest, (0, 0))
+    write_bundle(tmp_path, one, {"clv.onnx": CONTENT})
+    assert manifest.stat().st_mtime > 0
+
+
+def test_a_broken_bundle_is_written_anew(tmp_path: Path, one: ModelSet) -> None:
+    """What somebody changed since does not stand in the way."""
+    (write_bundle(tmp_path, one, {"clv.onnx": CONTENT}) / "clv.onnx").write_bytes(b"tampered")
+    write_bundle(tmp_path, one, {"clv.onnx": CONTENT})
+    assert read_bundle(tmp_path, one.id) == (one, {"clv": CONTENT})
 
 
 @pytest.mark.parametrize(("files", "complaint"), [({}, "is missing"), ({"clv.onnx": b"other"}, "is not the file")])
