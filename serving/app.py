@@ -24,6 +24,9 @@ from serving.online_features import OnlineFeatures
 from serving.readiness import Probe
 from serving.schemas import INTAKE
 
+_PATIENCE_S = 0.5
+"""How long a customer waits for a log or State that somebody else holds, before the placement's fallback is shown."""
+
 
 def build(settings: Settings) -> Starlette:
     """The application of one replica.
@@ -34,7 +37,7 @@ def build(settings: Settings) -> Starlette:
 
     """
     contracts = load_contracts(settings.folder("contracts"))
-    log, state = SqliteLog(settings.event_log), SqliteState(settings.online_state)
+    log, state = SqliteLog(settings.event_log, _PATIENCE_S), SqliteState(settings.online_state, _PATIENCE_S)
     models = ModelSets(settings.bundles, state)
     features = OnlineFeatures(settings.feature_repo, settings.feast_registry)
     decider = Decider(

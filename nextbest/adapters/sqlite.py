@@ -16,7 +16,8 @@ from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
-_WRITE_TIMEOUT_S = 10.0
+PATIENCE_S = 10.0
+"""How long a writer waits for another process's transaction, unless it is told otherwise."""
 _READ_TIMEOUT_S = 0.25  # a reader waits only while another process opens, recovers or closes the file
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -92,9 +93,10 @@ class Writer:
     after the commit that holds its job.
     """
 
-    def __init__(self, path: Path, schema: str) -> None:
+    def __init__(self, path: Path, schema: str, patience_s: float = PATIENCE_S) -> None:
         self._path = path
         self._schema = schema
+        self._patience_s = patience_s
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._connection: sqlite3.Connection | None = None
         self._thread = threading.Thread(target=self._work, name=f"writer of {path.name}", daemon=True)
@@ -124,7 +126,7 @@ class Writer:
     def _commit(self, jobs: list[_Job]) -> None:
         try:
             if self._connection is None:
-                self._connection = connect(self._path, self._schema, _WRITE_TIMEOUT_S)
+                self._connection = connect(self._path, self._schema, self._patience_s)
             self._connection.execute("BEGIN IMMEDIATE")
             results = [_attempt(self._connection, job) for job in jobs]
             self._connection.execute("COMMIT")

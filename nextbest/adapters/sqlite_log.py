@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
-from nextbest.adapters.sqlite import Reader, Writer
+from nextbest.adapters.sqlite import PATIENCE_S, Reader, Writer
 from nextbest.envelope import Envelope, decode, encode
 from nextbest.log import Appended, LogUnavailableError
 
@@ -38,10 +38,13 @@ _Row = tuple[str, str | None, str]
 
 
 class SqliteLog:
-    """An `EventLog` in the file at `path`; the `_sync` methods are for callers without an event loop."""
+    """An `EventLog` in the file at `path`; the `_sync` methods are for callers without an event loop.
 
-    def __init__(self, path: Path) -> None:
-        self._writer = Writer(path, _SCHEMA)
+    Writes fail when another process holds the file for `patience_s` seconds.
+    """
+
+    def __init__(self, path: Path, patience_s: float = PATIENCE_S) -> None:
+        self._writer = Writer(path, _SCHEMA, patience_s)
         self._reader = Reader(path, _SCHEMA)
 
     async def append(self, records: Sequence[Envelope], *, together: bool = False) -> Appended:

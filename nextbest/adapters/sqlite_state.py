@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import msgspec
 
-from nextbest.adapters.sqlite import Reader, Writer, from_microseconds, to_microseconds
+from nextbest.adapters.sqlite import PATIENCE_S, Reader, Writer, from_microseconds, to_microseconds
 from nextbest.envelope import Envelope, Identifier
 from nextbest.messages import Grant, Proposal
 from nextbest.records import Contact, Snapshot
@@ -101,10 +101,10 @@ _MODEL_SET = "model_set_id"
 
 
 class SqliteState:
-    """A `State` in the file at `path`."""
+    """A `State` in the file at `path`; writes fail when another process holds the file for `patience_s` seconds."""
 
-    def __init__(self, path: Path) -> None:
-        self._writer = Writer(path, _SCHEMA)
+    def __init__(self, path: Path, patience_s: float = PATIENCE_S) -> None:
+        self._writer = Writer(path, _SCHEMA, patience_s)
         self._reader = Reader(path, _SCHEMA)
 
     async def customer_of(self, identifiers: Sequence[Identifier]) -> str | None:

@@ -1,10 +1,12 @@
 """The event log on SQLite keeps what it acknowledged, in order and once."""
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -92,6 +94,18 @@ def test_what_cannot_be_stored_is_not_acknowledged(tmp_path: Path) -> None:
     with pytest.raises(LogUnavailableError, match="cannot be used"):
         log.read_sync(0, 1)
     log.close()
+
+
+def test_a_log_that_somebody_holds_is_not_waited_for(tmp_path: Path) -> None:
+    """A customer does not wait for a writer that is stuck: the append fails within the patience, wholly."""
+    with closing(SqliteLog(tmp_path / "events.db", patience_s=0.05)) as log:
+        log.append_sync([record("a")])
+        with closing(sqlite3.connect(tmp_path / "events.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(LogUnavailableError, match="locked"):
+                log.append_sync([record("b")])
+        log.append_sync([record("c")])
+        assert [envelope.event_id for _, envelope in log.read_sync(0, 10)] == ["a", "c"]
 
 
 def test_recovers_when_the_file_can_be_had_again(tmp_path: Path) -> None:
