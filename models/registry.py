@@ -52,6 +52,7 @@ STORE_ERRORS = (MlflowException, SQLAlchemyError)
 """What a store that cannot be reached raises."""
 
 _MODEL_FILE = "model.onnx"
+_PICTURE = ".png"
 _DESCRIPTION = "extra_files/model.json"
 
 
@@ -123,6 +124,12 @@ class Registry:
         metrics: Mapping[str, float] = self._client.get_run(version.run_id).data.metrics
         return metrics
 
+    def figures(self, version: Version) -> dict[str, bytes]:
+        """The run's pictures, as PNG by name."""
+        names = [file.path for file in self._client.list_artifacts(version.run_id) if file.path.endswith(_PICTURE)]
+        files = {name: Path(self._client.download_artifacts(version.run_id, name)) for name in names}
+        return {name.removesuffix(_PICTURE): file.read_bytes() for name, file in files.items()}
+
     def artifacts(self, version: Version) -> tuple[Model, bytes]:
         """What `model.json` says, completed by version, run and hash; and the ONNX file."""
         uri = self._client.get_model_version_download_uri(version.name, version.version)
@@ -156,7 +163,7 @@ class Registry:
             mlflow.set_tag(FINGERPRINT, fingerprint)
             mlflow.log_text(candidate.card, "model_card.md")
             for name, figure in candidate.figures.items():
-                mlflow.log_figure(figure, f"{name}.png")
+                mlflow.log_figure(figure, name + _PICTURE)
             number = _log_model(candidate)
         self._client.set_model_version_tag(model.name, number, FINGERPRINT, fingerprint)
         version = _version(self._client.get_model_version(model.name, number), is_champion=False)

@@ -5,6 +5,7 @@ trained, judged or promoted (`models/`). MLflow and scikit-learn take seconds to
 they have to train.
 """
 
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib import import_module
@@ -99,7 +100,7 @@ def _registry(settings: Settings) -> "Registry":
 
 
 def _metadata(registry: "Registry", name: str) -> dict[str, Any]:
-    """What the registry says now: someone may have moved the alias since this model was trained."""
+    """What the registry says and shows now: someone may have moved the alias since this model was trained."""
     if not registry.versions(name):
         return {"name": name}
     version = registry.current(name)
@@ -109,7 +110,11 @@ def _metadata(registry: "Registry", name: str) -> dict[str, Any]:
         "alias": "champion" if version.is_champion else "none",
         "metrics": dict(registry.metrics(version)),
         "mlflow run": version.run_id,
-    }
+    } | {figure: _picture(figure, png) for figure, png in registry.figures(version).items()}
+
+
+def _picture(name: str, png: bytes) -> dg.MarkdownMetadataValue:
+    return dg.MetadataValue.md(f"![{name}](data:image/png;base64,{b64encode(png).decode()})")
 
 
 def _gate(key: dg.AssetKey, registered: "Registered") -> dg.AssetCheckResult:

@@ -56,7 +56,7 @@ def test_serving_gets_what_it_needs(home: Any, first_run: dict[str, Any]) -> Non
 
 
 def test_the_run_is_in_the_instance(home: Any, first_run: dict[str, Any]) -> None:
-    """The UI shows the run of the command line, with every check's numbers."""
+    """The UI shows the run of the command line, with its numbers and the pictures of each model."""
     with home.environment(), open_instance(home.settings) as instance:
         run = instance.get_run_by_id(first_run["run_id"])
         assert run is not None
@@ -65,6 +65,12 @@ def test_the_run_is_in_the_instance(home: Any, first_run: dict[str, Any]) -> Non
         assert event is not None
         assert event.asset_materialization is not None
         assert event.asset_materialization.metadata["landed"].value == 150
+        trained = instance.get_latest_materialization_event(dg.AssetKey(["models", "clv"]))
+        assert trained is not None
+        assert trained.asset_materialization is not None
+        for figure in ("calibration", "gain"):
+            picture = str(trained.asset_materialization.metadata[figure].value)
+            assert picture.startswith(f"![{figure}](data:image/png;base64,iVBOR")
 
 
 def test_an_unchanged_run_skips(home: Any, first_run: dict[str, Any]) -> None:
