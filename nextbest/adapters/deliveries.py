@@ -21,15 +21,29 @@ def read_delivery(contract: Contract, path: Path) -> pa.Table:
     """The rows of a file, by its suffix.
 
     Raises:
-        ContractViolation: the file has no header, is truncated, of another format or cannot be opened.
+        ContractViolation: the file has no header, is truncated, not UTF-8, of another format or cannot be opened.
 
     """
     if path.suffix not in _READERS:
         raise ContractViolation(contract.name, "readable", f"{path} is none of {', '.join(_READERS)}")
     try:
-        return _READERS[path.suffix](contract, path)
-    except (pa.ArrowException, OSError, msgspec.MsgspecError) as error:
+        table = _READERS[path.suffix](contract, path)
+        _check(table)
+    except (pa.ArrowException, OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ContractViolation(contract.name, "readable", f"{path} cannot be read: {error}") from error
+    return table
+
+
+def _check(table: pa.Table) -> None:
+    """Raise what would stop a later reader of the table: text or a column's name that is not UTF-8, endless nesting."""
+    table.validate(full=True)
+    for name, kind in zip(table.column_names, table.schema.types, strict=True):
+        if _depth(kind) > _DEEPEST:
+            raise pa.ArrowInvalid(f"column {name} nests deeper than {_DEEPEST} lists or objects")
+
+
+def _depth(kind: pa.DataType) -> int:
+    return max((1 + _depth(kind.field(index).type) for index in range(kind.num_fields)), default=0)
 
 
 def _read_parquet(_: Contract, path: Path) -> pa.Table:
@@ -59,7 +73,7 @@ def _read_json_lines(contract: Contract, path: Path) -> pa.Table:
 def _parse_line(number: int, line: bytes) -> dict[str, Any]:
     try:
         return _object.decode(line)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise msgspec.DecodeError(f"line {number:,}: {error}") from error
 
 
@@ -72,6 +86,7 @@ def _column(values: list[Any]) -> pa.Array:
         return pa.array(list(texts), pa.string())
 
 
+_DEEPEST: Final = 50  # Arrow writes no more than 64
 _object: Final = msgspec.json.Decoder(dict[str, Any])
 _READERS: Final[Mapping[str, Callable[[Contract, Path], pa.Table]]] = {
     ".parquet": _read_parquet,

@@ -63,10 +63,15 @@ def test_no_json_lines_are_no_rows(tmp_path: Path) -> None:
         ("notes.csv", b"", "cannot be read: Empty CSV file"),
         ("notes.csv", b"note_id,stars,tags\na,1,\nb", "cannot be read: .*Expected 3 columns, got 1"),
         ("notes.csv", b"note_id,stars,tags\n\xff\xfe,1,\n", "cannot be read: .*UTF8"),
+        ("notes.csv", b"note_id,st\xe9rs,tags\na,1,\n", "cannot be read: 'utf-8' codec"),
         ("notes.parquet", b"", "cannot be read: Parquet file size is 0 bytes"),
         ("notes.parquet", b"PAR1 and then no more", "cannot be read: Parquet magic bytes not found"),
         ("notes.jsonl", b'{"note_id":"a"}\n{"note_id":', "cannot be read: line 2: .*truncated"),
         ("notes.jsonl", b"[1]\n", "cannot be read: line 1: .*object"),
+        ("notes.jsonl", b'{"note_id":"a"}\n{"note_id":"\xe9"}\n', "cannot be read: line 2: 'utf-8' codec"),
+        ("notes.jsonl", b'{"tags":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n", "cannot be read: line 1: .*recursion"),
+        ("notes.jsonl", b'{"tags":' + b"[" * 200 + b"]" * 200 + b"}\n", "cannot be read: column tags nests deeper"),
+        ("notes.json", b'[{"note_id":"a"},\n{"note_id":"b"}]', "cannot be read: line 1: .*object.*array"),
         ("notes.xlsx", b"PK", "is none of .parquet, .csv"),
     ],
 )
@@ -75,6 +80,21 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ContractViolation, match=f"contract notes, .*rule readable, .*{name} {message}"):
         read_delivery(NOTES, tmp_path / name)
+
+
+def test_parquet_with_text_that_is_no_text_is_named(tmp_path: Path) -> None:
+    """Parquet does not look into its strings; landed, such a value would stop whoever reads it."""
+    latin = pa.Array.from_buffers(pa.string(), 1, pa.array([b"\xe9"]).buffers())
+    pq.write_table(pa.table({"note_id": latin}), tmp_path / "notes.parquet")
+    with pytest.raises(ContractViolation, match=r"notes.parquet cannot be read: .*UTF8"):
+        read_delivery(NOTES, tmp_path / "notes.parquet")
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    """Whatever its name ends in."""
+    (tmp_path / "notes.parquet").mkdir()
+    with pytest.raises(ContractViolation, match=r"notes.parquet cannot be read: .*is a directory"):
+        read_delivery(NOTES, tmp_path / "notes.parquet")
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
