@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-import pydantic
 import yaml
 from open_data_contract_standard.model import OpenDataContractStandard
 
@@ -49,7 +48,7 @@ def _by_name(files: Iterable[tuple[str, str]]) -> dict[str, Contract]:
 def _parse(name: str, text: str) -> Contract:
     try:
         document = OpenDataContractStandard.from_string(text)
-    except (yaml.YAMLError, pydantic.ValidationError, TypeError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise ContractError(f"{name} is no ODCS v3 contract: {error}") from error
     contract = contract_from_odcs(document.model_dump(by_alias=True, exclude_none=True))
     if name != contract.name + _SUFFIX:

@@ -88,17 +88,19 @@ class _File:
     @classmethod
     def read(cls, path: Path) -> "_File":
         try:
-            loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+            loader = _Loader(path.read_text(encoding="utf-8"))
             node = loader.get_single_node()
             if node is None:
                 return cls(path.name, None, {}, [FileProblem(path.name, 1, "the file is empty")])
+            content = loader.construct_document(node)  # before the walk: it refuses keys that are lists
             lines: dict[Place, int] = {}
             repeated = [FileProblem(path.name, line, f"`{key}` is there twice") for key, line in _walk(node, (), lines)]
-            return cls(path.name, loader.construct_document(node), lines, repeated)
+            return cls(path.name, content, lines, repeated)
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
-            return cls(path.name, None, {}, [FileProblem(path.name, line, f"not YAML: {error.problem}")])
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            reason = str(error.problem) if isinstance(error, _AliasError) else f"not YAML: {error.problem}"
+            return cls(path.name, None, {}, [FileProblem(path.name, line, reason)])
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: the 30th of February
             reason = "the file is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
             return cls(path.name, None, {}, [FileProblem(path.name, 1, reason)])
 
@@ -107,6 +109,20 @@ class _File:
         around = next(place[:end] for end in range(len(place), -1, -1) if place[:end] in self.lines)
         where = ".".join(map(str, place))
         return FileProblem(self.name, self.lines[around], f"{where}: {message}" if where else message)
+
+
+class _AliasError(yaml.MarkedYAMLError):
+    """A part of the file that stands for another part of it."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads what is written out: with aliases, a few lines can be a document that is endless to read."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise _AliasError(problem="aliases are not allowed here: write it out", problem_mark=mark)
+        return super().compose_node(parent, index)
 
 
 def _walk(node: yaml.Node, place: Place, lines: dict[Place, int]) -> Iterator[tuple[str, int]]:

@@ -63,6 +63,8 @@ def test_a_folder_without_contracts_is_an_error(tmp_path: Path) -> None:
         ("a.odcs.yaml", "name: [", "a.odcs.yaml is no ODCS v3 contract"),
         ("a.odcs.yaml", "just text", "a.odcs.yaml is no ODCS v3 contract"),
         ("a.odcs.yaml", "surprise: 1", "a.odcs.yaml is no ODCS v3 contract"),
+        ("a.odcs.yaml", "[" * 5_000 + "]" * 5_000, "a.odcs.yaml is no ODCS v3 contract: .*recursion"),
+        ("a.odcs.yaml", "name: 2026-02-30", "a.odcs.yaml is no ODCS v3 contract: day is out of range"),
         ("a.odcs.yaml", (FOLDER / "events.odcs.yaml").read_text(), "a.odcs.yaml holds the contract events"),
     ],
 )

@@ -1,5 +1,6 @@
 """Policies from files: read whole or not at all, every mistake with its file and line."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -63,6 +64,8 @@ MISTAKES = [
     ("arbitration.yaml", "epsilon: 0.1", "epsilon: 1.5", "less than or equal to 1"),
     ("actions.yaml", "lever: 100", "lever: .nan", "finite"),
     ("arbitration.yaml", "salt: coupons", "salt: [coupons", "not YAML"),
+    ("arbitration.yaml", "salt: coupons", "salt: {[a]: b}", "not YAML: found unhashable key"),
+    ("arbitration.yaml", "salt: coupons", "salt: &a [*a]", "aliases are not allowed here: write it out"),
 ]
 
 
@@ -74,6 +77,28 @@ def test_a_mistake_in_a_file(folder: Path, file: str, old: str, new: str, messag
     assert where == file
     assert at - line in {0, 1}
     assert message in what
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 5_000 + "]" * 5_000, "cannot be read: .*recursion"),
+        ("salt: 2026-02-30", "cannot be read: day is out of range"),
+    ],
+)
+def test_a_file_that_python_cannot_hold(folder: Path, text: str, message: str) -> None:
+    """Endless nesting and a day that no calendar has are problems of the file like any other."""
+    (folder / "arbitration.yaml").write_text(text)
+    ((file, line, what),) = problems(folder)
+    assert (file, line) == ("arbitration.yaml", 1)
+    assert re.match(message, what)
+
+
+def test_a_small_file_cannot_become_a_large_one(folder: Path) -> None:
+    """Ten lists of nine aliases each would be three thousand million items."""
+    laughs = "".join(f"l{n + 1}: &l{n + 1} [{', '.join([f'*l{n}'] * 9)}]\n" for n in range(10))
+    (folder / "arbitration.yaml").write_text(f"l0: &l0 ha\n{laughs}")
+    assert problems(folder) == [("arbitration.yaml", 2, "aliases are not allowed here: write it out")]
 
 
 CONTRADICTIONS = [
