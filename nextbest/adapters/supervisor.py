@@ -98,19 +98,20 @@ class Supervisor:
         timeout_s: float = 120,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Return once the service answers 200 at its page of readiness (at once for one that has no address).
+        """Return once the service answers 200 at its page of readiness (at once for a living one without an address).
 
         Raises:
             ServiceError: it ended, or was not ready in `timeout_s` seconds; the message holds the end of its log.
 
         """
         deadline = clock() + timeout_s
-        while service.address and not _answers(f"http://{service.address}{service.ready_path}"):
-            if process.poll() is not None:
-                raise ServiceError(f"{service.name} ended with status {process.returncode}:\n{self._log_tail(service)}")
+        while process.poll() is None:
+            if not service.address or _answers(f"http://{service.address}{service.ready_path}"):
+                return
             if clock() > deadline:
                 raise ServiceError(f"{service.name} was not ready in {timeout_s:.0f} s:\n{self._log_tail(service)}")
             time.sleep(0.1)
+        raise ServiceError(f"{service.name} ended with status {process.returncode}:\n{self._log_tail(service)}")
 
     def running(self) -> list[psutil.Process]:
         """Every living process that carries this home's mark, whoever started it; never this process or its parents."""

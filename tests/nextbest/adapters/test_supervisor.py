@@ -76,6 +76,15 @@ def test_a_service_that_ends_shows_the_end_of_its_log(supervisor: Supervisor) ->
         supervisor.wait_until_ready(service, process, timeout_s=20)
 
 
+def test_a_service_without_an_address_that_ended_is_not_up(supervisor: Supervisor) -> None:
+    """Nothing can be asked of it but whether it lives."""
+    service = python("broken", "raise SystemExit('no such table')")
+    process = supervisor.start(service)
+    reap(process)
+    with pytest.raises(ServiceError, match="status 1:\n  no such table"):
+        supervisor.wait_until_ready(service, process)
+
+
 def test_orphans_of_a_killed_process_are_ended(supervisor: Supervisor) -> None:
     """What a killed process leaves behind is found by its mark and ended."""
     process = supervisor.start(python("parent", PARENT))
