@@ -69,9 +69,9 @@ class Demo:
     def prepare_and_train(self) -> None:
         """Run the whole pipeline: landing, warehouse, checks, features, models."""
         self.console.rule("pipeline: land, build, check, train")
-        outcome = self._pipeline()
-        self.report.landed, self.report.checks = outcome["landed"], outcome["checks"]
-        self.report.models, self.report.seconds = outcome["models"], outcome["seconds"]
+        with self._pipeline() as outcome:
+            self.report.landed, self.report.checks = outcome["landed"], outcome["checks"]
+            self.report.models, self.report.seconds = outcome["models"], outcome["seconds"]
 
     def serve(self, launched: list[processes.Launched], *, interfaces: bool) -> None:
         """Wait for what was launched before the pipeline, and start what people look at."""
@@ -102,19 +102,21 @@ class Demo:
             answered = rehearsal.answer(Market(MARKET_SEED, within=timedelta(seconds=1)))
         said = ", ".join(f"{count} {kind}s" for kind, count in sorted(answered.items()))
         self.console.print(f"the market (simulated) answered with {said or 'silence'}")
-        outcome = self._pipeline("--select", "group:feedback")
-        self.report.landed |= outcome["landed"]
-        self.report.seconds["feedback"] = sum(outcome["seconds"].values())
+        with self._pipeline("--select", "group:feedback") as outcome:
+            self.report.landed |= outcome["landed"]
+            self.report.seconds["feedback"] = sum(outcome["seconds"].values())
 
-    def _pipeline(self, *arguments: str) -> dict[str, Any]:
+    @contextmanager
+    def _pipeline(self, *arguments: str) -> Iterator[dict[str, Any]]:
+        """Run the pipeline and yield what it did, also when a step failed: that is raised once it has been noted."""
         with TemporaryDirectory() as folder:
             path = Path(folder) / "outcome.json"
             command = [processes.PYTHON, "-m", "nextbest", "pipeline", *arguments, "--json", str(path)]
             status = subprocess.run(command, env=self.supervisor.child_environment(), check=False).returncode
-            if status:
-                raise DemoError(f"`nextbest pipeline` ended with status {status}: what failed is said above")
-            outcome: dict[str, Any] = json.loads(path.read_text())
-        return outcome
+            if path.exists():
+                yield json.loads(path.read_text())
+        if status:
+            raise DemoError(f"`nextbest pipeline` ended with status {status}: what failed is said above")
 
 
 @contextmanager
