@@ -17,8 +17,11 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 _PROJECT_FOLDERS = {"contracts": "data_contracts", "policies": "policies", "dbt": "dbt_project"}
 
 
-def _setting(variable: str, default: object, meaning: str) -> Any:
-    return field(default=default, metadata={"variable": variable, "meaning": meaning})
+_PORTS = range(1, 65_536)
+
+
+def _setting(variable: str, default: object, meaning: str, *, within: range | None = None) -> Any:
+    return field(default=default, metadata={"variable": variable, "meaning": meaning, "within": within})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,24 +30,39 @@ class Settings:
 
     home: Path = _setting("NEXTBEST_HOME", CHECKOUT, "the project: its state is in `.nextbest/` below it")
     host: str = _setting("NEXTBEST_HOST", "127.0.0.1", "address every server binds to")
-    http_port: int = _setting("NEXTBEST_HTTP_PORT", 8000, "port of the decision API")
-    dagster_port: int = _setting("NEXTBEST_DAGSTER_PORT", 3000, "port of the Dagster UI")
-    mlflow_port: int = _setting("NEXTBEST_MLFLOW_PORT", 5000, "port of the MLflow UI")
+    http_port: int = _setting("NEXTBEST_HTTP_PORT", 8000, "port of the decision API", within=_PORTS)
+    dagster_port: int = _setting("NEXTBEST_DAGSTER_PORT", 3000, "port of the Dagster UI", within=_PORTS)
+    mlflow_port: int = _setting("NEXTBEST_MLFLOW_PORT", 5000, "port of the MLflow UI", within=_PORTS)
     source: str = _setting(
         "NEXTBEST_SOURCE",
         "nextbest.adapters.complete_journey:CompleteJourney",
         "where data comes from: `module:Class`, or `none` when files are landed with `nextbest ingest`",
     )
-    households: int = _setting("NEXTBEST_HOUSEHOLDS", 0, "households of the demo data to take; 0 takes all")
-    replicas: int = _setting("NEXTBEST_REPLICAS", 1, "decision replicas")
+    households: int = _setting(
+        "NEXTBEST_HOUSEHOLDS", 0, "households of the demo data to take; 0 takes all", within=range(1_000_000)
+    )
+    replicas: int = _setting("NEXTBEST_REPLICAS", 1, "decision replicas", within=range(1, 65))
     haproxy: bool = _setting("NEXTBEST_HAPROXY", True, "put HAProxy before the replicas instead of Ray's Python proxy")
+
+    def __post_init__(self) -> None:
+        """Refuse a number out of its bounds, and servers that would be in each other's way."""
+        ports: dict[int, str] = {}
+        for f in fields(self):
+            variable, within, value = f.metadata["variable"], f.metadata["within"], getattr(self, f.name)
+            if within is not None and value not in within:
+                raise SettingError(f"{variable} is {value}: it takes {within[0]} to {within[-1]}")
+            if within == _PORTS and ports.setdefault(value, variable) != variable:
+                raise SettingError(
+                    f"{ports[value]} and {variable} are both {value}: every server needs a port of its own"
+                )
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> "Settings":
         """Read the settings from `env` (default: the process environment); an empty value is an unset one.
 
         Raises:
-            SettingError: a value is not of its setting's type; the message names the variable.
+            SettingError: a value is not of its setting's type or out of its bounds, or two servers have one port; the
+                message names the variables.
 
         """
         env = os.environ if env is None else env

@@ -28,6 +28,28 @@ def test_a_wrong_value_names_its_variable(variable: str, value: str) -> None:
         Settings.from_env({variable: value})
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "bounds"),
+    [
+        ("NEXTBEST_HTTP_PORT", "0", "1 to 65535"),
+        ("NEXTBEST_DAGSTER_PORT", "65536", "1 to 65535"),
+        ("NEXTBEST_MLFLOW_PORT", "99999", "1 to 65535"),
+        ("NEXTBEST_HOUSEHOLDS", "1000000", "0 to 999999"),
+        ("NEXTBEST_REPLICAS", "0", "1 to 64"),
+    ],
+)
+def test_a_number_out_of_bounds_names_its_variable(variable: str, value: str, bounds: str) -> None:
+    """Said at once, not by whichever server meets it."""
+    with pytest.raises(SettingError, match=f"{variable} is {value}: it takes {bounds}"):
+        Settings.from_env({variable: value})
+
+
+def test_two_servers_cannot_have_one_port() -> None:
+    """The other's default counts too."""
+    with pytest.raises(SettingError, match="NEXTBEST_HTTP_PORT and NEXTBEST_DAGSTER_PORT are both 3000"):
+        Settings.from_env({"NEXTBEST_HTTP_PORT": "3000"})
+
+
 def test_a_home_uses_its_own_folders_and_else_the_checkout(tmp_path: Path) -> None:
     """A project of one's own overrides the contracts it has and inherits the rest."""
     (tmp_path / "data_contracts").mkdir()
