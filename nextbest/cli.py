@@ -3,6 +3,7 @@
 Belongs here: finding commands and printing errors. A command itself lives in `nextbest.commands` or in its rim.
 """
 
+import errno
 import sys
 from importlib.metadata import entry_points
 
@@ -12,6 +13,17 @@ from nextbest import __version__
 from nextbest.errors import NextbestError
 
 GROUP = "nextbest.commands"
+_OF_THE_PLACE = {
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENOSPC,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+}
+"""What a file system says that is full, guarded, or not as it was thought to be."""
 
 
 class _Commands(click.Group):
@@ -37,11 +49,14 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; a `NextbestError`, however deep a framework wrapped it, is shown without a stack trace."""
+    """Run the command line. What a person can mend is shown without a stack trace.
+
+    That is a `NextbestError`, however deep a framework wrapped it, and a place that cannot be written to.
+    """
     try:
         cli()
     except Exception as error:
-        known = _known_cause(error)
+        known = _known_cause(error) or _place(error)
         if known is None:
             raise
         click.echo(f"nextbest: {known}", err=True)
@@ -52,3 +67,11 @@ def _known_cause(error: BaseException | None) -> NextbestError | None:
     while error is not None and not isinstance(error, NextbestError):
         error = error.__cause__ or error.__context__
     return error
+
+
+def _place(error: Exception) -> str | None:
+    """What is wrong with the place that was to be written to, if that is what the error says."""
+    if not isinstance(error, OSError) or error.errno not in _OF_THE_PLACE:
+        return None
+    where = f": {error.filename}" if error.filename else ""
+    return f"{error.strerror}{where} (NEXTBEST_HOME says where state goes)"

@@ -1,6 +1,11 @@
 """The command line as a whole: what it finds, how it fails, that every command is documented."""
 
+import errno
+import os
+import subprocess
+import sys
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import click
 import pytest
@@ -42,6 +47,28 @@ def test_an_error_of_ours_is_one_line_however_deep(
     with pytest.raises(SystemExit):
         cli.main()
     assert capsys.readouterr().err == "nextbest: no such table\n"
+
+
+def test_a_home_that_is_a_file_is_said_in_one_line(tmp_path: Path) -> None:
+    """A full disk or a folder of somebody else's is no defect of ours."""
+    home = tmp_path / "home"
+    home.touch()
+    environment = {**os.environ, "NEXTBEST_HOME": str(home)}
+    command = [sys.executable, "-m", "nextbest", "pipeline"]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr == f"nextbest: Not a directory: {home}/.nextbest/run (NEXTBEST_HOME says where state goes)\n"
+
+
+def test_another_error_of_the_system_keeps_its_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that we forgot to write is a defect."""
+
+    def fail() -> None:
+        raise FileNotFoundError(errno.ENOENT, "No such file", "model.onnx")
+
+    monkeypatch.setattr(cli, "cli", fail)
+    with pytest.raises(FileNotFoundError):
+        cli.main()
 
 
 def test_an_unknown_error_keeps_its_trace(monkeypatch: pytest.MonkeyPatch) -> None:
