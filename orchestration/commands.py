@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 from rich.console import Console
 
+from nextbest.commands.processes import supervisor
 from nextbest.errors import NextbestError
 from nextbest.settings import Settings
 
@@ -78,7 +79,8 @@ def dagster(part: str) -> None:
     definitions = ["-m", "orchestration.definitions"]
     bind = ["--host", settings.host, "--port", str(settings.dagster_port)]
     module = {"ui": ["dagster_webserver", *definitions, *bind], "daemon": ["dagster._daemon", "run", *definitions]}
-    os.execve(sys.executable, [sys.executable, "-m", *module[part]], {**os.environ, **settings.environment()})
+    environment = supervisor(settings).service_environment(f"dagster-{part}")
+    os.execve(sys.executable, [sys.executable, "-m", *module[part]], environment)
 
 
 def run(

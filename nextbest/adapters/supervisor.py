@@ -2,7 +2,8 @@
 
 Belongs here: starting a process with its log file, waiting until it answers, and ending it with everything it started.
 Every process inherits a mark of its home in its environment, so that `stop_all` finds even the orphans of a process
-that was killed (Ray's and HAProxy's children outlive a killed parent). Does not belong here: which processes there are.
+that was killed (Ray's and HAProxy's children outlive a killed parent). A command that somebody types marks itself. Does
+not belong here: which processes there are.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ import os
 import secrets
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -27,6 +29,8 @@ MARK = "NEXTBEST_RUN"
 """Variable that marks every process of a home."""
 NAME = "NEXTBEST_SERVICE"
 """Variable that holds a service's name."""
+LEADER = "NEXTBEST_LEADER"
+"""Variable that holds the id of a service's process that somebody typed: what that starts inherits another's id."""
 _LOG_TAIL_LINES = 15
 _PORTS = range(20_000, 32_000)
 
@@ -67,6 +71,18 @@ class Supervisor:
 
     def child_environment(self) -> dict[str, str]:
         return {**os.environ, **self.environment, MARK: self.mark}
+
+    def service_environment(self, name: str) -> dict[str, str]:
+        """What this process must be started anew with to be the service `name`; it keeps its id and its terminal."""
+        return {**self.child_environment(), NAME: name, LEADER: str(os.getpid())}
+
+    def become(self, name: str) -> None:
+        """Make this command the service `name`, by starting it anew unless it was started as that.
+
+        Others see the environment that a process was started with, and nothing of what it sets later.
+        """
+        if (os.environ.get(MARK), os.environ.get(NAME)) != (self.mark, name):
+            os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], self.service_environment(name))
 
     def start(self, service: Service) -> "subprocess.Popen[bytes]":
         """Start `service` in a session of its own, its output in its log file.
@@ -120,13 +136,13 @@ class Supervisor:
 
     def services(self) -> dict[str, int]:
         """The process id of every living service of this home, by name."""
-        leaders = [process for process in self.running() if _is_session_leader(process)]
-        return {name: process.pid for process in leaders if (name := process.environ().get(NAME))}
+        leaders = [process for process in self.running() if _is_leader(process)]
+        return {name: process.pid for process in leaders if (name := _variable(process, NAME))}
 
     def stop_all(self, grace_s: float = 15) -> list[int]:
         """End every process of this home: asked first, and killed after `grace_s` seconds. Returns their ids."""
         ended = self.running()
-        leaders = [process for process in ended if _is_session_leader(process)]
+        leaders = [process for process in ended if _is_leader(process)]
         for process in leaders:
             _quietly(process.terminate)
         psutil.wait_procs(leaders, timeout=grace_s)
@@ -164,16 +180,22 @@ def is_free(address: tuple[str, int]) -> bool:
 
 def _marked(mark: str) -> Iterator[psutil.Process]:
     for process in psutil.process_iter():
-        try:
-            if process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == mark:
-                yield process
-        except (psutil.AccessDenied, psutil.NoSuchProcess, OSError):
-            continue
+        if _variable(process, MARK) == mark:
+            yield process
 
 
-def _is_session_leader(process: psutil.Process) -> bool:
+def _variable(process: psutil.Process, name: str) -> str | None:
+    """What `process` was started with; None for one that ended, or that is somebody else's."""
     try:
-        return os.getsid(process.pid) == process.pid
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.environ().get(name)
+    except (psutil.AccessDenied, psutil.NoSuchProcess, OSError):
+        return None
+
+
+def _is_leader(process: psutil.Process) -> bool:
+    """Whether a service began with this process: in a session of its own, or typed in a terminal."""
+    try:
+        return os.getsid(process.pid) == process.pid or _variable(process, LEADER) == str(process.pid)
     except OSError:
         return False
 

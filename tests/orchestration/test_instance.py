@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import dagster as dg
@@ -13,6 +14,8 @@ import yaml
 from click.testing import CliRunner
 from dagster import DagsterRunStatus
 
+from nextbest.adapters.supervisor import MARK, NAME
+from nextbest.commands.processes import interface_services, supervisor
 from nextbest.settings import Settings
 from orchestration.commands import dagster
 from orchestration.instance import end_dead_runs, open_instance, write_configuration
@@ -64,17 +67,19 @@ def test_a_killed_run_is_ended(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("part", ["ui", "daemon"])
 def test_dead_runs_are_ended_before_dagster_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
-    """Whoever starts the UI after a crash can run something at once."""
-    started: list[list[str]] = []
+    """Whoever starts the UI after a crash can run something at once, and `nextbest down` finds what was started."""
+    started: list[Mapping[str, str]] = []
     settings = Settings(home=tmp_path)
-    monkeypatch.setattr(os, "execve", lambda _, command, __: started.append(command))
+    monkeypatch.setattr(os, "execve", lambda _, __, environment: started.append(environment))
     for name, value in settings.environment().items():
         monkeypatch.setenv(name, value)
     with _open(settings, monkeypatch) as instance:
         instance.add_run(dg.DagsterRun("pipeline", status=DagsterRunStatus.STARTED))
     result = CliRunner().invoke(dagster, [part])
     assert result.exit_code == 0, result.output
-    assert len(started) == 1
+    ((mark, name),) = [(environment[MARK], environment[NAME]) for environment in started]
+    assert mark == supervisor(settings).mark
+    assert name in {service.name for service in interface_services(settings)}
     with _open(settings, monkeypatch) as instance:
         assert [run.status for run in instance.get_runs()] == [DagsterRunStatus.FAILURE]
 

@@ -16,6 +16,17 @@ from nextbest.adapters.supervisor import Service, ServiceError, Supervisor
 SLEEP = "import time; time.sleep(60)"
 PARENT = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {SLEEP!r}]); {SLEEP}"
 
+TYPED = f"""
+import signal, subprocess, sys, time
+from pathlib import Path
+from nextbest.adapters.supervisor import Supervisor
+Supervisor(Path(sys.argv[1]), {{}}).become("typed")
+subprocess.Popen([sys.executable, '-c', {SLEEP!r}])
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(print("asked", flush=True)))
+print("ready", flush=True)
+time.sleep(60)
+"""
+
 
 @pytest.fixture
 def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
@@ -93,6 +104,20 @@ def test_orphans_of_a_killed_process_are_ended(supervisor: Supervisor) -> None:
     reap(process)
     assert len(supervisor.running()) == 1
     supervisor.stop_all(grace_s=0.5)
+    assert supervisor.running() == []
+
+
+def test_a_service_that_somebody_typed_is_one_of_the_home(supervisor: Supervisor) -> None:
+    """It is known by its name and asked to end; it stays in its terminal's session, and its child is no service."""
+    command = [sys.executable, "-c", TYPED, str(supervisor.folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        assert (os.getsid(process.pid), os.getpgid(process.pid)) == (os.getsid(0), os.getpgid(0))
+        assert len(supervisor.running()) == 2
+        assert supervisor.services() == {"typed": process.pid}
+        supervisor.stop_all()
+        assert process.stdout.read() == b"asked\n"
     assert supervisor.running() == []
 
 
