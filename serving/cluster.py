@@ -23,11 +23,14 @@ from nextbest.errors import NextbestError
 from nextbest.settings import Settings
 
 _CLUSTER_MARK = "NEXTBEST_CLUSTER"
-# Ray's configuration binds HAProxy's statistics and metrics to every interface, and no setting says otherwise.
+# Ray's configuration binds HAProxy's statistics and metrics to every interface, and answers 404 until a replica is
+# known (never later: the application is at `/`). No setting says otherwise.
 _HAPROXY = """\
 #!/bin/sh
 for argument; do
-  case "$argument" in *.cfg) sed -i -e 's/bind \\*:/bind {host}:/' -e 's/bind :/bind {host}:/' "$argument" ;; esac
+  case "$argument" in *.cfg) sed -i -e 's/bind \\*:/bind {host}:/' -e 's/bind :/bind {host}:/' \\
+    -e 's/return status 404 .*/return status 503 content-type text\\/plain string "starting" hdr Retry-After 1/' \\
+    "$argument" ;; esac
 done
 exec "{binary}" "$@"
 """
@@ -158,6 +161,7 @@ class Cluster:
             "RAY_SERVE_ENABLE_HA_PROXY": "1" if self.settings.haproxy else "0",
             "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1" if self.settings.haproxy else "0",
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+            "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",  # after three that fail, HAProxy starts anew
             "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": fallback,
             "RAY_SERVE_HAPROXY_BINARY_PATH": str(self._haproxy),
             "RAY_SERVE_HAPROXY_NBTHREAD": "1",

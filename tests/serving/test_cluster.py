@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -196,6 +196,22 @@ def test_a_model_set_is_swapped_without_a_restart(server: Server, publish: Calla
     model_set_id = publish(server.settings, 0.3)
     assert _eventually(lambda: server.decide("c4")["model_set_id"] == model_set_id, 2)
     assert process.create_time() == started
+
+
+def test_a_killed_haproxy_comes_back(server: Server) -> None:
+    """Within seconds, and until it knows its replica again nobody is told that a path does not exist."""
+    said: set[int] = set()
+
+    def answers() -> bool:
+        with suppress(httpx.TransportError):
+            said.add(server.client.get("/healthz").status_code)
+        return 200 in said
+
+    for process in psutil.Process(server.process.pid).children(recursive=True):
+        if process.name() == "haproxy":
+            process.kill()
+    assert _eventually(answers, 20)
+    assert said <= {200, 503}
 
 
 def test_a_killed_server_starts_again_and_a_stopped_one_leaves_nothing(server: Server) -> None:
