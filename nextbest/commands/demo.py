@@ -149,7 +149,7 @@ def demo(*, once: bool, households: int | None, report_path: Path | None) -> Non
         settings = replace(settings, households=households)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended politely is ended by Ctrl-C
     console, report = processes.console(), Report()
-    supervisor = processes.supervisor(settings)
+    supervisor = Supervisor.of(settings)
     with _alone(settings):
         try:
             _run(Demo(settings, supervisor, console, report), once=once)

@@ -25,11 +25,6 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 150)
 
 
-def supervisor(settings: Settings) -> Supervisor:
-    """The supervisor of this home's processes."""
-    return Supervisor(settings.run, settings.environment())
-
-
 def decision_service(settings: Settings, ready_path: str = "/readyz") -> Service:
     """The decision API; before the first pipeline it is healthy, but not ready: every decision is a fallback."""
     return Service(
@@ -100,7 +95,7 @@ def up() -> None:
     Example: NEXTBEST_HTTP_PORT=8080 nextbest up
     """
     settings = Settings.from_env()
-    watched = supervisor(settings)
+    watched = Supervisor.of(settings)
     is_built = settings.feast_registry.exists()
     if not is_built:
         console().print("Nothing is built here yet: decisions are fallbacks until `nextbest pipeline` has run.")
@@ -122,7 +117,7 @@ def down() -> None:
 
     Example: nextbest down
     """
-    ended = supervisor(Settings.from_env()).stop_all()
+    ended = Supervisor.of(Settings.from_env()).stop_all()
     console().print(f"ended {len(ended)} processes" if ended else "nothing was running")
 
 
@@ -133,7 +128,7 @@ def status() -> None:
     Example: nextbest status
     """
     settings = Settings.from_env()
-    running = supervisor(settings).services()
+    running = Supervisor.of(settings).services()
     table = Table("service", "state", "process", "address", box=None)
     for service in [decision_service(settings), follower_service(), *interface_services(settings)]:
         pid = running.get(service.name)

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from models.commands import follow, mlflow, models
-from nextbest.adapters.supervisor import MARK, NAME
-from nextbest.commands.processes import follower_service, interface_services, supervisor
+from nextbest.adapters.supervisor import MARK, NAME, Supervisor
+from nextbest.commands.processes import follower_service, interface_services
 from nextbest.settings import Settings
 
 
@@ -51,10 +51,10 @@ def test_a_follower_that_somebody_typed_is_found(settings: Settings) -> None:
     with subprocess.Popen(command, env=os.environ | settings.environment(), stderr=subprocess.DEVNULL) as process:
         try:
             deadline = time.monotonic() + 30
-            while supervisor(settings).services() != {follower_service().name: process.pid}:
+            while Supervisor.of(settings).services() != {follower_service().name: process.pid}:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
-            assert supervisor(settings).stop_all() == [process.pid]
+            assert Supervisor.of(settings).stop_all() == [process.pid]
         finally:
             process.kill()
 
@@ -67,5 +67,5 @@ def test_mlflow_that_somebody_typed_is_found(settings: Settings, monkeypatch: py
     result = CliRunner().invoke(mlflow, env=settings.environment())
     assert result.exit_code == 0, result.output
     ((mark, name),) = [(environment[MARK], environment[NAME]) for environment in started]
-    assert mark == supervisor(settings).mark
+    assert mark == Supervisor.of(settings).mark
     assert name in {service.name for service in interface_services(settings)}

@@ -14,8 +14,8 @@ import yaml
 from click.testing import CliRunner
 from dagster import DagsterRunStatus
 
-from nextbest.adapters.supervisor import MARK, NAME
-from nextbest.commands.processes import interface_services, supervisor
+from nextbest.adapters.supervisor import MARK, NAME, Supervisor
+from nextbest.commands.processes import interface_services
 from nextbest.settings import Settings
 from orchestration.commands import dagster
 from orchestration.instance import end_dead_runs, open_instance, write_configuration
@@ -78,7 +78,7 @@ def test_dead_runs_are_ended_before_dagster_starts(tmp_path: Path, monkeypatch: 
     result = CliRunner().invoke(dagster, [part])
     assert result.exit_code == 0, result.output
     ((mark, name),) = [(environment[MARK], environment[NAME]) for environment in started]
-    assert mark == supervisor(settings).mark
+    assert mark == Supervisor.of(settings).mark
     assert name in {service.name for service in interface_services(settings)}
     with _open(settings, monkeypatch) as instance:
         assert [run.status for run in instance.get_runs()] == [DagsterRunStatus.FAILURE]

@@ -22,8 +22,7 @@ import pytest
 import yaml
 
 from nextbest.adapters.sqlite_log import SqliteLog
-from nextbest.adapters.supervisor import MARK, free_ports
-from nextbest.commands.processes import supervisor
+from nextbest.adapters.supervisor import MARK, Supervisor, free_ports
 from nextbest.contracts import Contract
 from nextbest.intake import envelope
 from nextbest.settings import CHECKOUT, Settings
@@ -70,7 +69,7 @@ class Server:
 
     def processes(self) -> list[psutil.Process]:
         """Whatever carries the mark by which `nextbest down` finds this server's processes."""
-        mark = supervisor(self.settings).mark
+        mark = Supervisor.of(self.settings).mark
         return [process for process in psutil.process_iter() if _environment(process).get(MARK) == mark]
 
     def end(self) -> None:
@@ -227,7 +226,7 @@ def test_a_killed_server_starts_again_and_a_stopped_one_leaves_nothing(server: S
     children = psutil.Process(server.process.pid).children(recursive=True)
     assert {"haproxy", "raylet"} <= {process.name() for process in children}
     assert set(server.processes()) == {psutil.Process(server.process.pid), *children}
-    assert supervisor(server.settings).services() == {"serving": server.process.pid}
+    assert Supervisor.of(server.settings).services() == {"serving": server.process.pid}
     server.end()
     assert server.process.returncode == 0
     assert server.processes() == []

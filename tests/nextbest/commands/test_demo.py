@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from nextbest.adapters.supervisor import Supervisor
 from nextbest.commands import processes
 from nextbest.commands.demo import Demo, DemoError, Report
 from nextbest.settings import Settings
@@ -19,7 +20,7 @@ OUTCOME = {
 @pytest.fixture
 def demo(tmp_path: Path) -> Demo:
     settings = Settings(home=tmp_path)
-    return Demo(settings, processes.supervisor(settings), Console(quiet=True), Report())
+    return Demo(settings, Supervisor.of(settings), Console(quiet=True), Report())
 
 
 def _pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
