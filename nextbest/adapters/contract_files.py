@@ -23,7 +23,7 @@ def load_contracts(folder: Path) -> dict[str, Contract]:
         ContractError: the folder holds no contract, or one that cannot be read; the message names the file.
 
     """
-    contracts = _by_name((path.name, path.read_text(encoding="utf-8")) for path in sorted(folder.glob(f"*{_SUFFIX}")))
+    contracts = _by_name((path.name, path.read_bytes()) for path in sorted(folder.glob(f"*{_SUFFIX}")))
     if not contracts:
         raise ContractError(f"{folder} holds no contract (*{_SUFFIX})")
     return contracts
@@ -37,17 +37,19 @@ def contracts_at(folder: Path, reference: str) -> dict[str, Contract]:
 
     """
     names = _git(folder, "ls-tree", "--name-only", "--end-of-options", reference, "./").splitlines()
-    return _by_name((name, _git(folder, "show", f"{reference}:./{name}")) for name in names if name.endswith(_SUFFIX))
+    return _by_name(
+        (name, _git(folder, "show", f"{reference}:./{name}").encode()) for name in names if name.endswith(_SUFFIX)
+    )
 
 
-def _by_name(files: Iterable[tuple[str, str]]) -> dict[str, Contract]:
-    contracts = (_parse(name, text) for name, text in files)
+def _by_name(files: Iterable[tuple[str, bytes]]) -> dict[str, Contract]:
+    contracts = (_parse(name, content) for name, content in files)
     return {contract.name: contract for contract in contracts}
 
 
-def _parse(name: str, text: str) -> Contract:
+def _parse(name: str, content: bytes) -> Contract:
     try:
-        document = OpenDataContractStandard.from_string(text)
+        document = OpenDataContractStandard.from_string(content.decode())
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise ContractError(f"{name} is no ODCS v3 contract: {error}") from error
     contract = contract_from_odcs(document.model_dump(by_alias=True, exclude_none=True))

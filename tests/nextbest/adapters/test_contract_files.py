@@ -58,19 +58,20 @@ def test_a_folder_without_contracts_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "message"),
+    ("name", "content", "message"),
     [
         ("a.odcs.yaml", "name: [", "a.odcs.yaml is no ODCS v3 contract"),
         ("a.odcs.yaml", "just text", "a.odcs.yaml is no ODCS v3 contract"),
         ("a.odcs.yaml", "surprise: 1", "a.odcs.yaml is no ODCS v3 contract"),
+        ("a.odcs.yaml", "name: Käse".encode("latin-1"), "a.odcs.yaml is no ODCS v3 contract: .*utf-8"),
         ("a.odcs.yaml", "[" * 5_000 + "]" * 5_000, "a.odcs.yaml is no ODCS v3 contract: .*recursion"),
         ("a.odcs.yaml", "name: 2026-02-30", "a.odcs.yaml is no ODCS v3 contract: day is out of range"),
         ("a.odcs.yaml", (FOLDER / "events.odcs.yaml").read_text(), "a.odcs.yaml holds the contract events"),
     ],
 )
-def test_a_file_that_is_no_contract_is_named(tmp_path: Path, name: str, text: str, message: str) -> None:
+def test_a_file_that_is_no_contract_is_named(tmp_path: Path, name: str, content: str | bytes, message: str) -> None:
     """Whoever edits a contract learns which file is wrong."""
-    (tmp_path / name).write_text(text)
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ContractError, match=message):
         load_contracts(tmp_path)
 
