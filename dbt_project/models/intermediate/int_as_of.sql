@@ -1,12 +1,7 @@
-with first_day as (
-    select cast(min(occurred_at) as date) as day
-    from {{ ref('stg_transactions') }}
-),
-
-days as (
+with days as (
     select cast(series.day as date) as day
-    from first_day
-    cross join generate_series(first_day.day, {{ as_of_day() }}, interval 1 day) as series (day)
+    from {{ ref('int_history') }} as history
+    cross join generate_series(history.starts_on, {{ as_of_day() }}, interval 1 day) as series (day)
 ),
 
 final as (

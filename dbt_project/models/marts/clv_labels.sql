@@ -1,8 +1,5 @@
 with history as (
-    select
-        cast(min(occurred_at) as date) as starts_on,
-        cast(max(occurred_at) as date) as ends_on
-    from {{ ref('stg_transactions') }}
+    select * from {{ ref('int_history') }}
 ),
 
 -- Every fourth Monday back from the last one whose window has closed; with whole windows on both sides. Counted from

@@ -1,8 +1,9 @@
 with history as (
     select
-        min(occurred_at) as starts_at,
-        max(occurred_at) as ends_at
-    from {{ ref('stg_transactions') }}
+        min(as_of.as_of) as starts_at,
+        min(history.ends_at) as ends_at
+    from {{ ref('int_as_of') }} as as_of
+    cross join {{ ref('int_history') }} as history
 ),
 
 responses as (
@@ -23,7 +24,9 @@ final as (
         offers.assignment,
         offers.redeemed_at is not null as is_redeemed,
         responses.contact_id is not null as any_redeemed,
-        offers.contacted_at > history.starts_at and offers.ended_at <= history.ends_at as is_complete
+        coalesce(
+            offers.contacted_at >= history.starts_at and offers.ended_at <= history.ends_at, false
+        ) as is_complete
     from {{ ref('int_contact_actions') }} as offers
     inner join {{ ref('int_actions') }} as actions on offers.action = actions.action
     left join responses on offers.contact_id = responses.contact_id
