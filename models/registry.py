@@ -221,12 +221,22 @@ def _setup(settings: Settings) -> None:
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     settings.mlflow_artifacts.mkdir(parents=True, exist_ok=True)
-    with (settings.mlflow_artifacts.parent / ".setup.lock").open("w") as lock:
+    with settings.mlflow_store.with_name(".setup.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        if not settings.mlflow_store.exists():
+            _create(settings.mlflow_store)
         client = _client(settings)
         for name in MODELS:
             if client.get_experiment_by_name(name) is None:
                 client.create_experiment(name, artifact_location=(settings.mlflow_artifacts / name).as_uri())
+
+
+def _create(store: Path) -> None:
+    """Make the tables aside and move them in by one rename: killed between two migrations, MLflow could not go on."""
+    with tempfile.TemporaryDirectory(dir=store.parent) as folder:
+        draft = Path(folder) / store.name
+        MlflowClient(tracking_uri=f"sqlite:///{draft}")
+        draft.rename(store)
 
 
 def _client(settings: Settings) -> MlflowClient:

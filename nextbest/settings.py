@@ -120,8 +120,12 @@ class Settings:
         return self.state / "feast" / "online.db"
 
     @property
+    def mlflow_store(self) -> Path:
+        return self.state / "mlflow" / "mlflow.db"
+
+    @property
     def mlflow_uri(self) -> str:
-        return f"sqlite:///{self.state / 'mlflow' / 'mlflow.db'}"
+        return f"sqlite:///{self.mlflow_store}"
 
     @property
     def mlflow_artifacts(self) -> Path:

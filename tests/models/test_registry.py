@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
+from alembic.runtime.migration import HeadMaintainer
 from mlflow import MlflowClient
 
 from models import clv, lifecycle
@@ -60,6 +61,19 @@ def test_a_run_shows_everything_and_is_not_repeated(
     described = json.loads((stored / "extra_files" / "model.json").read_text())
     assert described["output"] == "value"
     assert not list(settings.state.rglob("*.pkl"))
+
+
+def test_a_store_killed_in_the_making_is_made_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A migration that has changed a table and not said so yet leaves nothing the next one stumbles over."""
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HeadMaintainer, "update_to_step", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Registry(settings)
+    assert Registry(settings).champion_version(clv.NAME) is None
 
 
 def test_a_run_killed_before_its_end_is_done_again(
