@@ -41,7 +41,7 @@ def split(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Training and test rows: cut-offs whose window had closed at the last cut-off, and the last cut-off.
 
     Raises:
-        TooLittleDataError: no cut-off lies a whole window before the last one.
+        TooLittleDataError: no cut-off lies a whole window before the last one, or there are fewer customers than folds.
 
     """
     last = frame["cutoff_at"].max()
@@ -50,6 +50,9 @@ def split(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         raise TooLittleDataError(
             f"clv_labels: no cut-off lies {HORIZON.days} days before the last, {last}: the history is too short"
         )
+    customers = train["customer_id"].nunique()
+    if customers < FOLDS:
+        raise TooLittleDataError(f"clv_labels: {customers} customers are too few: it takes {FOLDS} to choose a model")
     return train.reset_index(drop=True), test.reset_index(drop=True)
 
 

@@ -46,7 +46,8 @@ def split(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     Campaigns still running at that moment are in neither: their labels were not known then.
 
     Raises:
-        TooLittleDataError: one of the two would have no redemption to learn from or to be measured by.
+        TooLittleDataError: one of the two would have no redemption to learn from or to be measured by, or there would
+            be one campaign to learn from, and none to choose a model by.
 
     """
     begins = frame["contacted_at"].max() - TEST_PERIOD
@@ -58,6 +59,11 @@ def split(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
                 f"propensity_labels: {len(rows)} rows of campaigns {name} the test period from {begins:%Y-%m-%d} on, "
                 "and not both redeemed and unredeemed ones: take more households or a longer history"
             )
+    if len(train["campaign_id"].unique()) == 1:
+        raise TooLittleDataError(
+            f"propensity_labels: one campaign had ended when the test period from {begins:%Y-%m-%d} on began: it takes "
+            "two to choose a model"
+        )
     return train.reset_index(drop=True), test.reset_index(drop=True)
 
 

@@ -5,7 +5,8 @@ with redeemed as (
         outcomes.action
     from {{ ref('stg_outcomes') }} as outcomes
     inner join {{ ref('int_actions') }} as actions on outcomes.action = actions.action
-    where outcomes.kind = 'redemption' and outcomes.contact_id is not null
+    inner join {{ ref('stg_contacts') }} as contacts on outcomes.contact_id = contacts.contact_id
+    where outcomes.kind = 'redemption' and list_contains(contacts.offers, outcomes.action)
 ),
 
 labelled as (

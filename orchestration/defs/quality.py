@@ -23,7 +23,7 @@ from orchestration import unchanged
 from orchestration.defs.feedback import LOG_CONTRACTS, feedback_key
 from orchestration.defs.landing import batches, referred_contracts, supplied_contracts, table_key
 from orchestration.defs.resources import Workspace
-from orchestration.expectations import Outcome, Severity, has_warnings, run_suite, suite_fields
+from orchestration.expectations import Failure, Outcome, Severity, has_warnings, run_suite, suite_fields
 
 CHECKS: Mapping[Severity, str] = {"error": "contract", "warn": "contract_warnings"}
 """Name of the check with the expectations of each severity."""
@@ -95,9 +95,14 @@ def _result(spec: dg.AssetCheckSpec, outcome: Outcome, severity: Severity, versi
         asset_key=spec.asset_key,
         check_name=spec.name,
         severity=dg.AssetCheckSeverity.ERROR if severity == "error" else dg.AssetCheckSeverity.WARN,
-        description="; ".join(f"{each.column}: {each.rule}: {each.observed}" for each in outcome.failures) or None,
+        description="; ".join(map(_said, outcome.failures)) or None,
         metadata=metadata,
     )
+
+
+def _said(failure: Failure) -> str:
+    """A failure in words; one of the table as a whole has no column."""
+    return ": ".join(part for part in (failure.column, failure.rule, failure.observed) if part)
 
 
 @cache

@@ -7,7 +7,7 @@ import pytest
 
 from models import clv
 from models.candidate import Champion
-from models.frames import TrainingDataError, TrainingSet
+from models.frames import TooLittleDataError, TrainingDataError, TrainingSet
 from models.gates import judge
 
 
@@ -23,6 +23,14 @@ def test_a_history_too_short_for_that_is_said_in_words(clv_data: TrainingSet) ->
     frame = clv_data.frame
     with pytest.raises(TrainingDataError, match="too short"):
         clv.split(frame[frame["cutoff_at"] < frame["cutoff_at"].min() + pd.Timedelta(days=40)])
+
+
+def test_too_few_customers_are_said_in_words(clv_data: TrainingSet) -> None:
+    """There are as many folds as there must be customers."""
+    frame = clv_data.frame
+    few = frame["customer_id"].isin(frame["customer_id"].unique()[: clv.FOLDS - 1])
+    with pytest.raises(TooLittleDataError, match="3 customers are too few"):
+        clv.split(frame[few])
 
 
 def test_a_model_of_a_real_signal_beats_both_baselines(clv_data: TrainingSet) -> None:

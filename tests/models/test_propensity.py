@@ -7,7 +7,7 @@ import pytest
 
 from models import propensity
 from models.candidate import Champion
-from models.frames import TrainingDataError, TrainingSet
+from models.frames import TooLittleDataError, TrainingDataError, TrainingSet
 from models.gates import judge
 
 
@@ -24,6 +24,14 @@ def test_a_history_without_redemptions_is_said_in_words(propensity_data: Trainin
     """Not a stack trace of the solver, but what is missing and what to do."""
     with pytest.raises(TrainingDataError, match="take more households"):
         propensity.split(propensity_data.frame.assign(any_redeemed=False))
+
+
+def test_a_single_campaign_to_learn_from_is_said_in_words(propensity_data: TrainingSet) -> None:
+    """No model can be chosen by a campaign it has not seen."""
+    train, test = propensity.split(propensity_data.frame)
+    first = train[train["campaign_id"] == train["campaign_id"].iloc[0]]
+    with pytest.raises(TooLittleDataError, match="it takes two"):
+        propensity.split(pd.concat([first, test]))
 
 
 def test_a_model_of_a_real_signal_passes_its_gate(propensity_data: TrainingSet) -> None:

@@ -1,6 +1,6 @@
 """A real run of the pipeline on a sample, once for all tests that look at one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
@@ -60,6 +60,12 @@ class Home:
                 patch.setenv(name, value)
             patch.delenv(RUN_MARK, raising=False)
             yield
+
+
+@pytest.fixture(scope="session")
+def home_of() -> Callable[[Settings], Home]:
+    """The way to any home's pipeline."""
+    return Home
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,228 @@
+"""Data of one's own, as README says: files as people have them, landed by the command, through the whole pipeline."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from nextbest.adapters.complete_journey import CompleteJourney
+from nextbest.adapters.supervisor import free_ports
+from nextbest.commands.processes import supervisor
+from nextbest.settings import CHECKOUT, Settings
+from orchestration.defs.features import ONLINE
+from orchestration.instance import open_instance
+from orchestration.unchanged import last_materialization
+
+pytestmark = pytest.mark.integration
+
+HOUSEHOLDS = 150
+ACTIONS = ("beers_ales", "coffee", "frozen_pizza")
+DEPARTMENTS = ("grocery", "meat", "spirits")
+MARTS = {
+    "action_statistics",
+    "category_affinity",
+    "clv_labels",
+    "contact_response",
+    "customer_profile",
+    "customer_rfm",
+    "department_affinity",
+    "propensity_labels",
+}
+HISTORY = timedelta(weeks=12)
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pa.Table]:
+    """What the shops of these tests know, by contract."""
+    demo = CompleteJourney(Settings(home=tmp_path_factory.mktemp("demo"), households=HOUSEHOLDS))
+    return {contract: demo.read(contract) for contract in demo.contracts()}
+
+
+def make_home(home: Path) -> Settings:
+    http, dagster, mlflow = free_ports("127.0.0.1", 3)
+    return Settings(home=home, source="none", http_port=http, dagster_port=dagster, mlflow_port=mlflow)
+
+
+def nextbest(settings: Settings, *arguments: str | Path) -> None:
+    """Run the command, as people type it."""
+    environment = {**os.environ, **settings.environment()}
+    command = [sys.executable, "-m", "nextbest", *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def as_csv(table: pa.Table, path: Path) -> Path:
+    """A spreadsheet's file: a list is JSON in its cell."""
+    for number, field in enumerate(table.schema):
+        if pa.types.is_list(field.type):
+            texts = [msgspec.json.encode(value).decode() for value in table.column(number).to_pylist()]
+            table = table.set_column(number, field.name, pa.array(texts))
+    pyarrow.csv.write_csv(table, path)
+    return path
+
+
+def as_parquet(table: pa.Table, path: Path) -> Path:
+    pq.write_table(table, path)
+    return path
+
+
+def as_json_lines(table: pa.Table, path: Path) -> Path:
+    """What a service writes: a field without a value is left out."""
+    rows = [{name: value for name, value in row.items() if value is not None} for row in table.to_pylist()]
+    path.write_bytes(msgspec.json.Encoder().encode_lines(rows))
+    return path
+
+
+@contextmanager
+def edited(path: Path) -> Iterator[Any]:
+    document = yaml.safe_load(path.read_text())
+    yield document
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+
+
+def replace_members(entries: list[dict[str, Any]], prefix: str, members: tuple[str, ...]) -> None:
+    """Give a family of features other members."""
+    member = next(entry for entry in entries if entry["name"].startswith(prefix))
+    others = [entry for entry in entries if not entry["name"].startswith(prefix)]
+    entries[:] = [*others, *(member | {"name": f"{prefix}{name}"} for name in members)]
+
+
+def say_what_can_be_proposed(home: Path) -> None:
+    """Copy policies and SQL into the home, and name other actions and departments than the demo's."""
+    for folder in ("policies", "dbt_project"):
+        shutil.copytree(CHECKOUT / folder, home / folder, ignore=shutil.ignore_patterns("target", "logs"))
+    marts = home / "dbt_project" / "models" / "marts"
+    with edited(home / "policies" / "actions.yaml") as policy:
+        pizza = next(action for action in policy["actions"] if action["id"] == "frozen_pizza")
+        [banner, *_] = pizza["treatments"]
+        policy["actions"] = [pizza | {"id": name, "treatments": [banner | {"id": f"{name}_home"}]} for name in ACTIONS]
+    with edited(home / "policies" / "features.yaml") as policy:
+        replace_members(policy["features"], "department_share_91d__", DEPARTMENTS)
+    with edited(home / "dbt_project" / "dbt_project.yml") as project:
+        project["vars"] |= {"actions": list(ACTIONS), "departments": list(DEPARTMENTS)}
+    with edited(marts / "category_affinity.yml") as document:
+        replace_members(document["models"][0]["columns"], "category_spend_182d__", ACTIONS)
+    with edited(marts / "department_affinity.yml") as document:
+        replace_members(document["models"][0]["columns"], "department_share_91d__", DEPARTMENTS)
+
+
+@pytest.fixture(scope="module")
+def shop(
+    home_of: Callable[[Settings], Any], tables: dict[str, pa.Table], tmp_path_factory: pytest.TempPathFactory
+) -> Any:
+    """A shop with actions of its own, whose files have landed."""
+    settings, folder = make_home(tmp_path_factory.mktemp("shop")), tmp_path_factory.mktemp("files")
+    say_what_can_be_proposed(settings.home)
+    nextbest(settings, "ingest", "customers", as_csv(tables["customers"], folder / "customers.csv"))
+    nextbest(settings, "ingest", "products", as_parquet(tables["products"], folder / "products.parquet"))
+    half = tables["transactions"].num_rows // 2
+    months = [tables["transactions"].slice(0, half), tables["transactions"].slice(half)]
+    files = [as_parquet(month, folder / f"{number}.parquet") for number, month in enumerate(months)]
+    nextbest(settings, "ingest", "transactions", *files)
+    nextbest(settings, "ingest", "contacts", as_csv(tables["contacts"], folder / "contacts.csv"))
+    for contract in ("outcomes", "consents", "identities", "events"):
+        nextbest(settings, "ingest", contract, as_json_lines(tables[contract], folder / f"{contract}.jsonl"))
+    return home_of(settings)
+
+
+@pytest.fixture(scope="module")
+def young_shop(
+    home_of: Callable[[Settings], Any], tables: dict[str, pa.Table], tmp_path_factory: pytest.TempPathFactory
+) -> Any:
+    """A shop that has sold for some weeks and proposed nothing yet."""
+    settings, folder = make_home(tmp_path_factory.mktemp("young")), tmp_path_factory.mktemp("files")
+    sold_at = tables["transactions"]["occurred_at"]
+    lately = tables["transactions"].filter(pc.greater(sold_at, pc.max(sold_at).as_py() - HISTORY))
+    for contract, table in (
+        ("customers", tables["customers"]),
+        ("products", tables["products"]),
+        ("transactions", lately),
+    ):
+        nextbest(settings, "ingest", contract, as_csv(table, folder / f"{contract}.csv"))
+    return home_of(settings)
+
+
+def rows_of_marts(settings: Settings) -> dict[str, int]:
+    return {file.stem: pq.read_metadata(file).num_rows for file in (settings.marts / "current").glob("*.parquet")}
+
+
+def online_customers(home: Any) -> dict[str, int]:
+    """How many customers the online store holds, by feature view."""
+    with home.environment(), open_instance(home.settings) as instance:
+        last = last_materialization(instance, ONLINE)
+    assert last is not None
+    counts = {name: value.value for name, value in last.metadata.items() if name.startswith("customers in ")}
+    return {name.removeprefix("customers in "): count for name, count in counts.items()}
+
+
+def test_files_of_a_shop_go_all_the_way(shop: Any, tables: dict[str, pa.Table]) -> None:
+    """Every row lands, every check passes, features are online, and a model is there or its gate says why not."""
+    report, output = shop.run()
+    assert report["ok"], output
+    counts = {contract: table.num_rows for contract, table in tables.items()} | {"decisions": 0}
+    assert report["landed"] == {
+        contract: {"received": rows, "landed": rows, "rejected": 0} for contract, rows in counts.items()
+    }
+    assert report["checks"]["failed"] == 0
+    assert report["checks"]["passed"] > 60
+    marts = rows_of_marts(shop.settings)
+    assert marts.keys() == MARTS
+    assert all(marts.values()), marts
+    affinity = pq.read_schema(shop.settings.marts / "current" / "category_affinity.parquet").names
+    assert {name for name in affinity if "__" in name} == {f"category_spend_182d__{name}" for name in ACTIONS}
+    online = online_customers(shop)
+    assert {view: count for view, count in online.items() if view != "customer_scores"} == dict.fromkeys(
+        ("customer_profile", "customer_rfm", "department_affinity", "category_affinity", "contact_response"), HOUSEHOLDS
+    )
+    assert {model["name"]: model["version"] for model in report["models"]} == {"propensity": "1", "clv": "1"}
+    for model in report["models"]:
+        why_not = f"models/{model['name']}: gate  version 1 does not become champion: "
+        assert (model["alias"] == "champion") != (why_not in output), output
+
+
+def test_a_young_shop_goes_on_without_models(young_shop: Any, tables: dict[str, pa.Table]) -> None:
+    """Too little to learn from is no failure: gates say what is missing, features are online, serving falls back."""
+    report, output = young_shop.run()
+    assert report["ok"], output
+    assert {contract for contract, counts in report["landed"].items() if counts["landed"]} == {
+        "customers",
+        "products",
+        "transactions",
+    }
+    assert report["checks"]["failed"] == 0
+    assert report["models"] == []
+    assert "models/clv: gate  no version was trained: clv_labels: no cut-off has 91 days of history" in output
+    assert "models/propensity: gate  no version was trained: propensity_labels: no campaign " in output
+    marts = rows_of_marts(young_shop.settings)
+    assert {mart for mart, rows in marts.items() if not rows} == {"clv_labels", "propensity_labels"}
+    online = online_customers(young_shop)
+    assert online.pop("customer_scores") == 0
+    assert set(online.values()) == {HOUSEHOLDS}
+    try:
+        nextbest(young_shop.settings, "up")
+        answer = decide(young_shop.settings, tables["customers"]["customer_id"][0].as_py())
+    finally:
+        nextbest(young_shop.settings, "down")
+    assert supervisor(young_shop.settings).running() == []
+    assert (answer["tier"], answer["degraded"]) == ("fallback", ["no_model_set"])
+    assert answer["placements"][0]["slots"][0]["treatment"] == "brand_banner"
+
+
+def decide(settings: Settings, customer_id: str) -> Any:
+    body = {"customer": {"customer_id": customer_id}, "placements": ["home_banner"]}
+    answer = httpx.post(f"http://{settings.host}:{settings.http_port}/v1/decisions", json=body, timeout=10)
+    return answer.raise_for_status().json()
