@@ -20,8 +20,7 @@ import pytest
 import yaml
 
 from nextbest.adapters.complete_journey import CompleteJourney
-from nextbest.adapters.supervisor import free_ports
-from nextbest.commands.processes import supervisor
+from nextbest.adapters.supervisor import Supervisor, free_ports
 from nextbest.settings import CHECKOUT, Settings
 from orchestration.defs.features import ONLINE
 from orchestration.instance import open_instance
@@ -217,7 +216,7 @@ def test_a_young_shop_goes_on_without_models(young_shop: Any, tables: dict[str, 
         answer = decide(young_shop.settings, tables["customers"]["customer_id"][0].as_py())
     finally:
         nextbest(young_shop.settings, "down")
-    assert supervisor(young_shop.settings).running() == []
+    assert Supervisor.of(young_shop.settings).running() == []
     assert (answer["tier"], answer["degraded"]) == ("fallback", ["no_model_set"])
     assert answer["placements"][0]["slots"][0]["treatment"] == "brand_banner"
 
