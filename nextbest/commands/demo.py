@@ -147,7 +147,9 @@ def demo(*, once: bool, households: int | None, report_path: Path | None) -> Non
     settings = Settings.from_env()
     if households is not None:
         settings = replace(settings, households=households)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended politely is ended by Ctrl-C
+    # Ended politely is ended by Ctrl-C; and a shell that starts a process in the background has it ignore Ctrl-C.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     console, report = processes.console(), Report()
     supervisor = Supervisor.of(settings)
     with _alone(settings):
