@@ -30,6 +30,10 @@ class RuleFeature(msgspec.Struct, frozen=True, kw_only=True):
     origin: Literal["customer", "context"] = "customer"
     default: Attribute | None = None
 
+    def takes(self, given: Attribute) -> bool:
+        """Whether `given` is of the feature's kind."""
+        return _typed(given, self.kind) is not None
+
     def value(self, given: Attribute | None) -> Attribute:
         """`given` in the feature's kind, or the default where it is missing or of another kind."""
         typed = _typed(given, self.kind)

@@ -110,7 +110,7 @@ def _unknown(place: Place, what: str, name: str, known: Collection[str]) -> Iter
 def _expressions(policy: PolicyDocument) -> Iterator[Problem]:
     catalogue = {f.name: f for f in rule_features(policy.features, {a.id: a for a in policy.actions.actions})}
     for name, feature in catalogue.items():
-        if feature.default is not None and feature.value(feature.default) != feature.default:
+        if feature.default is not None and not feature.takes(feature.default):
             yield Problem(("features", "features"), f"the default of `{name}` is not a {feature.kind}")
     for index, action in enumerate(policy.actions.actions):
         for tier in _TIERS:

@@ -17,6 +17,10 @@ Expressions = Annotated[
 ]
 
 
+MOST = 1e9
+"""Beyond a billion an amount is a mistake."""
+
+
 class _Document(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, allow_inf_nan=False)
 
@@ -43,10 +47,12 @@ class ActionDocument(_Document):
         description="Contact rules bind standard actions; mandatory and transactional ones are exempt.",
     )
     purpose: Identity = Field(description="The consent it needs, one of the purposes of contact_policy.yaml.")
-    value: float = Field(description="What it is worth when the customer responds, in the policy's currency.")
-    cost: float = Field(default=0.0, ge=0.0, description="What proposing it costs, in the policy's currency.")
+    value: float = Field(
+        ge=-MOST, le=MOST, description="What it is worth when the customer responds, in the policy's currency."
+    )
+    cost: float = Field(default=0.0, ge=0.0, le=MOST, description="What proposing it costs, in the policy's currency.")
     lever: float = Field(
-        default=100.0, ge=0.0, description="Weight a person gives it, in per cent; 100 changes nothing."
+        default=100.0, ge=0.0, le=10_000.0, description="Weight a person gives it, in per cent; 100 changes nothing."
     )
     eligibility: Expressions
     applicability: Expressions
@@ -70,7 +76,7 @@ class ChannelDocument(_Document):
     """A way to reach the customer."""
 
     id: Identity = Field(description="Unique.")
-    cost: float = Field(default=0.0, ge=0.0, description="What one contact costs, in the policy's currency.")
+    cost: float = Field(default=0.0, ge=0.0, le=MOST, description="What one contact costs, in the policy's currency.")
     purpose: Identity | None = Field(default=None, description="A consent it needs beside the action's.")
 
 
@@ -117,7 +123,7 @@ class ContactRuleDocument(_Document):
     count: Literal["decision", "impression"] = Field(
         description="Count what was decided, or what was seen (and what is reserved to be seen)."
     )
-    limit: int = Field(ge=1, description="The most there may be in the window.")
+    limit: int = Field(ge=1, le=1_000_000, description="The most there may be in the window.")
     window_hours: int = Field(ge=1, le=35 * 24, description="The window's length, back from the moment of decision.")
 
 

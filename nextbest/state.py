@@ -42,7 +42,7 @@ class State(Protocol):
         ...
 
     async def commit(self, decision_id: str, slot: int, event_id: str, impressed_at: datetime) -> None:
-        """The contact was seen. An impression that comes after the reservation expired counts too."""
+        """The contact was seen, not before it was decided. An impression after the reservation expired counts too."""
         ...
 
     async def release(self, decision_id: str, slot: int) -> None:
@@ -55,6 +55,10 @@ class State(Protocol):
         What is not above the offset kept is ignored. With `offset` none the effects come ahead of the log's tail, so
         that they bind at once; applying the records again in their turn changes nothing.
         """
+        ...
+
+    async def rewind(self) -> None:
+        """Forget how far the log was applied, for it is another one; what is applied twice changes nothing."""
         ...
 
     async def applied_offset(self) -> int:

@@ -26,6 +26,7 @@ from serving.schemas import INTAKE
 
 _PATIENCE_S = 0.5
 """How long a customer waits for a log or State that somebody else holds, before the placement's fallback is shown."""
+_OPENING_S = 30.0
 
 
 def build(settings: Settings) -> Starlette:
@@ -55,6 +56,8 @@ def build(settings: Settings) -> Starlette:
     async def lifespan(_application: Starlette) -> AsyncIterator[None]:
         await models.start()
         async with running(models.follow()), running(features.keep_open()):
+            with suppress(TimeoutError):  # a replica that takes another's place must not know less than it did
+                await asyncio.wait_for(features.tried.wait(), _OPENING_S)
             yield
         log.close()
         state.close()

@@ -22,6 +22,9 @@ from nextbest.errors import NextbestError
 from nextbest.settings import Settings
 
 _CLUSTER_MARK = "NEXTBEST_CLUSTER"
+_VITAL = {"gcs_server", "raylet"}
+_REPLICA_PORTS = range(20_000, 31_000, 100)
+"""Where the blocks of ports begin that replicas listen at, below `free_ports`: a home has one of its own."""
 # Ray's configuration binds HAProxy's statistics and metrics to every interface, and answers 404 until a replica is
 # known (never later: the application is at `/`). No setting says otherwise.
 _HAPROXY = """\
@@ -117,6 +120,11 @@ class Cluster:
         )
         serve.run(application(self.settings.replicas), name="nextbest", route_prefix="/")
 
+    def is_whole(self) -> bool:
+        """Whether the processes live that Ray does not start again when they end; without them no replica would be."""
+        vital = [process for process in psutil.Process().children() if process.name() in _VITAL]
+        return len(vital) == len(_VITAL) and all(each.status() != psutil.STATUS_ZOMBIE for each in vital)
+
     def stop(self) -> None:
         """End the cluster in order, then whatever of it is still there, its folder excepted."""
         import ray  # noqa: PLC0415
@@ -150,6 +158,8 @@ class Cluster:
 
     def _environment(self) -> dict[str, str]:
         stats, metrics, fallback = map(str, free_ports(self.settings.host, 3))
+        # HAProxy keeps the port of a replica that died for a moment: nobody else's replica may take it meanwhile.
+        first = _REPLICA_PORTS[int(Supervisor.of(self.settings).mark, 16) % len(_REPLICA_PORTS)]
         return {
             **self.settings.environment(),
             _CLUSTER_MARK: str(self.folder),
@@ -162,6 +172,8 @@ class Cluster:
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
             "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",  # after three that fail, HAProxy starts anew
             "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": fallback,
+            "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first),
+            "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first + _REPLICA_PORTS.step - 1),
             "RAY_SERVE_HAPROXY_BINARY_PATH": str(self._haproxy),
             "RAY_SERVE_HAPROXY_NBTHREAD": "1",
             "RAY_SERVE_HAPROXY_STATS_PORT": stats,

@@ -3,7 +3,9 @@
 Belongs here: the command. Does not belong here: how the cluster is started and ended (`serving.cluster`).
 """
 
+import os
 import signal
+import sys
 import time
 
 import click
@@ -13,6 +15,8 @@ from nextbest.adapters.policy_files import read_policy
 from nextbest.adapters.supervisor import Supervisor
 from nextbest.settings import Settings
 from serving.cluster import Cluster
+
+_LOOK_S = 1.0
 
 
 @click.command()
@@ -28,15 +32,17 @@ def serve() -> None:
     Supervisor.of(settings).become("serving")
     read_policy(settings.folder("policies"))  # a mistake in a file is said here, not in a replica's log
     load_contracts(settings.folder("contracts"))
-    cluster = Cluster(settings)
+    cluster, environment = Cluster(settings), dict(os.environ)
     with cluster.alone():
         cluster.prepare()
         try:
             cluster.start()
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # after Ray has set its own
             click.echo(f"decisions at http://{settings.host}:{settings.http_port} (described in /openapi.json)")
-            while True:
-                time.sleep(3_600)
+            while cluster.is_whole():
+                time.sleep(_LOOK_S)
+            click.echo("a part of Ray that nothing starts again has ended: starting anew", err=True)
+            os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
         except KeyboardInterrupt:
             _end(cluster)
             cluster.clear()

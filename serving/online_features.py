@@ -38,6 +38,8 @@ class OnlineFeatures:
         self._store: Any = None
         self._service: Any = None
         self._missing = "the feature store is being opened"
+        self.tried = asyncio.Event()
+        """Set once the store was opened, or could not be, for the first time."""
         # Feast's SQLite store has one connection: reads take turns.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="features")
 
@@ -49,6 +51,7 @@ class OnlineFeatures:
                 self._missing = ""
             except Exception as error:  # noqa: BLE001  the store's errors are its backends'
                 self._missing = str(error) or type(error).__name__
+            self.tried.set()
             await asyncio.sleep(_POLL_S)
 
     async def profile(self, customer_id: str) -> Profile:

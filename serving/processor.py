@@ -16,8 +16,13 @@ _RETRY_S = 1.0
 
 
 async def process(log: EventLog, state: State) -> int:
-    """Apply the next records; returns how many there were."""
-    records = await log.read(await state.applied_offset(), _BATCH_RECORDS)
+    """Apply the next records; returns how many there were. A log that ends before what was applied is another one."""
+    applied = await state.applied_offset()
+    if applied > await log.last_offset():
+        _log.warning("the log was replaced: all of it is applied to State, which keeps what it knew")
+        await state.rewind()
+        applied = 0
+    records = await log.read(applied, _BATCH_RECORDS)
     if records:
         await state.apply([record for _, record in records], records[-1][0])
     return len(records)

@@ -10,9 +10,11 @@ import msgspec
 from msgspec import Meta
 
 from nextbest.intake import Verdict
-from nextbest.records import Attribute, Mode, Tier
+from nextbest.records import Mode, Tier
 
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
+Given = bool | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float | str
+"""A value of the context; a whole number beyond 64 bits is no number that rules or models could take."""
 
 EVENTS_LIMIT = 500
 
@@ -34,7 +36,7 @@ class DecisionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     customer: CustomerReference
     placements: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=20)]
-    context: Annotated[dict[str, Attribute], Meta(max_length=100)] = {}
+    context: Annotated[dict[str, Given], Meta(max_length=100)] = {}
     limit: Annotated[int, Meta(ge=1, le=100, description="Most slots to fill per placement.")] | None = None
     dedup: Annotated[bool, Meta(description="An action fills at most one slot.")] = True
     count_toward_caps: bool = True

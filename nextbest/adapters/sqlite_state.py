@@ -73,8 +73,9 @@ ON CONFLICT DO UPDATE SET action_group = excluded.action_group, channel = exclud
   decided_at = excluded.decided_at, expires_at = excluded.expires_at, is_released = 0
 """
 _DROP_UNSEEN = "DELETE FROM contacts WHERE decision_id = ? AND impressed_at IS NULL"
+# Nothing is seen before it was decided: a channel's clock that is behind must not take a contact out of its window.
 _SEEN = """
-UPDATE contacts SET impressed_at = :at, impression_id = :event_id
+UPDATE contacts SET impressed_at = max(:at, decided_at), impression_id = :event_id
 WHERE decision_id = :decision_id AND slot = (
   SELECT min(slot) FROM contacts
   WHERE decision_id = :decision_id AND impressed_at IS NULL
@@ -128,6 +129,9 @@ class SqliteState:
         changes = [effect for record in records for effect in _effects_of(record)]
         if changes or offset is not None:
             await self._write(lambda connection: _apply(connection, changes, offset))
+
+    async def rewind(self) -> None:
+        await self._write(lambda connection: connection.execute(_SET_FACT, (_OFFSET, "0")))
 
     async def applied_offset(self) -> int:
         return int(self._read(lambda connection: _fact(connection, _OFFSET)) or 0)

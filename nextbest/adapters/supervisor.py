@@ -6,6 +6,7 @@ that was killed (Ray's and HAProxy's children outlive a killed parent). A comman
 not belong here: which processes there are.
 """
 
+import errno
 import hashlib
 import os
 import secrets
@@ -33,7 +34,7 @@ NAME = "NEXTBEST_SERVICE"
 LEADER = "NEXTBEST_LEADER"
 """Variable that holds the id of a service's process that somebody typed: what that starts inherits another's id."""
 _LOG_TAIL_LINES = 15
-_PORTS = range(20_000, 32_000)
+_PORTS = range(31_000, 32_700)
 
 
 class ServiceError(NextbestError):
@@ -97,7 +98,7 @@ class Supervisor:
             ServiceError: something else listens at its address.
 
         """
-        if service.address and _is_listening(service.address):
+        if service.address and not is_free(_host_and_port(service.address)):
             raise ServiceError(
                 f"{service.name} cannot start: something listens at {service.address} already; "
                 f"end it (`nextbest down` if it is nextbest's) or choose another port (see `nextbest up --help`)"
@@ -128,12 +129,16 @@ class Supervisor:
         """
         deadline = clock() + timeout_s
         while process.poll() is None:
-            if not service.address or _answers(f"http://{service.address}{service.ready_path}"):
+            if self.answers(service):
                 return
             if clock() > deadline:
                 raise ServiceError(f"{service.name} was not ready in {timeout_s:.0f} s:\n{self._log_tail(service)}")
             time.sleep(0.1)
         raise ServiceError(f"{service.name} ended with status {process.returncode}:\n{self._log_tail(service)}")
+
+    def answers(self, service: Service) -> bool:
+        """Whether the service says that it is ready; one without an address is not asked."""
+        return not service.address or _answers(f"http://{service.address}{service.ready_path}")
 
     def running(self) -> list[psutil.Process]:
         """Every living process that carries this home's mark, whoever started it; never this process or its parents."""
@@ -174,13 +179,23 @@ def free_ports(host: str, count: int) -> list[int]:
 
 
 def is_free(address: tuple[str, int]) -> bool:
-    """Whether a server could listen at `address` now."""
+    """Whether a server could listen at `address` now.
+
+    Raises:
+        ServiceError: no server ever could: the address is not this machine's, or the port is not for everybody.
+
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(address)
-        except OSError:
-            return False
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return False
+            host, port = address
+            raise ServiceError(
+                f"nothing can listen at {host}:{port}: {error.strerror}; NEXTBEST_HOST names an address of this machine"
+            ) from error
     return True
 
 
@@ -213,11 +228,9 @@ def _quietly(signal: Callable[[], None]) -> None:
         return
 
 
-def _is_listening(address: str) -> bool:
+def _host_and_port(address: str) -> tuple[str, int]:
     host, port = address.rsplit(":", 1)
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex((host, int(port))) == 0
+    return host, int(port)
 
 
 def _answers(url: str) -> bool:

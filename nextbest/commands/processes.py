@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from nextbest.adapters.supervisor import Service, Supervisor
+from nextbest.adapters.supervisor import Service, ServiceError, Supervisor
 from nextbest.settings import Settings
 
 PYTHON = sys.executable
@@ -82,6 +82,16 @@ def wait_until_ready(supervisor: Supervisor, launched: Iterable[Launched], conso
         console.print(f"[green]up[/]  {service.name:<15} {_address(service)}", highlight=False)
 
 
+def _refuse_unready(supervisor: Supervisor, services: Iterable[Service]) -> None:
+    """Say which service runs and does not do its work: to start what is missing would look as if all were well."""
+    for service in services:
+        if not supervisor.answers(service):
+            raise ServiceError(
+                f"{service.name} runs but is not ready at {service.address}: wait a moment, "
+                "or end it with `nextbest down` and start anew"
+            )
+
+
 def _address(service: Service) -> str:
     return f"http://{service.address}" if service.address else ""
 
@@ -104,6 +114,7 @@ def up() -> None:
         serving = decision_service(settings, "/readyz" if is_built else "/healthz")
         services = [serving, follower_service(), *interface_services(settings)]
         missing = [service for service in services if service.name not in running]
+        _refuse_unready(watched, [service for service in services if service.name in running])
         wait_until_ready(watched, launch(watched, missing), console())
     except BaseException:
         if not running:  # what ran before goes on

@@ -362,6 +362,14 @@ def test_a_batch_with_no_valid_row_is_a_problem(client: Any) -> None:
         ),
         ("/v1/decisions", b'{"customer": {"kind": "email"}, "placements": ["home_banner"]}', 422, "kind and hmac"),
         ("/v1/decisions", b'{"customer": {}, "placements": ["home_banner"]}', 422, "customer_id"),
+        (
+            "/v1/decisions",
+            b'{"customer": {"customer_id": "c1"}, "placements": ["home_banner"], "context": {"n": 1'
+            + b"0" * 309
+            + b"}}",
+            422,
+            "#/context",
+        ),
         ("/v1/events", b'{"events": []}', 422, "length"),
         ("/v1/events", b'{"events": [{"contract": "secrets", "properties": {}}]}', 422, "#/events/0/contract"),
         ("/v1/events", b" " * 2_000_001, 413, "2,000,000"),

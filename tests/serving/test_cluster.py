@@ -213,6 +213,26 @@ def test_a_killed_haproxy_comes_back(server: Server) -> None:
     assert said <= {200, 503}
 
 
+def test_a_killed_raylet_makes_the_server_start_anew(server: Server) -> None:
+    """Without it nothing would bring back a replica that dies: the same process serves from a new cluster."""
+
+    def raylets() -> list[int]:
+        children = psutil.Process(server.process.pid).children()
+        return [each.pid for each in children if each.name() == "raylet" and each.status() != psutil.STATUS_ZOMBIE]
+
+    (killed,) = raylets()
+    decided = server.decide("c0")
+    os.kill(killed, signal.SIGKILL)
+
+    def is_back() -> bool:
+        with suppress(httpx.TransportError):
+            return killed not in raylets() != [] and server.client.get("/readyz").status_code == 200
+        return False
+
+    assert _eventually(is_back, 60)
+    assert server.client.get(f"/v1/decisions/{decided['decision_id']}").status_code == 200
+
+
 def test_a_killed_server_starts_again_and_a_stopped_one_leaves_nothing(server: Server) -> None:
     """`kill -9` loses no decision and no model set; SIGTERM ends with status 0, and every process and port is gone."""
     decided = server.decide("c0")

@@ -1,7 +1,9 @@
 """The event processor brings the log into State, soon and once."""
 
 import asyncio
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
@@ -47,3 +49,17 @@ def test_an_event_is_visible_within_a_tenth_of_a_second(log: SqliteLog, state: S
             return dict((await state.snapshot("c1", AT)).consents)
 
     assert asyncio.run(follow_for_a_moment()) == {"marketing": "withdrawn"}
+
+
+def test_a_log_that_was_replaced_is_applied_from_its_beginning(
+    log: SqliteLog, state: SqliteState, tmp_path: Path
+) -> None:
+    """An older copy or an empty one: State follows it, and keeps what it knew."""
+    log.append_sync([consent("granted", AT + timedelta(seconds=second)) for second in range(3)])
+    asyncio.run(process(log, state))
+    with closing(SqliteLog(tmp_path / "restored.db")) as restored:
+        assert asyncio.run(process(restored, state)) == 0
+        assert asyncio.run(state.snapshot("c1", AT)).consents == {"marketing": "granted"}
+        restored.append_sync([consent("withdrawn", AT + timedelta(seconds=9))])
+        assert asyncio.run(process(restored, state)) == 1
+    assert asyncio.run(state.snapshot("c1", AT)).consents == {"marketing": "withdrawn"}

@@ -170,9 +170,12 @@ def test_a_released_contact_gives_back_at_once(state: SqliteState) -> None:
     assert chosen(state, proposal("d2", weekly(1))) == "eggs/mail"
 
 
-@pytest.mark.parametrize("late", [timedelta(0), TTL * 2])
+@pytest.mark.parametrize("late", [timedelta(0), TTL * 2, timedelta(days=-30)])
 def test_an_impression_counts_for_the_whole_window(state: SqliteState, late: timedelta) -> None:
-    """A seen contact counts from when it was seen, even when its reservation had expired or was released."""
+    """A seen contact counts from when it was seen, even when its reservation had expired or was released.
+
+    A channel whose clock is behind cannot have shown it before it was decided.
+    """
     chosen(state, proposal("d1", weekly(1)))
     asyncio.run(state.release("d1", 0))
     asyncio.run(state.commit("d1", 0, "e1", NOW + late))

@@ -79,6 +79,13 @@ def test_a_taken_port_is_said_before_anything_starts(supervisor: Supervisor) -> 
             supervisor.start(python("web", SLEEP, address))
 
 
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "192.0.2.77"])
+def test_an_address_of_another_machine_is_said(supervisor: Supervisor, host: str) -> None:
+    """It is not called taken: the setting is named that is wrong."""
+    with pytest.raises(ServiceError, match=rf"nothing can listen at {host}:8000: .*NEXTBEST_HOST"):
+        supervisor.start(python("web", SLEEP, f"{host}:8000"))
+
+
 def test_a_service_that_ends_shows_the_end_of_its_log(supervisor: Supervisor) -> None:
     """A process that dies while it is awaited says why, out of its own log."""
     service = python("broken", "raise SystemExit('no such table')", free_address())
