@@ -63,6 +63,7 @@ MISTAKES = [
     ("contact_policy.yaml", "scope: channel", "scope: planet", "'action', 'group', 'channel' or 'all'"),
     ("arbitration.yaml", "epsilon: 0.1", "epsilon: 1.5", "less than or equal to 1"),
     ("actions.yaml", "lever: 100", "lever: .nan", "finite"),
+    ("actions.yaml", "value: 4.47", "value: 1.0e+308", "less than or equal to 1000000000"),
     ("arbitration.yaml", "salt: coupons", "salt: [coupons", "not YAML"),
     ("arbitration.yaml", "salt: coupons", "salt: {[a]: b}", "not YAML: found unhashable key"),
     ("arbitration.yaml", "salt: coupons", "salt: &a [*a]", "aliases are not allowed here: write it out"),
@@ -113,6 +114,7 @@ CONTRADICTIONS = [
     ("placements.yaml", "- id: web", "- id: radio", "unknown channel `web`"),
     ("contact_policy.yaml", "only: [email]", "only: [fax]", "unknown channel `fax`"),
     ("features.yaml", "- {name: baskets_91d", "- {name: baskets_28d", "`baskets_28d` is there already"),
+    ("features.yaml", "default: 9999.0", "default: never", "the default of `recency_days` is not a number"),
     ("arbitration.yaml", "epsilon: 0.1", "epsilon: 0.1\nsalt: other", "`salt` is there twice"),
 ]
 
