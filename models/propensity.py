@@ -156,6 +156,7 @@ def _measure(contacts: pd.DataFrame, scores: dict[str, Array]) -> tuple[dict[str
         "auc": own.estimate,
         "auc_low": own.low,
         "auc_high": own.high,
+        "redemption_rate": float(outcome.mean()),
         "log_loss": evaluation.log_loss(outcome, scores["model"]),
         "calibration_error": evaluation.calibration_error(outcome, scores["model"]),
     }
@@ -179,6 +180,7 @@ def _measure_rows(test: pd.DataFrame, probability: Array) -> dict[str, float]:
     return {
         "row_auc": float(evaluation.auc(redeemed, probability)(np.ones((1, len(test))))[0]),
         "row_log_loss": evaluation.log_loss(redeemed.astype(np.float64), probability),
+        "row_redemption_rate": float(redeemed.mean()),
         "row_calibration_error": error,
         "row_calibration_error_share": error / max(float(redeemed.mean()), 1e-12),
     }

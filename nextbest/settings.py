@@ -29,7 +29,11 @@ class Settings:
     """Every setting, with the variable it is read from and what it means (`Settings.describe`)."""
 
     home: Path = _setting("NEXTBEST_HOME", CHECKOUT, "the project: its state is in `.nextbest/` below it")
-    host: str = _setting("NEXTBEST_HOST", "127.0.0.1", "address every server binds to")
+    host: str = _setting(
+        "NEXTBEST_HOST",
+        "127.0.0.1",
+        "address the API, Dagster and MLflow bind to; ports of Ray's own are open on every interface",
+    )
     http_port: int = _setting("NEXTBEST_HTTP_PORT", 8000, "port of the decision API", within=_PORTS)
     dagster_port: int = _setting("NEXTBEST_DAGSTER_PORT", 3000, "port of the Dagster UI", within=_PORTS)
     mlflow_port: int = _setting("NEXTBEST_MLFLOW_PORT", 5000, "port of the MLflow UI", within=_PORTS)

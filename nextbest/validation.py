@@ -59,6 +59,12 @@ class Validated:
     rejected: pa.Table
     warnings: dict[str, int]
 
+    def broken(self, contract: Contract) -> str:
+        """The rules that rows break, each with its rows and the first value, where none identifies a person."""
+        rows = [] if contract.holds_pii else reversed(self.rejected.to_pylist())
+        first = {f"{row['column']}.{row['rule']}": f" ({row['value']!r})" for row in rows if row["value"] is not None}
+        return ", ".join(f"{rule}: {count:,}{first.get(rule, '')}" for rule, count in self.rejects_by_rule.items())
+
     @property
     def rejects_by_rule(self) -> dict[str, int]:
         pairs = zip(self.rejected["column"].to_pylist(), self.rejected["rule"].to_pylist(), strict=True)
@@ -99,7 +105,7 @@ def validate(contract: Contract, table: pa.Table, references: Mapping[str, pa.Ar
         | {f"{name}.absent": table.num_rows for name in absent},
     )
     if validated.valid.num_rows < contract.min_rows:  # else a wholly bad delivery would replace a good one by nothing
-        broken = ", ".join(f"{rule}: {count:,}" for rule, count in validated.rejects_by_rule.items())
+        broken = validated.broken(contract)
         detail = (
             f"{validated.valid.num_rows:,} keep the contract ({broken}), which asks for {contract.min_rows:,} or more"
         )

@@ -6,6 +6,7 @@ Belongs here: starting the run, its progress and its report; starting the UI. Do
 
 # ruff: noqa: PLC0415  the reason is above
 
+import fcntl
 import json
 import os
 import sys
@@ -19,6 +20,7 @@ import click
 from rich.console import Console
 
 from nextbest.adapters.supervisor import Supervisor
+from nextbest.commands.parameters import ReportFile
 from nextbest.errors import NextbestError
 from nextbest.settings import Settings
 
@@ -37,26 +39,26 @@ class PipelineError(NextbestError):
 
 
 @click.command()
-@click.option(
-    "--json", "report", type=click.Path(dir_okay=False, path_type=Path), help="Write what was done to this file."
-)
+@click.option("--json", "report", type=ReportFile(), help="Write what was done to this file.")
 @click.option(
     "--select", default=EVERYTHING, help='Only these assets, in Dagster\'s syntax: `group:landing`, `key:"marts/*"+`.'
 )
-@click.option("--full", is_flag=True, help="Do all work, also what did not change.")
+@click.option(
+    "--full", is_flag=True, help="Do all work, also what did not change; no model is trained twice on the same data."
+)
 def pipeline(report: Path | None, select: str, *, full: bool) -> None:
-    r"""Land, build, check, train, score and hand over: everything between the source and serving.
+    """Land, build, check, train, score and hand over: everything between the source and serving.
 
     What did not change since the last run is not done again. The run is in the Dagster UI afterwards (`nextbest up`).
 
     \b
     Example: nextbest pipeline
              nextbest pipeline --select 'group:feedback' --json report.json
-    """
+    """  # noqa: D301  click reads the control character
     settings = Settings.from_env()
     settings.run.mkdir(parents=True, exist_ok=True)
     log = settings.run / "pipeline.log"
-    with _output_to(log) as terminal:
+    with _alone(settings), _output_to(log) as terminal:
         progress, result = run(settings, Console(file=terminal, soft_wrap=True), select=select, full=full)
     if report:
         report.write_text(json.dumps(result, indent=2) + "\n")
@@ -147,6 +149,17 @@ def _landed(workspace: "Workspace") -> dict[str, dict[str, int]]:
         name: {key: sum(getattr(each, key) for each in own) for key in ("received", "landed", "rejected")}
         for name, own in receipts.items()
     }
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """Hold the home for one pipeline at a time: two would train the same twice."""
+    with (settings.run / "pipeline.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PipelineError(f"a pipeline runs already in {settings.home}: wait until it has ended") from None
+        yield
 
 
 @contextmanager

@@ -109,7 +109,7 @@ class Door:
                 each.landed for each in previous if promise.kind == "snapshot" or each.source_name == source_name
             )
             if replaced and not validated.valid.num_rows and not may_empty:
-                raise _would_empty(contract, validated, replaced)
+                raise _would_empty(promise, validated, replaced)
             sequence = 1 + max((each.sequence for each in previous), default=0)
             receipt = Receipt(
                 contract=contract,
@@ -240,10 +240,10 @@ def _batch_id(sequence: int, source_name: str, fingerprint: str) -> str:
     return f"{sequence:06d}-{re.sub(r'[^A-Za-z0-9_-]+', '-', Path(source_name).name)}.{fingerprint[:12]}"
 
 
-def _would_empty(contract: str, validated: Validated, replaced: int) -> ContractViolation:
-    broken = ", ".join(f"{rule}: {count:,}" for rule, count in validated.rejects_by_rule.items()) or "it has none"
+def _would_empty(contract: Contract, validated: Validated, replaced: int) -> ContractViolation:
+    broken = validated.broken(contract) or "it has none"
     detail = f"no row keeps the contract ({broken}); the {replaced:,} that landed before stay"
-    return ContractViolation(contract, "row_count", detail, rows=validated.rejected.num_rows)
+    return ContractViolation(contract.name, "row_count", detail, rows=validated.rejected.num_rows)
 
 
 def _write(contract: Contract, table: pa.Table, folder: Path) -> None:

@@ -150,6 +150,10 @@ class Supervisor:
         leaders = [process for process in self.running() if _is_leader(process)]
         return {name: process.pid for process in leaders if (name := _variable(process, NAME))}
 
+    def services_without(self, variable: str) -> list[str]:
+        """The names of living services that were not started with `variable` in their environment."""
+        return [name for name, pid in self.services().items() if _variable(psutil.Process(pid), variable) is None]
+
     def stop_all(self, grace_s: float = 15) -> list[int]:
         """End every process of this home: asked first, and killed after `grace_s` seconds. Returns their ids."""
         ended = self.running()

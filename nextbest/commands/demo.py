@@ -23,12 +23,15 @@ from rich.console import Console
 
 from nextbest.adapters.supervisor import Supervisor
 from nextbest.commands import processes
+from nextbest.commands.parameters import ReportFile
 from nextbest.commands.rehearsal import Rehearsal
 from nextbest.errors import NextbestError
 from nextbest.market import Market
 from nextbest.settings import Settings
 
 MARKET_SEED: Final = 20
+_OWN: Final = "NEXTBEST_DEMO"
+"""Variable that marks what a demo started: the next one ends what a killed one left, and nothing else."""
 
 
 class DemoError(NextbestError):
@@ -73,13 +76,14 @@ class Demo:
             self.report.landed, self.report.checks = outcome["landed"], outcome["checks"]
             self.report.models, self.report.seconds = outcome["models"], outcome["seconds"]
 
-    def serve(self, launched: list[processes.Launched], *, interfaces: bool) -> None:
-        """Wait for what was launched before the pipeline, and start what people look at."""
+    def serve(self, launched: list[processes.Launched], *, interfaces: bool) -> list[processes.Launched]:
+        """Wait for what was launched before the pipeline, and start what people look at; returns all of it."""
         self.console.rule("servers")
         services = processes.interface_services(self.settings) if interfaces else []
         with self.report.timed("servers"):
             launched = launched + processes.launch(self.supervisor, services)
             processes.wait_until_ready(self.supervisor, launched, self.console)
+        return launched
 
     def decide(self) -> Rehearsal:
         self.console.rule("decisions")
@@ -138,7 +142,7 @@ def _alone(settings: Settings) -> Iterator[None]:
     type=click.IntRange(min=0),
     help="Take a sample of N households (0: all); small ones train no champion.",
 )
-@click.option("--json", "report_path", type=click.Path(path_type=Path, dir_okay=False), help="Write a report.")
+@click.option("--json", "report_path", type=ReportFile(), help="Write a report.")
 def demo(*, once: bool, households: int | None, report_path: Path | None) -> None:
     """Run the whole loop on real data: land, build, check, train, serve, decide, and take the answers back in.
 
@@ -151,8 +155,12 @@ def demo(*, once: bool, households: int | None, report_path: Path | None) -> Non
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     console, report = processes.console(), Report()
-    supervisor = Supervisor.of(settings)
+    supervisor = Supervisor(settings.run, settings.environment() | {_OWN: "1"})
     with _alone(settings):
+        if others := supervisor.services_without(_OWN):
+            raise DemoError(
+                f"{', '.join(others)} of this home run already, and the demo starts its own: `nextbest down`"
+            )
         try:
             _run(Demo(settings, supervisor, console, report), once=once)
         except KeyboardInterrupt:
@@ -174,10 +182,13 @@ def _run(demo: Demo, *, once: bool) -> None:
     slow = [processes.decision_service(demo.settings), processes.follower_service()]
     launched = processes.launch(demo.supervisor, slow)
     demo.prepare_and_train()
-    demo.serve(launched, interfaces=not once)
+    launched = demo.serve(launched, interfaces=not once)
     demo.close_the_loop(demo.decide())
     demo.report.ok = True
     demo.console.rule(f"done in {time.monotonic() - began:.0f} s")
     if not once:
+        for service, _ in launched:
+            if service.address:
+                demo.console.print(f"{service.name:<15} http://{service.address}", highlight=False)
         demo.console.print("Ctrl-C ends it all.")
         signal.pause()

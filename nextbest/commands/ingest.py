@@ -13,6 +13,7 @@ from rich.table import Table
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.landing import Door, Receipt
 from nextbest.settings import Settings
+from nextbest.validation import ContractViolation
 
 
 @click.command()
@@ -33,12 +34,20 @@ def ingest(contract: str, files: tuple[Path, ...]) -> None:
     door = Door(settings.landing, settings.quarantine, promises)
     if contract in promises and promises[contract].kind == "snapshot" and len(files) > 1:
         raise click.UsageError(f"{contract} is a snapshot, which each file replaces as a whole: name one file")
-    receipts = [door.land_file(contract, file) for file in files]
+    receipts = [_land(door, contract, file) for file in files]
     Console(width=None if sys.stdout.isatty() else 160).print(_table(receipts))
     if any(receipt.rejected for receipt in receipts):
         click.echo(f"rejected rows, with the rule each one breaks: {settings.quarantine / contract}")
     if not any(receipt.landed for receipt in receipts):
         sys.exit(1)
+
+
+def _land(door: Door, contract: str, file: Path) -> Receipt:
+    try:
+        return door.land_file(contract, file)
+    except ContractViolation:
+        click.echo(f"{file} did not land:", err=True)
+        raise
 
 
 def _table(receipts: list[Receipt]) -> Table:

@@ -116,6 +116,9 @@ def up() -> None:
         missing = [service for service in services if service.name not in running]
         _refuse_unready(watched, [service for service in services if service.name in running])
         wait_until_ready(watched, launch(watched, missing), console())
+        for service in services:
+            if service not in missing:
+                console().print(f"[green]up[/]  {service.name:<15} {_address(service)}  before", highlight=False)
     except BaseException:
         if not running:  # what ran before goes on
             watched.stop_all()

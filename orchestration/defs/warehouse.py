@@ -11,17 +11,26 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import yaml
 from dagster_dbt import DagsterDbtTranslator, DbtProject, dbt_assets
 
+from nextbest.adapters.policy_files import read_policy
+from nextbest.errors import NextbestError
 from nextbest.settings import Settings
 from orchestration import unchanged
 from orchestration.dbt import BUILT, model_versions, parsed_project, read_manifest, start
 from orchestration.defs.feedback import LOG_CONTRACTS, feedback_key
 from orchestration.defs.landing import batches, landing_key, supplied_contracts, table_key
 from orchestration.defs.resources import Workspace
+from orchestration.failures import explained
 
 POOL = "warehouse"
 """Of size 1 (`orchestration.instance`): DuckDB lets one process write."""
+
+
+class ActionsError(NextbestError):
+    """Policy and warehouse do not mean the same actions."""
+
 
 Manifest = Mapping[str, Any]
 Results = Iterator[Any]
@@ -82,6 +91,10 @@ class Project:
         named = {each: self.translator.get_asset_key(nodes[each]) for each in models}
         return {named[each]: {named[p] for p in nodes[each]["depends_on"]["nodes"] if p in models} for each in models}
 
+    def actions(self) -> set[str]:
+        """The actions that features are computed for."""
+        return set(yaml.safe_load(self.manifest["settings"])["vars"]["actions"])
+
     def run(self, context: dg.AssetExecutionContext, settings: Settings, models: Collection[dg.AssetKey]) -> Results:
         """Build `models` and run every test that reads one of them."""
         settings.warehouse.parent.mkdir(parents=True, exist_ok=True)
@@ -103,6 +116,8 @@ def build(context: dg.AssetExecutionContext, workspace: Workspace, project: Proj
 
     With what reads them; the rest is repeated.
     """
+    with explained():
+        compare_actions(workspace.settings, project)
     versions = project.versions(context.selected_asset_keys, workspace)
     checks = {key: unchanged.last_evaluation(context.instance, key) for key in context.selected_asset_check_keys}
     failed = {key.asset_key for key, last in checks.items() if not unchanged.may_repeat(last)}
@@ -124,6 +139,20 @@ def build(context: dg.AssetExecutionContext, workspace: Workspace, project: Proj
     for check, last in checks.items():
         if last and check not in tested:
             yield unchanged.repeat_evaluation(last)
+
+
+def compare_actions(settings: Settings, project: Project) -> None:
+    """Raise where the policy proposes other actions than the warehouse computes features for.
+
+    Raises:
+        ActionsError: with the actions that only one of them names.
+
+    """
+    proposed, computed = set(read_policy(settings.folder("policies")).actions), project.actions()
+    if proposed != computed:
+        only = {"only in the policy": proposed - computed, "only in the variables": computed - proposed}
+        said = "; ".join(f"{where}: {', '.join(sorted(names))}" for where, names in only.items() if names)
+        raise ActionsError(f"policies/actions.yaml and vars.actions of dbt_project.yml name other actions: {said}")
 
 
 def _versioned(context: dg.AssetExecutionContext, result: Any, versions: Mapping[dg.AssetKey, str]) -> Any:

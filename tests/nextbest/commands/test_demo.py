@@ -2,11 +2,13 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
-from nextbest.adapters.supervisor import Supervisor
+from nextbest.adapters.supervisor import Service, Supervisor
 from nextbest.commands import processes
 from nextbest.commands.demo import Demo, DemoError, Report
+from nextbest.commands.demo import demo as command
 from nextbest.settings import Settings
 
 OUTCOME = {
@@ -45,3 +47,18 @@ def test_a_pipeline_that_said_nothing_is_an_error(demo: Demo, tmp_path: Path, mo
     with pytest.raises(DemoError, match="ended with status 2"):
         demo.prepare_and_train()
     assert demo.report == Report()
+
+
+def test_servers_that_a_person_started_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo starts its own: it says so, and does not end what runs."""
+    monkeypatch.setenv("NEXTBEST_HOME", str(tmp_path))
+    supervisor = Supervisor.of(Settings(home=tmp_path))
+    process = supervisor.start(Service(name="serving", argv=["sleep", "60"]))
+    try:
+        result = CliRunner().invoke(command, ["--once"])
+        assert isinstance(result.exception, DemoError)
+        assert "serving of this home run already" in str(result.exception)
+        assert process.poll() is None
+    finally:
+        supervisor.stop_all(grace_s=1)
+        process.wait(timeout=10)
