@@ -106,6 +106,6 @@ def matrix(frame: pd.DataFrame, features: Sequence[FeatureSpec]) -> Array:
     for position, feature in enumerate(features):
         values = frame[feature.name].to_numpy(np.float64) if feature.name in columns else feature.default
         x[:, position] = values
-    # Serving computes in float32: training sees the same numbers.
-    x = x.astype(np.float32).astype(np.float64)
-    return np.where(np.isnan(x), np.array([feature.default for feature in features]), x)
+    with np.errstate(over="ignore"):  # serving computes in float32, and takes what that cannot hold for missing
+        x = x.astype(np.float32).astype(np.float64)
+    return np.where(np.isfinite(x), x, np.array([feature.default for feature in features]))

@@ -65,6 +65,7 @@ def _typed(value: Attribute | None, kind: Kind) -> Attribute | None:
     return None if isinstance(value, str) or math.isnan(value) else float(value)
 
 
+@np.errstate(over="ignore")  # what float32 cannot hold becomes infinite, which counts as missing
 def design_matrix(
     model: Model,
     customer: Mapping[str, Attribute | None],
@@ -97,7 +98,7 @@ def design_matrix(
             case "context":
                 for column, spec in zip(columns, specs, strict=True):
                     matrix[:, column] = context.get(spec.name, spec.default)
-    missing = np.isnan(matrix)
+    missing = ~np.isfinite(matrix)
     return np.where(missing, _defaults(model), matrix) if missing.any() else matrix
 
 

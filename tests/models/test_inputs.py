@@ -47,4 +47,5 @@ def test_an_action_without_its_column_is_an_error() -> None:
 def test_what_is_missing_is_the_default() -> None:
     """A column or a number that is not there is the feature's default, as in serving."""
     features = [FeatureSpec("recency_days", "customer", 9999.0), FeatureSpec("spend_91d", "customer")]
-    assert matrix(pd.DataFrame({"spend_91d": [np.nan, 2.0]}), features).tolist() == [[9999.0, 0.0], [9999.0, 2.0]]
+    frame = pd.DataFrame({"spend_91d": [np.nan, 2.0, 1e300]})
+    assert matrix(frame, features).tolist() == [[9999.0, 0.0], [9999.0, 2.0], [9999.0, 0.0]]

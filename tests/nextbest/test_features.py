@@ -33,9 +33,9 @@ def test_design_matrix_has_a_row_per_action_and_the_models_columns() -> None:
     assert matrix.tolist() == [[20.0, 3.0, 1.0, np.float32(0.04), 7.0], [0.0, 3.0, 0.0, np.float32(0.01), 7.0]]
 
 
-@pytest.mark.parametrize("absent", [{}, {"recency_days": None}, {"recency_days": float("nan")}])
+@pytest.mark.parametrize("absent", [{}, *({"recency_days": value} for value in (None, float("nan"), 3.5e38, -1e308))])
 def test_design_matrix_fills_defaults(absent: dict[str, Attribute | None]) -> None:
-    """Missing, null and NaN all become the feature's default; a context of one number counts for all rows."""
+    """Missing, null, NaN and what float32 cannot hold all become the default; one number of context is for all rows."""
     matrix = design_matrix(MODEL, absent, ["beef"], {"campaign_type_a": 1.0})
     assert matrix.tolist() == [[0.0, 9999.0, 1.0, np.float32(0.04), 0.0]]
 

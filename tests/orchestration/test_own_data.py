@@ -1,5 +1,6 @@
 """Data of one's own, as README says: files as people have them, landed by the command, through the whole pipeline."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -90,7 +91,8 @@ def as_json_lines(table: pa.Table, path: Path) -> Path:
 def edited(path: Path) -> Iterator[Any]:
     document = yaml.safe_load(path.read_text())
     yield document
-    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    written_out = json.loads(json.dumps(document))  # what is there twice would be an alias
+    path.write_text(yaml.safe_dump(written_out, sort_keys=False))
 
 
 def replace_members(entries: list[dict[str, Any]], prefix: str, members: tuple[str, ...]) -> None:
