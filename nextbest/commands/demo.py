@@ -4,7 +4,6 @@ Belongs here: the order of the loop's steps and what a person sees of them. Each
 nothing is imported from a rim. What customers answer is `nextbest.market`; what a decision is, `nextbest.decision`.
 """
 
-import fcntl
 import json
 import signal
 import subprocess
@@ -21,6 +20,7 @@ from typing import Any, Final
 import click
 from rich.console import Console
 
+from nextbest.adapters.locks import alone
 from nextbest.adapters.supervisor import Supervisor
 from nextbest.commands import processes
 from nextbest.commands.parameters import ReportFile
@@ -123,18 +123,6 @@ class Demo:
             raise DemoError(f"`nextbest pipeline` ended with status {status}: what failed is said above")
 
 
-@contextmanager
-def _alone(settings: Settings) -> Iterator[None]:
-    """Hold the home for one demo at a time; the lock goes with the process, however it ends."""
-    settings.run.mkdir(parents=True, exist_ok=True)
-    with (settings.run / "demo.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DemoError(f"a demo runs already in {settings.home}: end it first, or set NEXTBEST_HOME") from None
-        yield
-
-
 @click.command()
 @click.option("--once", is_flag=True, help="End by itself and leave nothing running.")
 @click.option(
@@ -156,7 +144,8 @@ def demo(*, once: bool, households: int | None, report_path: Path | None) -> Non
         signal.signal(number, signal.default_int_handler)
     console, report = processes.console(), Report()
     supervisor = Supervisor(settings.run, settings.environment() | {_OWN: "1"})
-    with _alone(settings):
+    refusal = DemoError(f"a demo runs already in {settings.home}: end it first, or set NEXTBEST_HOME")
+    with alone(settings.run / "demo.lock", refusal):
         if others := supervisor.services_without(_OWN):
             raise DemoError(
                 f"{', '.join(others)} of this home run already, and the demo starts its own: `nextbest down`"
