@@ -55,6 +55,8 @@ class Intake:
 
     async def _append(self, entries: Mapping[int, Envelope]) -> dict[int, Envelope]:
         """Log `entries`; returns, under each one's number, what the log holds by its id: it, or an earlier one."""
+        if not entries:
+            return {}  # that no row is valid is said whether or not the log can be had
         appended = await self.log.append(list(entries.values()))
         held = dict(entries)
         for (index, entry), offset in zip(entries.items(), appended.offsets, strict=True):

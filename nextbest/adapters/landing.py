@@ -237,7 +237,7 @@ class Door:
 
 def _batch_id(sequence: int, source_name: str, fingerprint: str) -> str:
     """Sorts as the deliveries came: of two that hold the same row, the later one is known by its name."""
-    return f"{sequence:06d}-{re.sub(r'[^A-Za-z0-9_-]+', '-', Path(source_name).name)}.{fingerprint[:12]}"
+    return f"{sequence:012d}-{re.sub(r'[^A-Za-z0-9_-]+', '-', Path(source_name).name)}.{fingerprint[:12]}"
 
 
 def _would_empty(contract: Contract, validated: Validated, replaced: int) -> ContractViolation:

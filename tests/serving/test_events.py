@@ -10,6 +10,7 @@ import pytest
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.contracts import Contract
+from nextbest.settings import Settings
 from serving.events import Intake
 from serving.schemas import INTAKE, EventRow
 
@@ -73,3 +74,10 @@ def test_the_envelope_says_when_it_was_sent_and_that_it_is_an_impression(intake:
     take(intake, EventRow("events", row | {"occurred_at": AT.isoformat()}, sent_at))
     ((_, entry),) = log.read_sync(0, 10)
     assert (entry.type, entry.contract, entry.slot, entry.sent_at) == ("impression", "events", 1, sent_at)
+
+
+def test_rows_that_are_all_invalid_are_said_so_without_a_log(intake: Intake, settings: Settings) -> None:
+    """What the sender must mend does not depend on whether the log can be had: sending it again would not help."""
+    settings.state.mkdir(exist_ok=True)
+    (settings.state / "log").write_text("a file where the folder should be")
+    assert take(intake, EventRow("events", {"event_id": "e1"})) == ["rejected"]
