@@ -93,7 +93,7 @@ def _breaks(kind: RuleKind, was: Rule | None, now: Rule | None) -> bool:
             return not set(before) <= set(after)
         case "minimum" | "min_length":
             return bool(after > before)
-        case "maximum":
+        case "maximum" | "max_length":
             return bool(after < before)
         case _:
             return True

@@ -14,7 +14,9 @@ import pyarrow as pa
 from nextbest.errors import NextbestError
 
 OnViolation = Literal["reject", "stop", "warn"]
-RuleKind = Literal["required", "enum", "minimum", "maximum", "pattern", "min_length", "reference"]
+RuleKind = Literal[
+    "required", "unique", "enum", "minimum", "maximum", "pattern", "min_length", "max_length", "reference"
+]
 Argument = tuple[str, ...] | str | float | None
 
 _ARROW_TYPES: Final[Mapping[str, pa.DataType]] = {
@@ -25,14 +27,18 @@ _ARROW_TYPES: Final[Mapping[str, pa.DataType]] = {
     "TIMESTAMPTZ": pa.timestamp("us", tz="UTC"),
     "VARCHAR[]": pa.list_(pa.string()),
 }
-# How a rule is spelled in ODCS: in the options of a logical type, or in the arguments of the metric invalidValues.
+# How a rule is spelled in ODCS: in the options of a logical type; in the arguments of the metric invalidValues; or,
+# where an option's rule has a behaviour of its own, in a custom quality rule of this engine.
 _OPTIONS: Final[Mapping[str, RuleKind]] = {
     "minimum": "minimum",
     "maximum": "maximum",
     "pattern": "pattern",
     "minLength": "min_length",
+    "maxLength": "max_length",
 }
-_ARGUMENTS: Final[Mapping[str, RuleKind]] = {**_OPTIONS, "validValues": "enum"}
+_NO_RULES: Final = {"timezone", "defaultTimezone"}
+_ARGUMENTS: Final[Mapping[str, RuleKind]] = {"validValues": "enum", "pattern": "pattern"}
+_ENGINE: Final = "nextbest"
 
 
 class ContractError(NextbestError):
@@ -49,6 +55,21 @@ class Rule(msgspec.Struct, frozen=True):
     kind: RuleKind
     argument: Argument = None
     on_violation: OnViolation = "reject"
+
+
+class Freshness(msgspec.Struct, frozen=True):
+    """How old the newest value of a column may be, or without one the last delivery; beyond, it stops or warns."""
+
+    days: int
+    column: str | None = None
+    on_violation: OnViolation = "warn"
+
+
+class Tolerance(msgspec.Struct, frozen=True):
+    """How far what was delivered may be from what was delivered before; beyond it the pipeline stops or is warned."""
+
+    limit: float
+    on_violation: OnViolation = "warn"
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -93,7 +114,9 @@ class Field(msgspec.Struct, frozen=True):
 class Contract(msgspec.Struct, frozen=True):
     """One dataset in or out. A snapshot is replaced as a whole; events have a time and are kept by day.
 
-    `min_rows` is the least number of rows a delivery may have; `purposes` are what consent must cover.
+    `min_rows` is the least number of rows a delivery may have; `purposes` are what consent must cover. `volume` bounds
+    the share by which a day's rows may differ from the median of the same weekday before, or a snapshot's from the last
+    one's; `drift` bounds the population stability index (PSI) of each column against the rows before.
     """
 
     name: str
@@ -105,7 +128,9 @@ class Contract(msgspec.Struct, frozen=True):
     min_rows: int = 0
     purposes: tuple[str, ...] = ()
     retention_days: int | None = None
-    freshness_days: int | None = None
+    freshness: Freshness | None = None
+    volume: Tolerance | None = None
+    drift: Tolerance | None = None
 
     @property
     def kind(self) -> Literal["snapshot", "events"]:
@@ -145,6 +170,7 @@ def contract_from_odcs(document: Mapping[str, Any]) -> Contract:
         (table,) = document["schema"]
         properties = table["properties"]
         fields = tuple(_field(name, each) for each in properties)
+        quality = table.get("quality") or ()
         return Contract(
             name=name,
             version=_semantic_version(str(document["version"])),
@@ -152,10 +178,12 @@ def contract_from_odcs(document: Mapping[str, Any]) -> Contract:
             event_time=next((each["name"] for each in properties if each.get("partitioned")), None),
             description=document["description"]["purpose"],
             owner=document["team"]["name"],
-            min_rows=_min_rows(table.get("quality") or ()),
+            min_rows=_min_rows(quality),
             purposes=tuple(_custom(document, "purposes") or ()),
             retention_days=_days(document, "retention"),
-            freshness_days=_days(document, "freshness"),
+            freshness=_freshness(document),
+            volume=_tolerance(name, quality, "volume"),
+            drift=_tolerance(name, quality, "drift"),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ContractError(f"contract {name}: cannot be read as ODCS v3 with one schema object: {error!r}") from error
@@ -183,16 +211,29 @@ def _rules(contract: str, document: Mapping[str, Any]) -> Iterator[Rule]:
     own = _on_violation(place, document)
     if document.get("required") or document.get("primaryKey"):
         yield Rule("required", on_violation=own)
-    for option, value in (document.get("logicalTypeOptions") or {}).items():
-        if option in _OPTIONS:
-            yield Rule(_OPTIONS[option], value, own)
+    if document.get("unique"):
+        yield Rule("unique", on_violation=own)
+    options = {k: v for k, v in (document.get("logicalTypeOptions") or {}).items() if k not in _NO_RULES}
+    yield from _named(place, _OPTIONS, options, own)
     for quality in document.get("quality") or ():
-        for argument, value in (quality.get("arguments") or {}).items():
-            if quality.get("metric") != "invalidValues" or argument not in _ARGUMENTS:
-                raise ContractError(f"{place}: the door knows no rule {quality.get('metric')} {argument}")
-            yield Rule(_ARGUMENTS[argument], _argument(value), _on_violation(place, quality))
+        on_violation = _on_violation(place, quality)
+        if quality.get("metric") == "invalidValues":
+            yield from _named(place, _ARGUMENTS, quality.get("arguments") or {}, on_violation)
+        elif quality.get("engine") == _ENGINE:
+            yield from _named(place, _OPTIONS, quality["implementation"], on_violation)
+        else:
+            raise ContractError(f"{place}: the door knows no rule {quality.get('metric') or quality.get('type')}")
     for relationship in document.get("relationships") or ():
         yield Rule("reference", relationship["to"], _on_violation(place, relationship))
+
+
+def _named(
+    place: str, known: Mapping[str, RuleKind], found: Mapping[str, Any], on_violation: OnViolation
+) -> Iterator[Rule]:
+    for name, value in found.items():
+        if name not in known:
+            raise ContractError(f"{place}: the door knows no rule {name}; it knows {', '.join(known)} here")
+        yield Rule(known[name], _argument(value), on_violation)
 
 
 def _argument(value: Any) -> Argument:
@@ -200,11 +241,19 @@ def _argument(value: Any) -> Argument:
 
 
 def _on_violation(place: str, document: Mapping[str, Any]) -> OnViolation:
-    value = _custom(document, "onViolation") or "reject"
-    try:
-        return msgspec.convert(value, OnViolation)  # type: ignore[no-any-return]
-    except msgspec.ValidationError as error:
-        raise ContractError(f"{place}: onViolation is {value!r}: it takes reject, stop or warn") from error
+    """What happens to a row that breaks the rule."""
+    return _one_of(place, "onViolation", _custom(document, "onViolation") or "reject", ("reject", "stop", "warn"))
+
+
+def _of_the_whole(place: str, name: str, document: Mapping[str, Any]) -> OnViolation:
+    """What happens when a delivery breaks the rule: there is no row to turn away."""
+    return _one_of(place, name, _custom(document, name) or "warn", ("stop", "warn"))
+
+
+def _one_of(place: str, name: str, value: Any, allowed: tuple[OnViolation, ...]) -> OnViolation:
+    if value not in allowed:
+        raise ContractError(f"{place}: {name} is {value!r}: it takes {', '.join(allowed)}")
+    return value  # type: ignore[no-any-return]
 
 
 def _custom(document: Mapping[str, Any], name: str) -> Any:
@@ -212,7 +261,27 @@ def _custom(document: Mapping[str, Any], name: str) -> Any:
 
 
 def _min_rows(quality: Sequence[Mapping[str, Any]]) -> int:
-    return next((int(each["mustBeGreaterThan"]) + 1 for each in quality if each["metric"] == "rowCount"), 0)
+    return next((int(each["mustBeGreaterThan"]) + 1 for each in quality if each.get("metric") == "rowCount"), 0)
+
+
+def _tolerance(contract: str, quality: Sequence[Mapping[str, Any]], name: str) -> Tolerance | None:
+    for each in quality:
+        if each.get("engine") == _ENGINE and name in each["implementation"]:
+            return Tolerance(
+                float(each["implementation"][name]), _of_the_whole(f"contract {contract}, {name}", "onViolation", each)
+            )
+    return None
+
+
+def _freshness(document: Mapping[str, Any]) -> Freshness | None:
+    """The service level, and what becomes of old data: ODCS gives a service level no properties of its own."""
+    days = _days(document, "freshness")
+    if days is None:
+        return None
+    properties = document["slaProperties"]
+    element = next(each.get("element") or "" for each in properties if each["property"] == "freshness")
+    on_violation = _of_the_whole(f"contract {document['name']}, freshness", "onStale", document)
+    return Freshness(days, element.partition(".")[2] or None, on_violation)
 
 
 def _days(document: Mapping[str, Any], name: str) -> int | None:

@@ -92,9 +92,13 @@ def validate(contract: Contract, table: pa.Table, references: Mapping[str, pa.Ar
         columns[field.name], lost = cast(table[field.name], field.arrow_type)
         findings.add((field.name,), "type", "reject", lost)
     for field, rule in contract.rules():
-        if rule.kind != "reference" or rule.argument in (references or {}):
+        if rule.kind != "unique" and (rule.kind != "reference" or rule.argument in (references or {})):
             findings.add((field.name,), rule.kind, rule.on_violation, _broken(field, rule, columns, references or {}))
-    findings.add(contract.key, "key", "reject", _repeated(contract, columns, findings.accepted))
+    findings.add(contract.key, "key", "reject", _repeated(contract.key, columns, findings.accepted))
+    for field, rule in contract.rules():  # like the key, among the rows that keep every other rule
+        if rule.kind == "unique":
+            present = findings.accepted & _to_numpy(pc.is_valid(columns[field.name]))
+            findings.add((field.name,), "unique", rule.on_violation, _repeated((field.name,), columns, present))
     accepted = findings.accepted
     cast_table = pa.table(columns, schema=contract.schema)
     validated = Validated(
@@ -201,6 +205,7 @@ _PREDICATES: Final[Mapping[RuleKind, Callable[[pa.ChunkedArray, Any], pa.Chunked
     "maximum": lambda values, bound: pc.greater(values, _bound(bound, values.type)),
     "pattern": lambda values, pattern: pc.invert(pc.match_substring_regex(values, pattern)),
     "min_length": lambda values, length: pc.less(pc.utf8_length(values), int(length)),
+    "max_length": lambda values, length: pc.greater(pc.utf8_length(values), int(length)),
 }
 
 
@@ -221,15 +226,15 @@ def _bound(bound: str | float, kind: pa.DataType) -> pa.Scalar:
     return pa.scalar(bound).cast(kind)
 
 
-def _repeated(contract: Contract, columns: Mapping[str, pa.ChunkedArray], accepted: Mask) -> Mask:
-    """Rows whose key an earlier row has; a row that was rejected already takes no key away."""
+def _repeated(names: tuple[str, ...], columns: Mapping[str, pa.ChunkedArray], accepted: Mask) -> Mask:
+    """Rows whose values in these columns an earlier row has; a row that was rejected already takes nothing away."""
     everything = bool(accepted.all())
     codes = np.zeros(int(accepted.sum()), dtype=np.int64)
-    for name in contract.key:
+    for name in names:
         values = columns[name] if everything else columns[name].filter(pa.array(accepted))
         encoded = values.combine_chunks().dictionary_encode()
         codes = codes * len(encoded.dictionary) + encoded.indices.to_numpy()
-        if len(contract.key) > 2:  # noqa: PLR2004  the product of three sizes may not fit
+        if len(names) > 2:  # noqa: PLR2004  the product of three sizes may not fit
             codes = np.unique(codes, return_inverse=True)[1]
     repeated = np.zeros(len(accepted), dtype=np.bool_)
     if (np.diff(np.sort(codes)) == 0).any():

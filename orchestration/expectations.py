@@ -31,6 +31,7 @@ _PANDAS_TYPES = {
     "BOOLEAN": "bool",
     "TIMESTAMPTZ": "Timestamp",
 }
+_END = {"minimum": "min_value", "min_length": "min_value", "maximum": "max_value", "max_length": "max_value"}
 _SAMPLE_SIZE = 5
 _NUMBER = "promise"
 
@@ -162,18 +163,18 @@ def _expectation(column: Field, rule: Rule) -> Any:
     match rule.kind:
         case "required":
             expectation = gxe.ExpectColumnValuesToNotBeNull
+        case "unique":
+            expectation = gxe.ExpectColumnValuesToBeUnique
         case "enum":
             expectation, arguments["value_set"] = gxe.ExpectColumnValuesToBeInSet, list(column.enum or ())
-        case "minimum":
-            expectation, arguments["min_value"] = gxe.ExpectColumnValuesToBeBetween, _bound(column, argument)
-        case "maximum":
-            expectation, arguments["max_value"] = gxe.ExpectColumnValuesToBeBetween, _bound(column, argument)
+        case "minimum" | "maximum":
+            expectation, arguments[_END[rule.kind]] = gxe.ExpectColumnValuesToBeBetween, _bound(column, argument)
         case "pattern":
             expectation, arguments["regex"] = gxe.ExpectColumnValuesToMatchRegex, argument
         case "min_length" if argument == 1:  # a look at the categories is a hundred times cheaper than lengths
             expectation, arguments["value_set"] = gxe.ExpectColumnValuesToNotBeInSet, [""]
-        case "min_length":
-            expectation, arguments["min_value"] = gxe.ExpectColumnValueLengthsToBeBetween, argument
+        case "min_length" | "max_length":
+            expectation, arguments[_END[rule.kind]] = gxe.ExpectColumnValueLengthsToBeBetween, argument
         case "reference":
             arguments = {"column": _known(column), "value_set": [True]}
             expectation = gxe.ExpectColumnValuesToBeInSet

@@ -4,7 +4,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from nextbest.contracts import ContractError, Rule, contract_from_odcs
+from nextbest.contracts import ContractError, Freshness, Rule, Tolerance, contract_from_odcs
 
 VISITS: dict[str, Any] = {
     "name": "visits",
@@ -12,20 +12,30 @@ VISITS: dict[str, Any] = {
     "description": {"purpose": "Who came when."},
     "team": {"name": "shop"},
     "slaProperties": [
-        {"property": "freshness", "value": 1, "unit": "d"},
+        {"property": "freshness", "value": 1, "unit": "d", "element": "visits.occurred_at"},
         {"property": "retention", "value": 2, "unit": "y"},
     ],
     "customProperties": [{"property": "purposes", "value": ["analytics"]}],
     "schema": [
         {
             "name": "visits",
-            "quality": [{"metric": "rowCount", "mustBeGreaterThan": 0}],
+            "quality": [
+                {"metric": "rowCount", "mustBeGreaterThan": 0},
+                {"type": "custom", "engine": "nextbest", "implementation": {"drift": 0.2}},
+                {
+                    "type": "custom",
+                    "engine": "nextbest",
+                    "implementation": {"volume": 0.5},
+                    "customProperties": [{"property": "onViolation", "value": "stop"}],
+                },
+            ],
             "properties": [
                 {"name": "visit_id", "logicalType": "string", "physicalType": "VARCHAR", "primaryKey": True},
                 {
                     "name": "minutes",
                     "logicalType": "integer",
                     "physicalType": "BIGINT",
+                    "unique": True,
                     "logicalTypeOptions": {"minimum": 0},
                     "customProperties": [{"property": "onViolation", "value": "stop"}],
                     "quality": [
@@ -33,7 +43,8 @@ VISITS: dict[str, Any] = {
                             "metric": "invalidValues",
                             "arguments": {"validValues": [1, 2]},
                             "customProperties": [{"property": "onViolation", "value": "warn"}],
-                        }
+                        },
+                        {"type": "custom", "engine": "nextbest", "implementation": {"maximum": 90}},
                     ],
                 },
                 {
@@ -61,14 +72,20 @@ def test_reads_what_the_contract_promises() -> None:
     contract = contract_from_odcs(VISITS)
     assert (contract.kind, contract.event_time, contract.key) == ("events", "occurred_at", ("visit_id",))
     assert (contract.min_rows, contract.purposes, contract.owner) == (1, ("analytics",), "shop")
-    assert (contract.freshness_days, contract.retention_days) == (1, 730)
+    assert (contract.freshness, contract.retention_days) == (Freshness(1, "occurred_at"), 730)
+    assert (contract.volume, contract.drift) == (Tolerance(0.5, "stop"), Tolerance(0.2))
 
 
 def test_reads_each_rule_with_its_own_behaviour() -> None:
     """A field's behaviour holds for its own rules; a quality rule and a relationship state theirs."""
     visit_id, minutes, _, customer_id = contract_from_odcs(VISITS).fields
     assert visit_id.rules == (Rule("required"),)
-    assert minutes.rules == (Rule("minimum", 0, "stop"), Rule("enum", ("1", "2"), "warn"))
+    assert minutes.rules == (
+        Rule("unique", on_violation="stop"),
+        Rule("minimum", 0, "stop"),
+        Rule("enum", ("1", "2"), "warn"),
+        Rule("maximum", 90),
+    )
     assert customer_id.rules == (Rule("reference", "customers.customer_id"),)
     assert customer_id.reference == "customers.customer_id"
     assert customer_id.is_pii
@@ -101,6 +118,8 @@ def _set(document: dict[str, Any], key: str, value: object) -> None:
         ("document", "team", None, "contract visits"),
         ("field", "physicalType", "DECIMAL", "contract visits, field minutes: physicalType DECIMAL"),
         ("field", "customProperties", [{"property": "onViolation", "value": "shout"}], "field minutes: .*'shout'"),
+        ("field", "logicalTypeOptions", {"exclusiveMinimum": 0}, "field minutes: .* no rule exclusiveMinimum"),
+        ("document", "customProperties", [{"property": "onStale", "value": "cry"}], "visits, freshness: .*'cry'"),
         ("field", "quality", [{"metric": "nullValues", "arguments": {"a": 1}}], "field minutes: .* no rule nullValues"),
     ],
 )

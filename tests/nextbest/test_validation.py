@@ -187,3 +187,15 @@ def test_every_row_lands_or_is_rejected_with_a_rule(rows: list[dict[str, Any]], 
     again = validate(SALES, validated.valid, CUSTOMERS | PRODUCTS)
     assert again.valid.equals(validated.valid)
     assert again.warnings == validated.warnings
+
+
+def test_a_unique_column_rejects_the_second_of_two_rows() -> None:
+    """A null is no value, and a row that was rejected for something else takes nothing away."""
+    fields = (
+        Field("id", "string", "VARCHAR", key=True),
+        Field("mail", "string", "VARCHAR", rules=(Rule("unique"), Rule("max_length", 4))),
+    )
+    table = pa.table({"id": ["1", "2", "3", "4", "5", "6"], "mail": ["a", "a", None, None, "b", "too long"]})
+    validated = validate(Contract(name="people", version="1.0.0", fields=fields), table)
+    assert validated.valid["id"].to_pylist() == ["1", "3", "4", "5"]
+    assert validated.rejects_by_rule == {"mail.unique": 1, "mail.max_length": 1}

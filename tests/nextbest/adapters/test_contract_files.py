@@ -31,7 +31,7 @@ def test_every_contract_says_all_the_house_relies_on(contract: Contract) -> None
     assert contract.owner
     assert contract.description
     assert contract.purposes
-    assert contract.freshness_days
+    assert contract.freshness
     assert contract.retention_days
     assert all(field.description for field in contract.fields)
     assert contract.event_time is None or contract.field(contract.event_time).required

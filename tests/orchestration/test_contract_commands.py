@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from nextbest.commands.contracts import contracts
 from nextbest.settings import CHECKOUT
+from orchestration.contract_commands import contracts
 
 
 @pytest.fixture
