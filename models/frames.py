@@ -16,7 +16,7 @@ import pandas as pd
 import yaml
 from feast import FeatureStore, RepoConfig
 
-from models.inputs import with_campaign_type, with_match
+from models.inputs import READINGS, with_campaign_type, with_match
 from models.labels import action_shares
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.errors import NextbestError
@@ -56,10 +56,11 @@ def propensity_set(settings: Settings) -> TrainingSet:
         TooLittleDataError: there is no such row.
 
     """
-    labels = read_mart(settings, "propensity_labels")
-    labels = _some(labels[labels["is_complete"]], "propensity_labels: no campaign of the policy's actions is complete")
-    features = point_in_time(settings, "propensity", labels["customer_id"], labels["contacted_at"])
-    statistics = read_mart(settings, "action_statistics")
+    reading = READINGS["propensity"]
+    labels = read_mart(settings, reading.labels)
+    labels = _some(labels[labels["is_complete"]], f"{reading.labels}: no campaign of the policy's actions is complete")
+    features = point_in_time(settings, reading.service, labels["customer_id"], labels["contacted_at"])
+    [statistics] = [read_mart(settings, name) for name in reading.statistics]
     newest = action_features_at(statistics, statistics["as_of"].max())
     frame = assemble_propensity(labels, features, statistics)
     return TrainingSet(
@@ -76,8 +77,10 @@ def clv_set(settings: Settings) -> TrainingSet:
         TooLittleDataError: there is no such row.
 
     """
-    labels = _some(read_mart(settings, "clv_labels"), "clv_labels: no cut-off has 91 days of history on both sides")
-    features = point_in_time(settings, "clv", labels["customer_id"], labels["cutoff_at"])
+    reading = READINGS["clv"]
+    labels = read_mart(settings, reading.labels)
+    labels = _some(labels, f"{reading.labels}: no cut-off has 91 days of history on both sides")
+    features = point_in_time(settings, reading.service, labels["customer_id"], labels["cutoff_at"])
     frame = _joined(labels, features, "cutoff_at")
     return TrainingSet(frame=frame, action_features={}, contracts=_contract_versions(settings))
 

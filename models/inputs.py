@@ -1,12 +1,14 @@
-"""What models are fed: lists of features in order, and the matrix they make of a frame.
+"""What models are fed: where their rows come from, lists of features in order, and the matrix they make of a frame.
 
-Belongs here: the feature lists and `matrix`, training's twin of `nextbest.features.design_matrix` (a test keeps them
-equal). Does not belong here: reading features (`models.frames`).
+Belongs here: the names of what each model reads, the feature lists, and `matrix`, training's twin of
+`nextbest.features.design_matrix` (a test keeps them equal). Does not belong here: reading features (`models.frames`).
 
 A frame names a customer's features as the feature store does; `match` features are resolved to the row's own action.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -77,6 +79,42 @@ def propensity_features(frame: pd.DataFrame) -> tuple[FeatureSpec, ...]:
         FeatureSpec("share", "action"),
         *(FeatureSpec(name, "context") for name in CAMPAIGN_TYPES.values()),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a model learns from: a feature service, the mart of its labels, and marts beside it.
+
+    `scores` is the feature view that its predictions become, if they do.
+    """
+
+    service: str
+    labels: str
+    statistics: tuple[str, ...] = ()
+    features: Callable[[pd.DataFrame], tuple[FeatureSpec, ...]]
+    scores: str | None = None
+
+    def columns(self, names: Iterable[str]) -> frozenset[str]:
+        """Which of the service's features, by name, the model takes."""
+        offered = pd.DataFrame(columns=sorted(names))
+        taken = self.features(offered)
+        plain = {feature.name for feature in taken if feature.origin == "customer"}
+        matched = tuple(f"{feature.name}__" for feature in taken if feature.origin == "match")
+        return frozenset(str(name) for name in offered if name in plain or str(name).startswith(matched))
+
+
+READINGS = MappingProxyType(
+    {
+        "propensity": Reading(
+            service="propensity",
+            labels="propensity_labels",
+            statistics=("action_statistics",),
+            features=propensity_features,
+        ),
+        "clv": Reading(service="clv", labels="clv_labels", features=customer_features, scores="customer_scores"),
+    }
+)
+"""By the model's name."""
 
 
 def with_match(frame: pd.DataFrame, name: str = CATEGORY) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-Kind = Literal["contract", "dbt model", "feature view", "model", "policy"]
+Kind = Literal["contract", "dbt model", "event log", "feature view", "model", "policy"]
 
 
 class Column(msgspec.Struct, frozen=True, order=True):

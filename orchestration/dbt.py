@@ -13,8 +13,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import date
+from graphlib import TopologicalSorter
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation
@@ -112,18 +114,49 @@ def _project_digest(project: Path) -> str:
 
 def _parse(settings: Settings, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
+    _run_quietly(settings, target, ["parse"])
+
+
+def _run_quietly(settings: Settings, target: Path, command: Sequence[str], **variables: str) -> None:
+    """Run a dbt command that writes only to `target`."""
     project = settings.folder("dbt")
     folders = {"project-dir": project, "profiles-dir": project, "target-path": target, "log-path": target}
     done = subprocess.run(
-        [EXECUTABLE, "--quiet", "parse", *(f"--{option}={folder}" for option, folder in folders.items())],
-        env={**os.environ, **settings.environment()},
+        [EXECUTABLE, "--quiet", *command, *(f"--{option}={folder}" for option, folder in folders.items())],
+        env={**os.environ, **settings.environment(), **variables},
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode != 0:
         lines = (done.stdout + done.stderr).strip().splitlines()[-_MESSAGE_LINES:]
-        raise DbtError("dbt cannot parse the project:\n" + "\n".join(lines))
+        raise DbtError(f"dbt cannot {command[0]} the project:\n" + "\n".join(lines))
+
+
+def compiled_models(settings: Settings) -> dict[str, str]:
+    """The SQL of every model as DuckDB would run it, parents first; a source goes by its bare name.
+
+    Compiled beside the warehouse, which another process may be writing to.
+
+    Raises:
+        DbtError: dbt cannot compile the project.
+
+    """
+    with TemporaryDirectory() as folder:
+        target = Path(folder)
+        arguments = ["compile", "--no-introspect", "--select", "resource_type:model", "--indirect-selection", "empty"]
+        _run_quietly(settings, target, arguments, NEXTBEST_WAREHOUSE=":memory:")
+        manifest = json.loads((target / "manifest.json").read_text())
+        models = {name: node for name, node in manifest["nodes"].items() if node["resource_type"] == "model"}
+        parents = {name: [p for p in node["depends_on"]["nodes"] if p in models] for name, node in models.items()}
+        compiled = {}
+        for name in TopologicalSorter(parents).static_order():
+            node = models[name]
+            sql = (target / "compiled" / node["package_name"] / node["original_file_path"]).read_text()
+            for source in manifest["sources"].values():
+                sql = sql.replace(source["relation_name"], source["name"])
+            compiled[node["name"]] = sql
+        return compiled
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -1,0 +1,178 @@
+"""Who reads which field of which contract, found in what reads it: SQL, feature views, models and policies.
+
+Belongs here: putting the graph of columns together. Does not belong here: what is asked of it (`nextbest.lineage`), or
+how a query is followed (`orchestration.sql_lineage`).
+
+Nothing is declared by hand: dbt says what each query is, Feast what its views hold, the models their features and the
+marts of their labels, the policy what its rules name. It takes seconds, so the graph is kept until one of them changes.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from models.inputs import READINGS
+from nextbest.adapters.contract_files import load_contracts
+from nextbest.adapters.policy_files import FILES, read_document
+from nextbest.contracts import Contract
+from nextbest.expressions import compile_expression
+from nextbest.intake import TYPES
+from nextbest.lineage import Column, Kind, Lineage
+from nextbest.policy import rule_features
+from nextbest.policy_document import PolicyDocument
+from nextbest.settings import Settings
+from orchestration.dbt import compiled_models
+from orchestration.sql_lineage import ROWS, LineageError, Reads, reads
+from orchestration.unchanged import code_digest, digest, file_digest
+
+Edge = tuple[Column, Column]
+"""What is read, and what reads it."""
+
+_FILENAME = "filename"
+"""DuckDB's own column: the file a row came from."""
+_KEPT = msgspec.json.Decoder(list[tuple[Column, list[Column]]])
+
+
+def read_lineage(settings: Settings) -> Lineage:
+    """The graph of a home as it is now.
+
+    Raises:
+        DbtError: dbt cannot compile the project.
+        LineageError: a query cannot be followed, or the feature repository cannot be read.
+        PolicyError, ContractError: the policy or a contract cannot be read.
+
+    """
+    kept = settings.state / "lineage" / f"{_version(settings)}.json"
+    if not kept.is_file():
+        readers: dict[Column, set[Column]] = defaultdict(set)
+        for column, reader in _edges(settings):
+            readers[column].add(reader)
+        content = msgspec.json.encode([(column, sorted(found)) for column, found in sorted(readers.items())])
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        draft = kept.with_suffix(f".{os.getpid()}")
+        draft.write_bytes(content)
+        draft.rename(kept)
+    return Lineage(dict(_KEPT.decode(kept.read_bytes())))
+
+
+def _version(settings: Settings) -> str:
+    policies = [settings.folder("policies") / f"{name}.yaml" for name in FILES]
+    dbt = settings.folder("dbt")
+    sql = [path for path in dbt.rglob("*") if path.suffix in {".sql", ".yml"} and "target" not in path.parts]
+    contracts = [msgspec.json.encode(each) for each in load_contracts(settings.folder("contracts")).values()]
+    return digest(
+        *contracts,
+        *sorted(str(path.relative_to(dbt)) for path in sql),
+        file_digest([*sql, *policies, *settings.feature_repo.glob("*.py")]),
+        code_digest(
+            "models", "nextbest.intake", "nextbest.lineage", "orchestration.lineage", "orchestration.sql_lineage"
+        ),
+    )
+
+
+def _edges(settings: Settings) -> Iterator[Edge]:
+    contracts = load_contracts(settings.folder("contracts"))
+    models = _models_read(compiled_models(settings), contracts)
+    yield from _queries(models, contracts)
+    features = _described(settings)
+    marts = {name: [column for column in found if column != ROWS] for name, found in models.items()}
+    yield from _views(features["views"], marts)
+    yield from _models(features, marts)
+    yield from _policies(read_document(settings.folder("policies")), features["views"])
+    yield from _log(contracts)
+
+
+def _models_read(models: Mapping[str, str], contracts: Mapping[str, Contract]) -> dict[str, Reads]:
+    """What every dbt model reads, parents first, of which each knows the columns."""
+    tables: dict[str, Sequence[str]] = {
+        name: [*(field.name for field in each.fields), _FILENAME] for name, each in contracts.items()
+    }
+    found: dict[str, Reads] = {}
+    for name, sql in models.items():
+        try:
+            found[name] = reads(sql, tables)
+        except LineageError as error:
+            raise LineageError(f"dbt model {name}: {error}") from error
+        tables[name] = [column for column in found[name] if column != ROWS]
+    return found
+
+
+def _queries(models: Mapping[str, Reads], contracts: Mapping[str, Contract]) -> Iterator[Edge]:
+    """A model's rows are a column of their own, without a name, where another model reads nothing else of it."""
+    counted = {
+        table for found in models.values() for sources in found.values() for table, name in sources if name == ROWS
+    }
+    for model, found in models.items():
+        for column, sources in found.items():
+            if column != ROWS or model in counted:
+                for table, source in sources:
+                    kind: Kind = "contract" if table in contracts else "dbt model"
+                    if (kind, source) != ("contract", _FILENAME):
+                        yield Column(kind, table, source), Column("dbt model", model, column)
+
+
+def _views(views: Mapping[str, Sequence[str]], marts: Mapping[str, Sequence[str]]) -> Iterator[Edge]:
+    """A view has the name of its mart; one without a mart is written by a model."""
+    for view, names in views.items():
+        for name in names:
+            if view in marts:
+                yield Column("dbt model", view, name), Column("feature view", view, name)
+
+
+def _models(features: Mapping[str, Any], marts: Mapping[str, Sequence[str]]) -> Iterator[Edge]:
+    """What a model is trained on: the features of its service that it takes, and its labels' marts; what it scores."""
+    for model, reading in READINGS.items():
+        views = {view: features["views"][view] for view in features["services"][reading.service]}
+        taken = reading.columns(name for names in views.values() for name in names)
+        for view, names in views.items():
+            for name in taken.intersection(names):
+                yield Column("feature view", view, name), Column("model", model, name)
+        for mart in (reading.labels, *reading.statistics):
+            for name in marts[mart]:
+                yield Column("dbt model", mart, name), Column("model", model, "")
+        for score in features["views"][reading.scores] if reading.scores else ():
+            for name in ("", *taken):
+                yield Column("model", model, name), Column("feature view", str(reading.scores), score)
+
+
+def _policies(policy: PolicyDocument, views: Mapping[str, Sequence[str]]) -> Iterator[Edge]:
+    """Which features the rules may name, and which action's rules do."""
+    actions = {action.id: action for action in policy.actions.actions}
+    known = {feature.name for feature in rule_features(policy.features, actions) if feature.origin == "customer"}
+    for view, names in views.items():
+        for name in known.intersection(names):
+            yield Column("feature view", view, name), Column("policy", "features", name)
+    for action in actions.values():
+        for rule in (*action.eligibility, *action.applicability, *action.suitability):
+            for name in compile_expression(rule).variables & known:
+                yield Column("policy", "features", name), Column("policy", action.id, "")
+
+
+def _log(contracts: Mapping[str, Contract]) -> Iterator[Edge]:
+    """What the event log carries to the online state: whole rows, without what identifies a person."""
+    for name in TYPES.keys() & contracts.keys():
+        for field in contracts[name].fields:
+            if not field.is_pii:
+                yield Column("contract", name, field.name), Column("event log", name, field.name)
+
+
+def _described(settings: Settings) -> Any:
+    """The views and services of the feature repository, as Feast understands it, from a process of its own."""
+    done = subprocess.run(
+        [sys.executable, Path("describe.py")],
+        cwd=settings.feature_repo,
+        env={**os.environ, **settings.environment(), "FEAST_USAGE": "False"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise LineageError(f"the feature repository cannot be read:\n{done.stderr.strip()}")
+    return json.loads(done.stdout)

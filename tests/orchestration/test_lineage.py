@@ -1,0 +1,125 @@
+"""The lineage of this project, read once: who is hit when a field changes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.inputs import READINGS
+from nextbest.adapters.contract_files import load_contracts
+from nextbest.contracts import Contract
+from nextbest.lineage import Column, Lineage
+from nextbest.settings import CHECKOUT, Settings
+from orchestration.lineage import read_lineage
+
+pytestmark = pytest.mark.integration
+
+_CONTRACTS = load_contracts(CHECKOUT / "data_contracts")
+_FEAST = """
+import json, feature_services
+from feast import FeatureService
+services = [each for each in vars(feature_services).values() if isinstance(each, FeatureService)]
+print(json.dumps(sorted({(v.name, f.name) for s in services for v in s.feature_view_projections for f in v.features})))
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(home=tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="module")
+def lineage(home: Settings) -> Lineage:
+    """Of a home without data: what reads what is known before anything is built."""
+    found = read_lineage(home)
+    assert not home.warehouse.exists()
+    return found
+
+
+def test_a_field_hits_everything_that_is_made_of_it(lineage: Lineage) -> None:
+    """From staging to the rules of the policy, each found in what reads it."""
+    hit = set(lineage.consumers("transactions", "sales_value"))
+    assert hit >= {
+        Column("dbt model", "stg_transactions", "sales_value"),
+        Column("dbt model", "customer_rfm", "spend_91d"),
+        Column("feature view", "customer_rfm", "spend_91d"),
+        Column("model", "clv", "spend_91d"),
+        Column("model", "clv", ""),  # its labels
+        Column("feature view", "customer_scores", "clv_91d"),
+        Column("policy", "features", "spend_91d"),
+        Column("policy", "beef", ""),
+    }
+    assert Column("feature view", "customer_profile", "age_band_ordinal") not in hit
+
+
+def test_a_field_that_filters_is_read_too(lineage: Lineage) -> None:
+    """No mart shows when a customer was updated, but which rows they have depends on it."""
+    assert Column("dbt model", "customer_profile", "is_married") in lineage.consumers("customers", "updated_at")
+
+
+def test_a_field_that_nobody_reads_is_only_its_staging_column(lineage: Lineage) -> None:
+    """What is hit is not more than what reads."""
+    assert lineage.consumers("products", "package_size") == (Column("dbt model", "stg_products", "package_size"),)
+
+
+@pytest.mark.parametrize("contract", _CONTRACTS.values(), ids=lambda contract: contract.name)
+def test_every_field_reaches_its_staging_model(lineage: Lineage, contract: Contract) -> None:
+    """Under its own name: a contract's field is named once."""
+    for field in contract.fields:
+        assert Column("dbt model", f"stg_{contract.name}", field.name) in lineage.consumers(contract.name, field.name)
+
+
+def test_what_identifies_a_person_stays_in_staging(lineage: Lineage) -> None:
+    """Found by following it, whatever it is renamed to: no mart, feature, model, rule or log entry is made of PII."""
+    pii = [(each.name, field.name) for each in _CONTRACTS.values() for field in each.fields if field.is_pii]
+    assert pii
+    for contract, field in pii:
+        assert lineage.consumers(contract, field) == (Column("dbt model", f"stg_{contract}", field),)
+
+
+def test_views_are_those_of_feast(lineage: Lineage, home: Settings) -> None:
+    """Every feature that Feast's own objects hold is in the graph, and no other."""
+    environment = {**os.environ, **home.environment()}
+    command = [sys.executable, "-c", _FEAST]
+    done = subprocess.run(
+        command, cwd=CHECKOUT / "feature_repo", env=environment, capture_output=True, text=True, check=True
+    )
+    found = {each for readers in lineage.readers.values() for each in readers if each.kind == "feature view"}
+    assert sorted([each.owner, each.name] for each in found) == json.loads(done.stdout)
+
+
+def test_models_are_those_that_train(lineage: Lineage) -> None:
+    """Each with features of its service, and with its labels."""
+    found = {each for readers in lineage.readers.values() for each in readers if each.kind == "model"}
+    assert {each.owner for each in found} == READINGS.keys()
+    assert {each.owner for each in found if not each.name} == READINGS.keys()
+
+
+def test_the_graph_is_read_once(lineage: Lineage, home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is kept under the version of what it was read from: the second time starts no dbt and no Feast."""
+
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(subprocess, "run", never)
+    assert read_lineage(home) == lineage
+    kept = [path for path in (home.state / "lineage").iterdir() if path.suffix == ".json"]
+    assert len(kept) == 1
+
+
+def test_a_changed_rule_is_seen(home: Settings, tmp_path: Path) -> None:
+    """An own policy folder has a lineage of its own: a rule that names another feature hits another action."""
+    own = Settings(home=tmp_path)
+    policies = tmp_path / "policies"
+    policies.mkdir()
+    for path in home.folder("policies").glob("*.yaml"):
+        (policies / path.name).write_text(path.read_text())
+    actions = policies / "actions.yaml"
+    (policies / "actions.yaml").write_text(actions.read_text().replace("spend_91d", "tenure_days"))
+    hit = read_lineage(own).consumers("transactions", "sales_value")
+    assert Column("policy", "features", "spend_91d") in hit
+    assert read_lineage(own) != read_lineage(home)
