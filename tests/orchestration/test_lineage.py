@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -99,27 +101,30 @@ def test_models_are_those_that_train(lineage: Lineage) -> None:
     assert {each.owner for each in found if not each.name} == READINGS.keys()
 
 
-def test_the_graph_is_read_once(lineage: Lineage, home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is kept under the version of what it was read from: the second time starts no dbt and no Feast."""
-
-    def never(*_: Any, **__: Any) -> None:
-        raise AssertionError
-
-    monkeypatch.setattr(subprocess, "run", never)
-    assert read_lineage(home) == lineage
-    kept = [path for path in (home.state / "lineage").iterdir() if path.suffix == ".json"]
-    assert len(kept) == 1
+class _ReadAnewError(Exception):
+    """dbt or Feast is asked."""
 
 
-def test_a_changed_rule_is_seen(home: Settings, tmp_path: Path) -> None:
-    """An own policy folder has a lineage of its own: a rule that names another feature hits another action."""
-    own = Settings(home=tmp_path)
-    policies = tmp_path / "policies"
-    policies.mkdir()
-    for path in home.folder("policies").glob("*.yaml"):
-        (policies / path.name).write_text(path.read_text())
-    actions = policies / "actions.yaml"
-    (policies / "actions.yaml").write_text(actions.read_text().replace("spend_91d", "tenure_days"))
-    hit = read_lineage(own).consumers("transactions", "sales_value")
-    assert Column("policy", "features", "spend_91d") in hit
-    assert read_lineage(own) != read_lineage(home)
+@pytest.mark.parametrize(("before", "after", "is_kept"), [("", "", True), ("beef > 0.0", "beef > 1.0", False)])
+def test_the_graph_is_kept_until_something_changes(
+    lineage: Lineage,
+    home: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    before: str,
+    after: str,
+    is_kept: bool,
+) -> None:
+    """The second time starts no dbt and no Feast, unless a rule of the policy is another one."""
+
+    def read_anew(*_: Any, **__: Any) -> None:
+        raise _ReadAnewError
+
+    shutil.copytree(home.state / "lineage", tmp_path / ".nextbest" / "lineage")
+    shutil.copytree(CHECKOUT / "policies", tmp_path / "policies")
+    actions = tmp_path / "policies" / "actions.yaml"
+    actions.write_text(actions.read_text().replace(before, after))
+    monkeypatch.setattr(subprocess, "run", read_anew)
+    with nullcontext() if is_kept else pytest.raises(_ReadAnewError):
+        assert read_lineage(Settings(home=tmp_path)) == lineage
