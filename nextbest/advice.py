@@ -92,13 +92,12 @@ def explain(contract: Contract, rejected: pa.Table) -> list[str]:
     return told
 
 
-def misnamed(warnings: Mapping[str, int]) -> list[str]:
-    """Columns that did not land because of their name, where one that the contract names did not come."""
-    named = [name.rpartition(".") for name in warnings]
-    absent = [column for column, _, kind in named if kind == ABSENT]
-    meant = {column: nearest(column, absent) for column, _, kind in named if kind == UNDECLARED}
+def misnamed(contract: Contract, warnings: Mapping[str, int]) -> list[str]:
+    """Columns that did not land because of their name, where one that may be left out has nearly the same."""
+    optional = [field.name for field in contract.fields if not field.required]
+    undeclared = [name.removesuffix(f".{UNDECLARED}") for name in warnings if name.endswith(f".{UNDECLARED}")]
     return [
-        f"column {column} is not in the contract and did not land{did_you_mean(column, absent)}"
-        for column, found in meant.items()
-        if found
+        f"column {name} is not in the contract and did not land{question}"
+        for name in undeclared
+        if (question := did_you_mean(name, optional))
     ]

@@ -38,7 +38,10 @@ def ingest(contract: str, files: tuple[Path, ...]) -> None:
     receipts = [_land(door, contract, file) for file in files]
     Console(width=None if sys.stdout.isatty() else 160).print(_table(receipts))
     for receipt in receipts:
-        for line in [*explain(promises[contract], door.rejected(receipt)), *misnamed(receipt.warnings)]:
+        for line in [
+            *explain(promises[contract], door.rejected(receipt)),
+            *misnamed(promises[contract], receipt.warnings),
+        ]:
             click.echo(line)
     if any(receipt.rejected for receipt in receipts):
         click.echo(f"rejected rows, with the rule each one breaks: {settings.quarantine / contract}")
