@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from nextbest.advice import ABSENT, UNDECLARED, expected, explain, listed, nearest
 from nextbest.casting import can_hold, cast
-from nextbest.contracts import Contract, Field, OnViolation, Rule, RuleKind
+from nextbest.contracts import Contract, OnViolation, Rule, RuleKind
 from nextbest.errors import NextbestError
 
 Mask = npt.NDArray[np.bool_]
@@ -93,8 +93,8 @@ def validate(contract: Contract, table: pa.Table, references: Mapping[str, pa.Ar
         columns[field.name], lost = cast(table[field.name], field.arrow_type)
         findings.add((field.name,), "type", "reject", lost)
     for field, rule in contract.rules():
-        if rule.kind != "unique" and (rule.kind != "reference" or rule.argument in (references or {})):
-            findings.add((field.name,), rule.kind, rule.on_violation, _broken(field, rule, columns, references or {}))
+        broken = _broken(rule, columns[field.name], references or {})
+        findings.add((field.name,), rule.kind, rule.on_violation, broken)
     findings.add(contract.key, "key", "reject", _repeated(contract.key, columns, findings.accepted))
     for field, rule in contract.rules():  # like the key, among the rows that keep every other rule
         if rule.kind == "unique":
@@ -175,8 +175,10 @@ class _Findings:
         return self._first < 0
 
     def add(
-        self, columns: tuple[str, ...], rule: str, on_violation: OnViolation, broken: pa.ChunkedArray | Mask
+        self, columns: tuple[str, ...], rule: str, on_violation: OnViolation, broken: pa.ChunkedArray | Mask | None
     ) -> None:
+        if broken is None:
+            return
         rows = broken if isinstance(broken, np.ndarray) else _to_numpy(broken)
         if not rows.any():
             return
@@ -193,6 +195,8 @@ class _Findings:
         return {name: count for name, count in counts.items() if count}
 
     def rejects(self) -> pa.Table:
+        if self.accepted.all():
+            return REJECTS.empty_table()
         numbers = np.flatnonzero(~self.accepted)
         rows = self._rows(numbers)
         rules = [self._rules[index] for index in self._first[numbers]]
@@ -249,12 +253,13 @@ _PREDICATES: Final[Mapping[RuleKind, Callable[[pa.ChunkedArray, Any], pa.Chunked
 }
 
 
-def _broken(
-    field: Field, rule: Rule, columns: Mapping[str, pa.ChunkedArray], references: Mapping[str, pa.Array]
-) -> pa.ChunkedArray:
-    values = columns[field.name]
+def _broken(rule: Rule, values: pa.ChunkedArray, references: Mapping[str, pa.Array]) -> pa.ChunkedArray | None:
+    """The rows that break a rule; None where none can, for what is unknown is not wrong."""
+    if values.null_count == (0 if rule.kind == "required" else len(values)) or rule.kind == "unique":
+        return None
     if rule.kind == "reference":
-        return _not_among(values, references[str(rule.argument)])
+        known = references.get(str(rule.argument))
+        return None if known is None else _not_among(values, known)
     return _PREDICATES[rule.kind](values, rule.argument)
 
 
@@ -285,7 +290,7 @@ def _repeated(names: tuple[str, ...], columns: Mapping[str, pa.ChunkedArray], ac
 
 
 def _to_numpy(mask: pa.ChunkedArray) -> Mask:
-    rows: Mask = mask.fill_null(False).to_numpy()
+    rows: Mask = (mask.fill_null(False) if mask.null_count else mask).to_numpy()
     return rows
 
 

@@ -21,7 +21,6 @@ from typing import Any, Final
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
@@ -216,7 +215,7 @@ class Door:
             field = next((each for each in promise.fields if each.name == name), None)
             if field and can_hold(table[name].type, field.arrow_type):
                 values, lost = cast(table[name], field.arrow_type)
-                table = table if pc.any(lost).as_py() else table.set_column(index, name, values)
+                table = table if lost else table.set_column(index, name, values)
         carried: list[dict[str, Any]] = self._migrations.apply(contract, version, promise.major, table).to_pylist()
         return carried
 
