@@ -86,5 +86,5 @@ def _select(path: Path, rows: pa.Table) -> pa.Table:
             con.register(RELATION, rows)
             con.execute(_ALONE)
             return con.sql(query).to_arrow_table()
-        except (duckdb.Error, UnicodeDecodeError) as error:
+        except (duckdb.Error, OSError, UnicodeDecodeError) as error:
             raise MigrationError(f"{path} fails: {error}") from error
