@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import pyarrow as pa
@@ -26,10 +26,9 @@ import pyarrow.parquet as pq
 
 from nextbest.adapters import batches
 from nextbest.adapters.contract_files import load_contracts
-from nextbest.adapters.deliveries import from_rows, read_delivery
-from nextbest.adapters.migrations import FOLDER, MigrationError, Migrations, how_to_write, major
+from nextbest.adapters.deliveries import read_delivery
+from nextbest.adapters.migrations import FOLDER, MigrationError, Migrations, how_to_write, major, referred
 from nextbest.advice import did_you_mean, listed
-from nextbest.casting import can_hold, cast
 from nextbest.contracts import Contract
 from nextbest.settings import Settings
 from nextbest.validation import REJECTS, ContractViolation, Validated, validate
@@ -79,7 +78,7 @@ class Door:
         self._quarantine = quarantine
         self._staging = landing.parent / "staging"
         self._contracts = contracts
-        self._migrations = Migrations(migrations)
+        self.migrations = Migrations(migrations)
 
     @classmethod
     def of(cls, settings: Settings) -> "Door":
@@ -122,7 +121,7 @@ class Door:
         """
         promise = self._contract(contract)
         if references is None:
-            for name in self._before(contract):
+            for name in referred(self._contracts, promise):
                 self._migrate(name)
         known = self._references(promise, table.num_rows) if references is None else references
         fingerprint = batches.fingerprint(promise, table, source_name, known)
@@ -199,25 +198,11 @@ class Door:
             ContractViolation: the new version stops a batch, or no row of the contract keeps it; likewise.
 
         """
-        return [done for name in [*self._before(contract), contract] for done in self._migrate(name)]
-
-    def carry(self, contract: str, version: int, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Rows that were sent under another major version, as JSON has them, in the columns of today.
-
-        Raises:
-            MigrationError: as `migrate`.
-
-        """
-        promise = self._contract(contract)
-        table = from_rows(rows)
-        for index, name in enumerate(table.column_names):
-            # What is still named as it was comes to the migration in the type in which it lands.
-            field = next((each for each in promise.fields if each.name == name), None)
-            if field and can_hold(table[name].type, field.arrow_type):
-                values, lost = cast(table[name], field.arrow_type)
-                table = table if lost else table.set_column(index, name, values)
-        carried: list[dict[str, Any]] = self._migrations.apply(contract, version, promise.major, table).to_pylist()
-        return carried
+        return [
+            done
+            for name in [*referred(self._contracts, self._contract(contract)), contract]
+            for done in self._migrate(name)
+        ]
 
     def _contract(self, name: str) -> Contract:
         if name not in self._contracts:
@@ -235,20 +220,6 @@ class Door:
                     detail = f"no row of {target} has landed yet: land {target} first"
                     raise ContractViolation(contract.name, "reference", detail, column=field.name, rows=rows)
         return known
-
-    def _before(self, contract: str) -> list[str]:
-        """The contracts that this one refers to, directly or not, in the order in which they can be migrated."""
-        order: dict[str, None] = {}
-
-        def visit(name: str, way: tuple[str, ...]) -> None:
-            for field in self._contract(name).fields:
-                target = (field.reference or "").partition(".")[0]
-                if target and target not in {*way, *order}:
-                    visit(target, (*way, target))
-                    order[target] = None
-
-        visit(contract, (contract,))
-        return list(order)
 
     def _migrate(self, contract: str) -> list[Migrated]:
         promise = self._contract(contract)
@@ -273,7 +244,7 @@ class Door:
 
     def _require_migrations(self, contract: Contract, outdated: Sequence[Receipt]) -> None:
         for each in outdated:
-            if missing := self._migrations.missing(contract.name, major(each.contract_version), contract.major):
+            if missing := self.migrations.missing(contract.name, major(each.contract_version), contract.major):
                 same = [one.batch_id for one in outdated if major(one.contract_version) == major(each.contract_version)]
                 raise MigrationError(
                     f"{contract.name} is {contract.version} now, and {len(same)} of its batches landed under "
@@ -284,7 +255,7 @@ class Door:
     def _carry(self, contract: Contract, old: Receipt, known: Mapping[str, pa.Array], folder: Path) -> Receipt:
         """Write aside what becomes of a batch: the same delivery in the same place, with all that it ever rejected."""
         rows = batches.read(self._batch(contract.name, old.batch_id))
-        table = self._migrations.apply(contract.name, major(old.contract_version), contract.major, rows)
+        table = self.migrations.apply(contract.name, major(old.contract_version), contract.major, rows)
         validated = validate(contract, table, known)
         rejected = [self.rejected(old), validated.rejected]
         whole = replace(validated, rejected=pa.concat_tables(rejected, promote_options="default").select(REJECTS.names))

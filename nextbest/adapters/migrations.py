@@ -4,12 +4,17 @@ Belongs here: finding `migrations/<contract>/<old major>-to-<new major>.sql` and
 here: which batches need it and how they take each other's place (`nextbest.adapters.landing`).
 """
 
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 
+from nextbest.adapters.deliveries import from_rows
+from nextbest.casting import can_hold, cast
+from nextbest.contracts import Contract
 from nextbest.errors import NextbestError
 
 FOLDER = "migrations"
@@ -66,6 +71,39 @@ class Migrations:
                 )
             rows = migrated
         return rows
+
+    def carry(self, contract: Contract, old: int, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Rows that were sent under another major version, as JSON has them, in the columns of today.
+
+        What is still named as it was comes to the migration in the type in which it lands.
+
+        Raises:
+            MigrationError: as `apply`.
+
+        """
+        table = from_rows(rows)
+        for field in contract.fields:
+            if field.name in table.column_names and can_hold(table[field.name].type, field.arrow_type):
+                values, lost = cast(table[field.name], field.arrow_type)
+                index = table.column_names.index(field.name)
+                table = table if lost else table.set_column(index, field.name, values)
+        carried: list[dict[str, Any]] = self.apply(contract.name, old, contract.major, table).to_pylist()
+        return carried
+
+
+def referred(contracts: Mapping[str, Contract], contract: Contract) -> list[str]:
+    """The contracts that this one refers to, directly or not, in the order in which they can be migrated."""
+    order: dict[str, None] = {}
+
+    def visit(one: Contract, way: tuple[str, ...]) -> None:
+        for field in one.fields:
+            target = (field.reference or "").partition(".")[0]
+            if target in contracts and target not in {*way, *order}:
+                visit(contracts[target], (*way, target))
+                order[target] = None
+
+    visit(contract, (contract.name,))
+    return list(order)
 
 
 def how_to_write(contract: str) -> str:

@@ -114,7 +114,7 @@ def _of_today(door: Door, contract: Contract, sent: _Versions) -> list[Mapping[s
     return [
         row
         for version, rows in sorted(sent.items())
-        for row in (rows if version == contract.major else door.carry(contract.name, version, rows))
+        for row in (rows if version == contract.major else door.migrations.carry(contract, version, rows))
     ]
 
 
