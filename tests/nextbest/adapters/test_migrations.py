@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -102,6 +103,18 @@ def test_files_are_those_of_the_new_version_alone(landed: Path) -> None:
     files = _files(landed)
     assert door.migrate("sales") == []
     assert _files(landed) == files
+
+
+def test_a_small_delivery_may_lose_all_its_rows(landed: Path) -> None:
+    """It was taken when it came, and its rows go to quarantine; a migration that leaves nothing at all is refused."""
+    _door(landed, OLD).land("sales", _sales({"d": 300}), source_name="shop")
+    door = _door(landed, msgspec.structs.replace(NEW, min_rows=1), _1_to_2=RENAME)
+    door.migrate("sales")
+    assert [(each.source_name, each.landed, each.rejected) for each in door.receipts("sales")] == [
+        ("till", 1, 1),
+        ("phone", 1, 0),
+        ("shop", 0, 1),
+    ]
 
 
 def test_a_delivery_under_the_new_version_takes_its_place_in_the_order(landed: Path) -> None:
