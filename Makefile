@@ -2,7 +2,7 @@
 # Bytecode is kept (an environment that forbids it doubles every start), and compiled once by `make setup`.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check up down status lock clean
+.PHONY: help setup demo test bench check up down status lock clean
 
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -25,6 +25,9 @@ demo: setup ## the whole loop on real data; stays up until Ctrl-C (ONCE=1 ends b
 
 test: setup ## every test
 	$(BIN)/pytest
+
+bench: setup ## every benchmark, side by side with peers and limits
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
 check: setup ## lint, types, imports, SQL
 	$(BIN)/ruff format --check .

@@ -46,13 +46,17 @@ def can_hold(source: pa.DataType, target: pa.DataType) -> bool:
     return _is_number(source) and _is_number(target)
 
 
-def cast(column: pa.ChunkedArray, target: pa.DataType) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
-    """The column as `target`, with null for each value that cannot be held, and a mask of those values."""
+def cast(column: pa.ChunkedArray, target: pa.DataType) -> tuple[pa.ChunkedArray, pa.ChunkedArray | None]:
+    """The column as `target`, with null for each value that cannot be held, and a mask of those values if any is."""
+    if column.null_count == len(column):
+        return pa.chunked_array([pa.nulls(len(column), target)]), None
     result = column if column.type == target else _convert(column, target)
     if pa.types.is_floating(target):
         result = _keep(result, pc.is_finite(result))
     if target == _TIME:
         result = _keep(result, pc.and_(pc.greater_equal(result, _FIRST_TIME), pc.less_equal(result, _LAST_TIME)))
+    if result.null_count == column.null_count:
+        return result, None
     return result, pc.and_(pc.is_null(result), pc.is_valid(column))
 
 
@@ -93,7 +97,7 @@ def _salvage(values: pa.Array, target: pa.DataType) -> Iterator[pa.Array]:
 
 
 def _keep(column: pa.ChunkedArray, mask: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.if_else(mask, column, pa.scalar(None, column.type))
+    return column if pc.all(mask).as_py() else pc.if_else(mask, column, pa.scalar(None, column.type))
 
 
 def _parse_list(text: str | None) -> list[str] | None:

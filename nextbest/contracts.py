@@ -133,6 +133,11 @@ class Contract(msgspec.Struct, frozen=True):
     drift: Tolerance | None = None
 
     @property
+    def major(self) -> int:
+        """The part of the version that goes up when old rows no longer fit."""
+        return int(self.version.partition(".")[0])
+
+    @property
     def kind(self) -> Literal["snapshot", "events"]:
         return "events" if self.event_time else "snapshot"
 

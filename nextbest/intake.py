@@ -14,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 import pyarrow as pa
 
+from nextbest.advice import expected
 from nextbest.contracts import Contract
 from nextbest.envelope import Envelope, Identifier, partition_key
 from nextbest.validation import ContractViolation, validate
@@ -135,7 +136,9 @@ def _time_of(contract: Contract) -> str:
 def _verdict(contract: Contract, reject: Mapping[str, Any]) -> Verdict:
     rule, column, value = reject["rule"], reject["column"], reject["value"]
     said = "is missing" if value is None else f"is {value!r}"
-    return Verdict("rejected", f"{contract.name}.{column} {said}: {_expectation(contract, column, rule)}", rule, column)
+    return Verdict(
+        "rejected", f"{contract.name}.{column} {said}: {expected(contract, column, rule, value)}", rule, column
+    )
 
 
 def _happened(contract: Contract, row: dict[str, Any], received_at: datetime) -> Verdict | dict[str, Any]:
@@ -176,15 +179,6 @@ def _said(row: Mapping[str, Any]) -> Any:
     return msgspec.to_builtins(
         {name: value for name, value in row.items() if value is not None and name != RECEIVED_AT}
     )
-
-
-def _expectation(contract: Contract, column: str, rule: str) -> str:
-    field = contract.field(column)
-    if rule == "type":
-        return f"it takes a {field.type}"
-    argument = next((each.argument for each in field.rules if each.kind == rule), None)
-    said = ", ".join(argument) if isinstance(argument, tuple) else argument
-    return f"rule {rule}" if said is None else f"rule {rule} ({said})"
 
 
 def _text(value: Any) -> str | None:

@@ -6,7 +6,7 @@ Belongs here: the check of every rule on a whole column at a time. Does not belo
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,8 +16,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nextbest.advice import ABSENT, UNDECLARED, expected, explain, listed, nearest
 from nextbest.casting import can_hold, cast
-from nextbest.contracts import Contract, Field, OnViolation, Rule, RuleKind
+from nextbest.contracts import Contract, OnViolation, Rule, RuleKind
 from nextbest.errors import NextbestError
 
 Mask = npt.NDArray[np.bool_]
@@ -29,6 +30,7 @@ REJECTS: Final = pa.schema(
         ("column", pa.string()),
         ("value", pa.string()),
         ("row", pa.string()),
+        ("also", pa.string()),
     ]
 )
 
@@ -50,8 +52,9 @@ class Validated:
     """A delivery, divided: `len(valid) + len(rejected)` is the number of rows received.
 
     `valid` has the contract's schema. `rejected` has the schema `REJECTS`: the first rule a row breaks, the value that
-    breaks it, the row's number from 1, and the row as JSON in the contract's columns. `warnings` counts landed rows
-    by "column.rule"; a column the contract does not name lands nowhere and is counted as "column.undeclared", and one
+    breaks it, the row's number from 1, the row as JSON in the contract's columns, and the other rules it breaks as
+    "column.rule, …" (keys are looked at among rows that keep every other rule). `warnings` counts landed rows by
+    "column.rule"; a column the contract does not name lands nowhere and is counted as "column.undeclared", and one
     that may be null and did not come as "column.absent".
     """
 
@@ -60,10 +63,8 @@ class Validated:
     warnings: dict[str, int]
 
     def broken(self, contract: Contract) -> str:
-        """The rules that rows break, each with its rows and the first value, where none identifies a person."""
-        rows = [] if contract.holds_pii else reversed(self.rejected.to_pylist())
-        first = {f"{row['column']}.{row['rule']}": f" ({row['value']!r})" for row in rows if row["value"] is not None}
-        return ", ".join(f"{rule}: {count:,}{first.get(rule, '')}" for rule, count in self.rejects_by_rule.items())
+        """The rules that rows break, each with its rows, the first of them and what would be right."""
+        return "; ".join(explain(contract, self.rejected))
 
     @property
     def rejects_by_rule(self) -> dict[str, int]:
@@ -86,14 +87,14 @@ def validate(contract: Contract, table: pa.Table, references: Mapping[str, pa.Ar
     """
     undeclared = _check_columns(contract, table)
     table, absent = _completed(contract, table)
-    findings = _Findings(contract.name, table.num_rows)
+    findings = _Findings(contract, table)
     columns = {}
     for field in contract.fields:
         columns[field.name], lost = cast(table[field.name], field.arrow_type)
         findings.add((field.name,), "type", "reject", lost)
     for field, rule in contract.rules():
-        if rule.kind != "unique" and (rule.kind != "reference" or rule.argument in (references or {})):
-            findings.add((field.name,), rule.kind, rule.on_violation, _broken(field, rule, columns, references or {}))
+        broken = _broken(rule, columns[field.name], references or {})
+        findings.add((field.name,), rule.kind, rule.on_violation, broken)
     findings.add(contract.key, "key", "reject", _repeated(contract.key, columns, findings.accepted))
     for field, rule in contract.rules():  # like the key, among the rows that keep every other rule
         if rule.kind == "unique":
@@ -103,10 +104,10 @@ def validate(contract: Contract, table: pa.Table, references: Mapping[str, pa.Ar
     cast_table = pa.table(columns, schema=contract.schema)
     validated = Validated(
         valid=cast_table if accepted.all() else cast_table.filter(pa.array(accepted)),
-        rejected=findings.rejects(table.select([field.name for field in contract.fields])),
+        rejected=findings.rejects(),
         warnings=findings.warnings()
-        | {f"{name}.undeclared": table.num_rows for name in undeclared}
-        | {f"{name}.absent": table.num_rows for name in absent},
+        | {f"{name}.{UNDECLARED}": table.num_rows for name in undeclared}
+        | {f"{name}.{ABSENT}": table.num_rows for name in absent},
     )
     if validated.valid.num_rows < contract.min_rows:  # else a wholly bad delivery would replace a good one by nothing
         broken = validated.broken(contract)
@@ -123,6 +124,7 @@ def _check_columns(contract: Contract, table: pa.Table) -> list[str]:
     needed = [field.name for field in contract.fields if field.required or field.key]
     if missing := [name for name in needed if not names[name]]:
         detail = "the column is missing" if len(missing) == 1 else "the columns are missing"
+        detail += _unrecognised(contract, names, missing)
         raise ContractViolation(contract.name, "column", detail, column=", ".join(missing), rows=rows)
     for field in contract.fields:
         if names[field.name] > 1:
@@ -140,6 +142,16 @@ def _check_columns(contract: Contract, table: pa.Table) -> list[str]:
     return sorted(set(names) - {field.name for field in contract.fields})
 
 
+def _unrecognised(contract: Contract, names: Iterable[str], missing: Iterable[str]) -> str:
+    """What the delivery has in place of what is missing, and what of it is probably meant."""
+    unknown = sorted(set(names) - {field.name for field in contract.fields})
+    if not unknown:
+        return ""
+    meant = {name: nearest(name, unknown) for name in missing}
+    questions = "".join(f"; is {found} the {name}?" for name, found in meant.items() if found)
+    return f"; the contract does not name {listed(unknown)}, which came{questions}"
+
+
 def _completed(contract: Contract, table: pa.Table) -> tuple[pa.Table, list[str]]:
     """The delivery with every column of the contract, and the names of those it came without."""
     absent = [field for field in contract.fields if field.name not in table.column_names]
@@ -149,12 +161,13 @@ def _completed(contract: Contract, table: pa.Table) -> tuple[pa.Table, list[str]
 
 
 class _Findings:
-    """What was found so far: for each row the first rule it breaks, and for each rule that warns, its rows."""
+    """What was found so far: for each row the first rule it breaks, and the rows of each rule that is broken."""
 
-    def __init__(self, contract: str, rows: int) -> None:
+    def __init__(self, contract: Contract, table: pa.Table) -> None:
         self._contract = contract
-        self._first = np.full(rows, -1, dtype=np.int16)
-        self._rules: list[tuple[str, tuple[str, ...]]] = []
+        self._table = table
+        self._first = np.full(table.num_rows, -1, dtype=np.int16)
+        self._rules: list[tuple[str, tuple[str, ...], Mask]] = []
         self._warned: dict[str, Mask] = {}
 
     @property
@@ -162,40 +175,71 @@ class _Findings:
         return self._first < 0
 
     def add(
-        self, columns: tuple[str, ...], rule: str, on_violation: OnViolation, broken: pa.ChunkedArray | Mask
+        self, columns: tuple[str, ...], rule: str, on_violation: OnViolation, broken: pa.ChunkedArray | Mask | None
     ) -> None:
+        if broken is None:
+            return
         rows = broken if isinstance(broken, np.ndarray) else _to_numpy(broken)
-        count = int(rows.sum())
-        if not count:
+        if not rows.any():
             return
         if on_violation == "stop":
-            detail = f"the contract stops the batch for it, first in row {int(rows.argmax()) + 1:,}"
-            raise ContractViolation(self._contract, rule, detail, column=", ".join(columns), rows=count)
+            raise self._stop(columns, rule, rows)
         if on_violation == "warn":
             self._warned[f"{', '.join(columns)}.{rule}"] = rows
             return
         self._first[rows & self.accepted] = len(self._rules)
-        self._rules.append((rule, columns))
+        self._rules.append((rule, columns, rows))
 
     def warnings(self) -> dict[str, int]:
         counts = {name: int((rows & self.accepted).sum()) for name, rows in self._warned.items()}
         return {name: count for name, count in counts.items() if count}
 
-    def rejects(self, table: pa.Table) -> pa.Table:
+    def rejects(self) -> pa.Table:
+        if self.accepted.all():
+            return REJECTS.empty_table()
         numbers = np.flatnonzero(~self.accepted)
-        rows = _readable(table.take(pa.array(numbers))).to_pylist()
+        rows = self._rows(numbers)
         rules = [self._rules[index] for index in self._first[numbers]]
-        values = [_text([row[name] for name in columns]) for row, (_, columns) in zip(rows, rules, strict=True)]
+        values = [_text([row[name] for name in columns]) for row, (_, columns, _) in zip(rows, rules, strict=True)]
         return pa.table(
             {
                 "row_number": numbers + 1,
-                "rule": [rule for rule, _ in rules],
-                "column": [", ".join(columns) for _, columns in rules],
+                "rule": [rule for rule, _, _ in rules],
+                "column": [", ".join(columns) for _, columns, _ in rules],
                 "value": values,
                 "row": [_json(row) for row in rows],
+                "also": self._also(numbers),
             },
             schema=REJECTS,
         )
+
+    def _also(self, numbers: npt.NDArray[np.intp]) -> list[str | None]:
+        """For each rejected row the other rules it breaks; a value of a wrong type is not called missing too."""
+        others: list[list[str]] = [[] for _ in numbers]
+        lost = {columns: rows for rule, columns, rows in self._rules if rule == "type"}
+        for index, (rule, columns, rows) in enumerate(self._rules):
+            also = rows[numbers] & (self._first[numbers] != index)
+            if rule == "required" and columns in lost:
+                also &= ~lost[columns][numbers]
+            for position in np.flatnonzero(also):
+                others[position].append(f"{', '.join(columns)}.{rule}")
+        return [", ".join(each) or None for each in others]
+
+    def _stop(self, columns: tuple[str, ...], rule: str, rows: Mask) -> ContractViolation:
+        column, first = ", ".join(columns), int(rows.argmax())
+        value = (
+            None if self._contract.holds_pii else _text([self._rows(np.array([first]))[0][name] for name in columns])
+        )
+        said = "" if value is None else f", {value!r}"
+        advice = expected(self._contract, column, rule, value)
+        detail = f"the contract stops the batch for it, first in row {first + 1:,}{said}: {advice}"
+        return ContractViolation(self._contract.name, rule, detail, column=column, rows=int(rows.sum()))
+
+    def _rows(self, numbers: npt.NDArray[np.intp]) -> list[dict[str, Any]]:
+        """The rows as they came, in the contract's columns."""
+        declared = self._table.select([field.name for field in self._contract.fields])
+        rows: list[dict[str, Any]] = _readable(declared.take(pa.array(numbers))).to_pylist()
+        return rows
 
 
 _PREDICATES: Final[Mapping[RuleKind, Callable[[pa.ChunkedArray, Any], pa.ChunkedArray]]] = {
@@ -209,12 +253,13 @@ _PREDICATES: Final[Mapping[RuleKind, Callable[[pa.ChunkedArray, Any], pa.Chunked
 }
 
 
-def _broken(
-    field: Field, rule: Rule, columns: Mapping[str, pa.ChunkedArray], references: Mapping[str, pa.Array]
-) -> pa.ChunkedArray:
-    values = columns[field.name]
+def _broken(rule: Rule, values: pa.ChunkedArray, references: Mapping[str, pa.Array]) -> pa.ChunkedArray | None:
+    """The rows that break a rule; None where none can, for what is unknown is not wrong."""
+    if values.null_count == (0 if rule.kind == "required" else len(values)) or rule.kind == "unique":
+        return None
     if rule.kind == "reference":
-        return _not_among(values, references[str(rule.argument)])
+        known = references.get(str(rule.argument))
+        return None if known is None else _not_among(values, known)
     return _PREDICATES[rule.kind](values, rule.argument)
 
 
@@ -245,7 +290,7 @@ def _repeated(names: tuple[str, ...], columns: Mapping[str, pa.ChunkedArray], ac
 
 
 def _to_numpy(mask: pa.ChunkedArray) -> Mask:
-    rows: Mask = mask.fill_null(False).to_numpy()
+    rows: Mask = (mask.fill_null(False) if mask.null_count else mask).to_numpy()
     return rows
 
 

@@ -11,8 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from nextbest.adapters.contract_files import contracts_at, load_contracts
+from nextbest.adapters.landing import Door, Migrated
+from nextbest.adapters.migrations import MigrationError
 from nextbest.compatibility import Change, compare
+from nextbest.errors import NextbestError
 from nextbest.settings import Settings
+from nextbest.validation import ContractViolation
 
 
 @click.group()
@@ -40,6 +44,43 @@ def check(against: str) -> None:
     refused = sum(not change.is_permitted for change in changes)
     click.echo(f"{len(changes)} changes against {against}, {refused} of them breaking without a new major version")
     sys.exit(1 if refused else 0)
+
+
+@contracts.command()
+def migrate() -> None:
+    """Carry what has landed to the major versions of today.
+
+    When a contract's major version went up, every batch of an older one goes through
+    `data_contracts/migrations/<contract>/<old major>-to-<new major>.sql`; rows that the new version rejects go to
+    quarantine. The pipeline does the same before it reads. Done again, it does nothing.
+
+    Example: nextbest contracts migrate
+    """
+    settings = Settings.from_env()
+    door = Door.of(settings)
+    done: list[Migrated] = []
+    errors: list[NextbestError] = []
+    for name in load_contracts(settings.folder("contracts")):
+        try:
+            done += door.migrate(name)
+        except (MigrationError, ContractViolation) as error:
+            errors.append(error)
+    if done:
+        Console(width=None if sys.stdout.isatty() else 160).print(_migrated(done))
+    click.echo(f"{len(done)} batches migrated, {len(errors)} contracts could not be")
+    for each in errors:
+        click.echo(str(each), err=True)
+    sys.exit(1 if errors else 0)
+
+
+def _migrated(done: list[Migrated]) -> Table:
+    table = Table("contract", "batch", "before", "after", "rows before", "rows after", "rejected")
+    for each in done:
+        before, after = each.before, each.after
+        counts = (before.landed, after.landed, after.rejected - before.rejected)
+        versions = (before.contract_version, after.contract_version)
+        table.add_row(after.contract, after.batch_id, *versions, *(f"{count:,}" for count in counts))
+    return table
 
 
 def _table(changes: list[Change]) -> Table:

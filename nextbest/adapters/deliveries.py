@@ -4,7 +4,7 @@ Belongs here: reading each format so that a bad value stays a value of its row, 
 here: casting and rules (`nextbest.casting`, `nextbest.validation`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,9 +65,13 @@ def _read_json_lines(contract: Contract, path: Path) -> pa.Table:
     """One object a line; a field that no line has is null where the contract allows it."""
     with path.open("rb") as file:
         rows = [_parse_line(number, line) for number, line in enumerate(file, start=1) if line.strip()]
-    names = dict.fromkeys(name for row in rows for name in row)
-    names |= dict.fromkeys(field.name for field in contract.fields if not field.required or not rows)
-    return pa.table({name: _column([row.get(name) for row in rows]) for name in names})
+    return from_rows(rows, [field.name for field in contract.fields if not field.required or not rows])
+
+
+def from_rows(rows: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> pa.Table:
+    """Rows as JSON has them, in every column that one of them has and in those of `names`."""
+    every = dict.fromkeys([*(name for row in rows for name in row), *names])
+    return pa.table({name: _column([row.get(name) for row in rows]) for name in every})
 
 
 def _parse_line(number: int, line: bytes) -> dict[str, Any]:

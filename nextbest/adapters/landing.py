@@ -1,36 +1,39 @@
 """The door: the only way data comes in. A delivery is validated and lands whole, or nothing of it lands.
 
-Belongs here: batches on disk — staging, the one rename that makes a batch visible, its receipt, its quarantine. Does
-not belong here: what makes a row valid (`nextbest.validation`), reading other people's files
-(`nextbest.adapters.deliveries`).
+Belongs here: which batch counts — staging, the one rename that makes a batch visible, its receipt, its quarantine, and
+its migration to a new major version of its contract. Does not belong here: what makes a row valid
+(`nextbest.validation`), reading other people's files (`nextbest.adapters.deliveries`), the SQL of a migration
+(`nextbest.adapters.migrations`).
 
 A batch is a directory `landing/<contract>/batch=<id>/[day=YYYY-MM-DD/]part-0.parquet` that appears by one rename, so
 readers may glob at any time. What a killed process leaves behind is undone or completed by the next use of the door.
 """
 
 import fcntl
-import hashlib
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import msgspec
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from nextbest.adapters import batches
+from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.deliveries import read_delivery
+from nextbest.adapters.migrations import FOLDER, MigrationError, Migrations, how_to_write, major, referred
+from nextbest.advice import did_you_mean, listed
 from nextbest.contracts import Contract
-from nextbest.validation import ContractViolation, Validated, validate
+from nextbest.settings import Settings
+from nextbest.validation import REJECTS, ContractViolation, Validated, validate
 
 _EMPTY: Final = "0-empty"
-_NO_DAY: Final = "1970-01-01"
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -53,23 +56,43 @@ class Receipt(msgspec.Struct, frozen=True):
     sequence: int
 
 
+class Migrated(msgspec.Struct, frozen=True):
+    """What a migration made of a batch: its receipt before and after."""
+
+    before: Receipt
+    after: Receipt
+
+
 class Door:
     """Lands deliveries under their contracts. Any number of processes may use the same folders."""
 
-    def __init__(self, landing: Path, quarantine: Path, contracts: Mapping[str, Contract]) -> None:
+    def __init__(
+        self,
+        landing: Path,
+        quarantine: Path,
+        contracts: Mapping[str, Contract],
+        migrations: Path = Path("data_contracts") / FOLDER,
+    ) -> None:
         """Staging is beside `landing`, on the same file system, so that a rename moves a batch in."""
         self._landing = landing
         self._quarantine = quarantine
         self._staging = landing.parent / "staging"
         self._contracts = contracts
+        self.migrations = Migrations(migrations)
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Door":
+        """The door of a home."""
+        folder = settings.folder("contracts")
+        return cls(settings.landing, settings.quarantine, load_contracts(folder), folder / FOLDER)
 
     def prepare(self) -> None:
         """Give every contract a batch without rows, so that readers always find a file, and mend what was cut short."""
         for name, contract in self._contracts.items():
             with self._locked(name) as staging:
-                _write(contract, contract.schema.empty_table(), staging / _EMPTY)
-                if not _same_schema(staging / _EMPTY, self._batch(name, _EMPTY)):
-                    _replace(staging / _EMPTY, self._batch(name, _EMPTY))
+                batches.write(contract, contract.schema.empty_table(), staging / _EMPTY)
+                if not batches.same_schema(staging / _EMPTY, self._batch(name, _EMPTY)):
+                    batches.replace(staging / _EMPTY, self._batch(name, _EMPTY))
 
     def land(
         self,
@@ -97,8 +120,11 @@ class Door:
 
         """
         promise = self._contract(contract)
+        if references is None:
+            for name in referred(self._contracts, promise):
+                self._migrate(name)
         known = self._references(promise, table.num_rows) if references is None else references
-        fingerprint = _fingerprint(promise, table, source_name, known)
+        fingerprint = batches.fingerprint(promise, table, source_name, known)
         with self._locked(contract, table.num_rows) as staging:
             previous = self._on_disk(contract)
             landed = next((receipt for receipt in previous if receipt.fingerprint == fingerprint), None)
@@ -111,20 +137,10 @@ class Door:
             if replaced and not validated.valid.num_rows and not may_empty:
                 raise _would_empty(promise, validated, replaced)
             sequence = 1 + max((each.sequence for each in previous), default=0)
-            receipt = Receipt(
-                contract=contract,
-                contract_version=promise.version,
-                batch_id=_batch_id(sequence, source_name, fingerprint),
-                source_name=source_name,
-                received=table.num_rows,
-                landed=validated.valid.num_rows,
-                rejected=validated.rejected.num_rows,
-                warnings=validated.warnings,
-                rejects_by_rule=validated.rejects_by_rule,
-                fingerprint=fingerprint,
-                sequence=sequence,
-            )
-            self._move_in(promise, receipt, validated, staging)
+            receipt = _receipt(promise, validated, source_name, fingerprint, sequence)
+            self._stage(promise, receipt, validated, staging)
+            self._show(receipt, staging)
+            self._mend(contract, staging)
             return receipt
 
     def land_file(self, contract: str, path: Path) -> Receipt:
@@ -153,19 +169,45 @@ class Door:
         """What has landed, or what `receipts` are of, in the contract's columns or some of them."""
         schema = self._contract(contract).schema
         chosen = self.receipts(contract) if receipts is None else receipts
-        batches = (self._batch(contract, receipt.batch_id) for receipt in chosen)
-        files = [str(path) for batch in batches for path in sorted(batch.rglob("*.parquet"))]
-        return ds.dataset(files, schema=schema, format="parquet").to_table(columns=columns or schema.names)
+        folders = (self._batch(contract, receipt.batch_id) for receipt in chosen)
+        files = [str(path) for batch in folders for path in sorted(batch.rglob("*.parquet"))]
+        try:
+            return ds.dataset(files, schema=schema, format="parquet").to_table(columns=columns or schema.names)
+        except FileNotFoundError:  # another process replaced a batch in the meantime
+            if receipts is not None or chosen == self.receipts(contract):
+                raise
+            return self.read(contract, columns)
 
     def keys(self, contract: str, column: str) -> pa.Array:
         """The distinct values of a column of what has landed."""
         return self.read(contract, [column])[column].unique()
 
+    def rejected(self, receipt: Receipt) -> pa.Table:
+        """The quarantined rows of a delivery, in the schema `nextbest.validation.REJECTS`."""
+        return pq.read_table(self._rejects(receipt)) if receipt.rejected else REJECTS.empty_table()
+
+    def migrate(self, contract: str) -> list[Migrated]:
+        """Carry what landed under another major version of a contract, or of one it refers to, to the one of today.
+
+        Each batch stays the delivery it was: its source, its place in the order, its quarantine, to which rows go that
+        the new version rejects. All of a contract's batches are ready before the first is shown; a process killed in
+        between leaves each in one version or the other, and the next use goes on. Done again, it does nothing.
+
+        Raises:
+            MigrationError: a migration is missing or fails; nothing of the contract changed.
+            ContractViolation: the new version stops a batch, or no row of the contract keeps it; likewise.
+
+        """
+        return [
+            done
+            for name in [*referred(self._contracts, self._contract(contract)), contract]
+            for done in self._migrate(name)
+        ]
+
     def _contract(self, name: str) -> Contract:
         if name not in self._contracts:
-            raise ContractViolation(
-                name, "contract", f"there is no such contract; there are {', '.join(self._contracts)}"
-            )
+            detail = f"there is no such contract; there are {', '.join(self._contracts)}"
+            raise ContractViolation(name, "contract", detail + did_you_mean(name, self._contracts))
         return self._contracts[name]
 
     def _references(self, contract: Contract, rows: int) -> dict[str, pa.Array]:
@@ -179,23 +221,78 @@ class Door:
                     raise ContractViolation(contract.name, "reference", detail, column=field.name, rows=rows)
         return known
 
-    def _move_in(self, contract: Contract, receipt: Receipt, validated: Validated, staging: Path) -> None:
-        """Write both parts of a batch aside, then show them; landing comes last, because it makes the batch count."""
-        batch, rejects = staging / "batch", staging / "rejects"
-        _write(contract, validated.valid, batch)
-        (batch / "_receipt.json").write_bytes(msgspec.json.encode(receipt))
+    def _migrate(self, contract: str) -> list[Migrated]:
+        promise = self._contract(contract)
+        if not self._outdated(promise):
+            return []
+        known = self._references(promise, 0)
+        with self._locked(contract) as staging:
+            outdated = self._outdated(promise)  # another process may have been faster
+            self._require_migrations(promise, outdated)
+            done = [
+                Migrated(each, self._carry(promise, each, known, staging / str(number)))
+                for number, each in enumerate(outdated)
+            ]
+            _require_rows(done)
+            for number, each in enumerate(done):
+                self._show(each.after, staging / str(number))
+            self._mend(contract, staging)
+            return done
+
+    def _outdated(self, contract: Contract) -> list[Receipt]:
+        return [each for each in self.receipts(contract.name) if major(each.contract_version) != contract.major]
+
+    def _require_migrations(self, contract: Contract, outdated: Sequence[Receipt]) -> None:
+        for each in outdated:
+            if missing := self.migrations.missing(contract.name, major(each.contract_version), contract.major):
+                same = [one.batch_id for one in outdated if major(one.contract_version) == major(each.contract_version)]
+                raise MigrationError(
+                    f"{contract.name} is {contract.version} now, and {len(same)} of its batches landed under "
+                    f"{each.contract_version} ({listed(same)}). {missing[0]} is missing: "
+                    f"{how_to_write(contract.name)}, or land the same deliveries again in the new version's columns"
+                )
+
+    def _carry(self, contract: Contract, old: Receipt, known: Mapping[str, pa.Array], folder: Path) -> Receipt:
+        """Write aside what becomes of a batch: the same delivery in the same place, with all that it ever rejected."""
+        rows = batches.read(self._batch(contract.name, old.batch_id))
+        table = self.migrations.apply(contract.name, major(old.contract_version), contract.major, rows)
+        # How many rows a delivery must have was asked when it came; here `_require_rows` looks at all of them together.
+        validated = validate(msgspec.structs.replace(contract, min_rows=0), table, known)
+        rejected = [self.rejected(old), validated.rejected]
+        whole = replace(validated, rejected=pa.concat_tables(rejected, promote_options="default").select(REJECTS.names))
+        fingerprint = batches.fingerprint(contract, table, old.source_name, known)
+        receipt = _receipt(contract, whole, old.source_name, fingerprint, old.sequence)
+        folder.mkdir()
+        self._stage(contract, receipt, whole, folder)
+        return receipt
+
+    def _stage(self, contract: Contract, receipt: Receipt, validated: Validated, folder: Path) -> None:
+        """Write both parts of a batch aside."""
+        batches.write(contract, validated.valid, folder / "batch")
+        (folder / "batch" / "_receipt.json").write_bytes(msgspec.json.encode(receipt))
         if receipt.rejected:
-            rejects.mkdir()
-            pq.write_table(validated.rejected, rejects / "rejects.parquet")
-            _replace(rejects, self._quarantine / contract.name / f"batch={receipt.batch_id}")
-        _replace(batch, self._batch(contract.name, receipt.batch_id))
-        self._mend(contract.name, staging)
+            (folder / "rejects").mkdir()
+            pq.write_table(validated.rejected, folder / "rejects" / "rejects.parquet")
+
+    def _show(self, receipt: Receipt, folder: Path) -> None:
+        """Move both parts of a batch in; landing comes last, because it makes the batch count."""
+        if receipt.rejected:
+            batches.replace(folder / "rejects", self._rejects(receipt).parent)
+        batches.replace(folder / "batch", self._batch(receipt.contract, receipt.batch_id))
 
     def _on_disk(self, contract: str) -> list[Receipt]:
         """Every receipt, oldest first: a superseded one too, when its removal was cut short."""
         files = (self._landing / contract).glob("batch=*/_receipt.json")
-        receipts = [msgspec.json.decode(path.read_bytes(), type=Receipt) for path in files]
-        return sorted(receipts, key=lambda receipt: receipt.sequence)
+        try:
+            receipts = [msgspec.json.decode(path.read_bytes(), type=Receipt) for path in files]
+        except FileNotFoundError:  # another process took the batch away since it was listed
+            return self._on_disk(contract)
+        return sorted(receipts, key=self._order)
+
+    def _order(self, receipt: Receipt) -> tuple[int, bool]:
+        """As they came; of a batch and what a migration made of it, the one of today's version comes later."""
+        promise = self._contracts[receipt.contract]
+        return receipt.sequence, major(receipt.contract_version) == promise.major
 
     def _current(self, receipts: list[Receipt]) -> list[Receipt]:
         """The newest of each source; of a snapshot, the newest of all."""
@@ -211,7 +308,7 @@ class Door:
         landed = [self._batch(contract, receipt.batch_id) for receipt in receipts]
         for batch in [*landed, *(self._quarantine / contract).glob("batch=*")]:
             if batch.name not in current:
-                _remove(batch, staging)
+                batches.remove(batch, staging)
 
     @contextmanager
     def _locked(self, contract: str, rows: int = 0) -> Iterator[Path]:
@@ -234,82 +331,45 @@ class Door:
     def _batch(self, contract: str, batch_id: str) -> Path:
         return self._landing / contract / f"batch={batch_id}"
 
+    def _rejects(self, receipt: Receipt) -> Path:
+        return self._quarantine / receipt.contract / f"batch={receipt.batch_id}" / "rejects.parquet"
+
 
 def _batch_id(sequence: int, source_name: str, fingerprint: str) -> str:
     """Sorts as the deliveries came: of two that hold the same row, the later one is known by its name."""
     return f"{sequence:012d}-{re.sub(r'[^A-Za-z0-9_-]+', '-', Path(source_name).name)}.{fingerprint[:12]}"
 
 
+def _receipt(contract: Contract, validated: Validated, source_name: str, fingerprint: str, sequence: int) -> Receipt:
+    landed, rejected = validated.valid.num_rows, validated.rejected.num_rows
+    return Receipt(
+        contract=contract.name,
+        contract_version=contract.version,
+        batch_id=_batch_id(sequence, source_name, fingerprint),
+        source_name=source_name,
+        received=landed + rejected,
+        landed=landed,
+        rejected=rejected,
+        warnings=validated.warnings,
+        rejects_by_rule=validated.rejects_by_rule,
+        fingerprint=fingerprint,
+        sequence=sequence,
+    )
+
+
+def _require_rows(done: Sequence[Migrated]) -> None:
+    """Refuse a migration after which nothing is left: that is a mistake in it."""
+    before = sum(each.before.landed for each in done)
+    if before and not any(each.after.landed for each in done):
+        rules: Counter[str] = Counter()
+        for each in done:
+            rules += Counter(each.after.rejects_by_rule) - Counter(each.before.rejects_by_rule)
+        broken = ", ".join(f"{rule}: {count:,}" for rule, count in sorted(rules.items()))
+        detail = f"no row keeps the contract after its migration ({broken}); the {before:,} that landed stay"
+        raise ContractViolation(done[0].after.contract, "row_count", detail, rows=before)
+
+
 def _would_empty(contract: Contract, validated: Validated, replaced: int) -> ContractViolation:
     broken = validated.broken(contract) or "it has none"
     detail = f"no row keeps the contract ({broken}); the {replaced:,} that landed before stay"
     return ContractViolation(contract.name, "row_count", detail, rows=validated.rejected.num_rows)
-
-
-def _write(contract: Contract, table: pa.Table, folder: Path) -> None:
-    """Write rows as Parquet: events in one file per day, a snapshot in one file."""
-    for day, rows in _by_day(contract, table) if contract.event_time else [("", table)]:
-        (folder / day).mkdir(parents=True)
-        pq.write_table(rows, folder / day / "part-0.parquet")
-
-
-def _by_day(contract: Contract, table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    if not table.num_rows:
-        yield f"day={_NO_DAY}", table
-        return
-    days = pc.cast(table[contract.event_time], pa.date32()).to_numpy()
-    order = np.argsort(days, kind="stable")
-    table, days = table.combine_chunks().take(pa.array(order)), days[order]
-    ends = [*(np.flatnonzero(days[1:] != days[:-1]) + 1), len(days)]
-    for start, end in pairwise([0, *ends]):
-        yield f"day={days[start]}", table.slice(start, end - start)
-
-
-def _same_schema(left: Path, right: Path) -> bool:
-    schemas = [[pq.read_schema(path) for path in folder.rglob("*.parquet")] for folder in (left, right)]
-    return schemas[0] == schemas[1]
-
-
-def _replace(folder: Path, place: Path) -> None:
-    """Move a finished folder to its place, over what an earlier attempt may have left there."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if place.exists():
-        _remove(place, folder.parent)
-    folder.rename(place)
-
-
-def _remove(folder: Path, staging: Path) -> None:
-    """Take a batch away as a whole: readers see all of it or nothing."""
-    aside = staging / f"removed-{folder.name}"
-    folder.rename(aside)
-    shutil.rmtree(aside)
-
-
-def _fingerprint(contract: Contract, table: pa.Table, source_name: str, references: Mapping[str, pa.Array]) -> str:
-    """A hash of all that decides what a delivery becomes, independent of how the table is cut into chunks."""
-    digest = hashlib.blake2b(msgspec.json.encode((contract, source_name)), digest_size=32)
-    sink = pa.PythonFile(_Digest(digest), mode="w")
-    for each in (table, *(pa.table({name: references[name]}) for name in sorted(references))):
-        combined = each.combine_chunks()
-        with pa.ipc.new_stream(sink, combined.schema) as stream:
-            stream.write_table(combined)
-    return digest.hexdigest()
-
-
-class _Digest:
-    """A file that keeps nothing of what is written but its hash."""
-
-    closed = False
-
-    def __init__(self, digest: hashlib.blake2b) -> None:
-        self._digest = digest
-
-    def write(self, data: bytes) -> int:
-        self._digest.update(data)
-        return len(data)
-
-    def flush(self) -> None:
-        """Nothing is buffered."""
-
-    def close(self) -> None:
-        """Nothing is open."""

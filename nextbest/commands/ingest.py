@@ -12,6 +12,7 @@ from rich.table import Table
 
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.landing import Door, Receipt
+from nextbest.advice import explain, misnamed
 from nextbest.settings import Settings
 from nextbest.validation import ContractViolation
 
@@ -31,11 +32,17 @@ def ingest(contract: str, files: tuple[Path, ...]) -> None:
     """
     settings = Settings.from_env()
     promises = load_contracts(settings.folder("contracts"))
-    door = Door(settings.landing, settings.quarantine, promises)
+    door = Door.of(settings)
     if contract in promises and promises[contract].kind == "snapshot" and len(files) > 1:
         raise click.UsageError(f"{contract} is a snapshot, which each file replaces as a whole: name one file")
     receipts = [_land(door, contract, file) for file in files]
     Console(width=None if sys.stdout.isatty() else 160).print(_table(receipts))
+    for receipt in receipts:
+        for line in [
+            *explain(promises[contract], door.rejected(receipt)),
+            *misnamed(promises[contract], receipt.warnings),
+        ]:
+            click.echo(line)
     if any(receipt.rejected for receipt in receipts):
         click.echo(f"rejected rows, with the rule each one breaks: {settings.quarantine / contract}")
     if not any(receipt.landed for receipt in receipts):

@@ -16,7 +16,6 @@ from rich.table import Table
 
 from nextbest import records
 from nextbest.adapters.bundles import read_bundle
-from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.landing import Door
 from nextbest.errors import NextbestError
 from nextbest.hashing import uniforms
@@ -95,7 +94,7 @@ class Rehearsal:
         return table
 
     def _visitors(self) -> Sequence[str]:
-        door = Door(self.settings.landing, self.settings.quarantine, load_contracts(self.settings.folder("contracts")))
+        door = Door.of(self.settings)
         customers: list[str] = door.keys("customers", "customer_id").to_pylist()
         return sorted(customers, key=lambda customer: float(uniforms(1, "demo visitor", customer)[0]))[:VISITORS]
 

@@ -7,7 +7,7 @@ came into the log (serving).
 
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import msgspec
 
 from nextbest.adapters.deliveries import read_delivery
 from nextbest.adapters.landing import Door, Receipt
+from nextbest.adapters.migrations import major
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.contracts import Contract
 from nextbest.envelope import Envelope
@@ -30,6 +31,8 @@ LOG_CONTRACTS = ("decisions", "outcomes", "events", "consents")
 """Contracts that the event log delivers; most may have another source beside it."""
 ONLY_LOGGED = ("decisions",)
 """Contracts that nobody else delivers, unless a source says so."""
+
+_Versions = dict[int, list[Mapping[str, Any]]]
 
 _PAGE = 5_000
 _SOURCE = "log-"
@@ -81,7 +84,10 @@ def feedback(context: dg.AssetExecutionContext, workspace: Workspace) -> Iterato
     for name in LOG_CONTRACTS:
         known = {receipt.batch_id for receipt in door.receipts(name)}
         with explained():
-            receipts = [_deliver(door, contracts[name], day, each) for day, each in sorted(rows[name].items())]
+            receipts = [
+                _deliver(door, contracts[name], day, _of_today(door, contracts[name], each))
+                for day, each in sorted(rows[name].items())
+            ]
         yield dg.MaterializeResult(
             asset_key=feedback_key(name),
             metadata={
@@ -94,16 +100,25 @@ def feedback(context: dg.AssetExecutionContext, workspace: Workspace) -> Iterato
         )
 
 
-def _rows(log: SqliteLog, days: Collection[str]) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """The rows that arrived on `days`, by contract and day."""
-    rows: dict[str, dict[str, list[dict[str, Any]]]] = {name: defaultdict(list) for name in LOG_CONTRACTS}
+def _rows(log: SqliteLog, days: Collection[str]) -> dict[str, dict[str, _Versions]]:
+    """The rows that arrived on `days`, by contract, day and the major version they were sent under."""
+    rows: dict[str, dict[str, _Versions]] = {name: defaultdict(lambda: defaultdict(list)) for name in LOG_CONTRACTS}
     for _, day, envelope in arrivals(log):
         if day in days:
-            rows[envelope.contract][day].append(envelope.properties)
+            rows[envelope.contract][day][major(envelope.contract_version)].append(envelope.properties)
     return rows
 
 
-def _deliver(door: Door, contract: Contract, day: str, rows: list[dict[str, Any]]) -> Receipt:
+def _of_today(door: Door, contract: Contract, sent: _Versions) -> list[Mapping[str, Any]]:
+    """A day's rows in the columns of today: the log keeps what was sent, also before the contract changed."""
+    return [
+        row
+        for version, rows in sorted(sent.items())
+        for row in (rows if version == contract.major else door.migrations.carry(contract, version, rows))
+    ]
+
+
+def _deliver(door: Door, contract: Contract, day: str, rows: Sequence[Mapping[str, Any]]) -> Receipt:
     """Hand a day's rows over as anyone would, in a file of JSON lines."""
     with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
         file.write(msgspec.json.Encoder().encode_lines(rows))

@@ -122,7 +122,7 @@ def defs() -> dg.Definitions:
         name="landing_quality", specs=[spec for own in specs.values() for spec in own], can_subset=True
     )
     def landing_quality(context: dg.AssetCheckExecutionContext, workspace: Workspace) -> Results:
-        door = workspace.door()
+        door = workspace.migrated_door()
         for name, own in specs.items():
             if selected := [spec for spec in own if spec.key in context.selected_asset_check_keys]:
                 yield from _check(context, door, contracts[name], selected)

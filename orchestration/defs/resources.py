@@ -15,6 +15,7 @@ from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.contracts import Contract
 from nextbest.settings import Settings
 from nextbest.source import Source
+from orchestration.failures import explained
 
 
 class Workspace(dg.ConfigurableResource[None]):
@@ -29,8 +30,19 @@ class Workspace(dg.ConfigurableResource[None]):
 
     def door(self) -> Door:
         """The door to the home's landing, with every contract readable even where nothing has landed."""
-        door = Door(self.settings.landing, self.settings.quarantine, self.contracts())
+        door = Door.of(self.settings)
         door.prepare()
+        return door
+
+    def migrated_door(self) -> Door:
+        """The door for whoever reads what has landed: all of it is in the major versions of today.
+
+        Who delivers takes `door`: what is delivered anew needs no migration.
+        """
+        door = self.door()
+        with explained():
+            for name in self.contracts():
+                door.migrate(name)
         return door
 
     def source(self) -> Source:

@@ -34,7 +34,7 @@ _PAGE = 5_000
 )
 def online_state(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult[Any]:
     """Append what is not in the log yet; the same row has the same event id every time, a corrected one another."""
-    door, contracts = workspace.door(), workspace.contracts()
+    door, contracts = workspace.migrated_door(), workspace.contracts()
     delivered = {name: [each for each in door.receipts(name) if not is_from_log(each)] for name in CONTRACTS}
     batches = [receipt.batch_id for name in CONTRACTS for receipt in delivered[name]]
     promises = [msgspec.json.encode(contracts[name]) for name in CONTRACTS]

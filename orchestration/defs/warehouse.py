@@ -76,7 +76,7 @@ class Project:
 
     def versions(self, selected: Collection[dg.AssetKey], workspace: Workspace) -> dict[dg.AssetKey, str]:
         """What each selected model's version is now, parents before children."""
-        door = workspace.door()
+        door = workspace.migrated_door()
         landed = {name: batches(door, name) for name in workspace.contracts()}
         by_id = model_versions(self.manifest, landed, datetime.now(UTC).date())
         named = {

@@ -15,6 +15,7 @@ NOON = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
 
 def _cast(values: pa.Array, target: pa.DataType) -> tuple[list[Any], list[bool]]:
     result, lost = cast(pa.chunked_array([values]), target)
+    lost = pa.array([False] * len(values)) if lost is None else lost
     assert result.type == target
     return result.to_pylist(), lost.to_pylist()
 

@@ -66,11 +66,11 @@ def test_valid_rows_come_back_in_the_contracts_types() -> None:
 @pytest.mark.parametrize(
     ("fields", "reason", "rule", "column"),
     [
-        ({"customer_id": None}, "outcomes.customer_id is missing: rule required", "required", "customer_id"),
-        ({"value": -1}, "outcomes.value is '-1': rule minimum (0.0)", "minimum", "value"),
+        ({"customer_id": None}, "outcomes.customer_id is missing: it must have a value", "required", "customer_id"),
+        ({"value": -1}, "outcomes.value is '-1': it takes nothing below 0.0", "minimum", "value"),
         ({"value": [1]}, "outcomes.value is '[1]': it takes a number", "type", "value"),
         ({"occurred_at": "noon"}, "outcomes.occurred_at is 'noon': it takes a timestamp", "type", "occurred_at"),
-        ({"source": "dream"}, "outcomes.source is 'dream': rule enum (live, simulated)", "enum", "source"),
+        ({"source": "dream"}, "outcomes.source is 'dream': it takes live, simulated", "enum", "source"),
     ],
 )
 def test_a_rejected_row_says_why(fields: dict[str, Any], reason: str, rule: str, column: str) -> None:

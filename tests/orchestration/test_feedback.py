@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import msgspec
 import pytest
 
 from nextbest.adapters.sqlite_log import SqliteLog
@@ -118,9 +119,42 @@ def test_a_day_lands_again_when_its_contract_changed(workspace: Workspace, log: 
     changed = (contracts / "events.odcs.yaml").read_text()
     changed = changed.replace("version: 1.1.0", "version: 2.0.0").replace("[web, app, email]", "[web, app]")
     (contracts / "events.odcs.yaml").write_text(changed)
+    _migration(contracts, "select * from landed")
     assert feedback.days_to_land(log, workspace.door()) == list(DAYS[:1])
     assert _land(workspace, DAYS[:1])["rejected"] == 1
     assert feedback.days_to_land(log, workspace.door()) == []
+
+
+def _migration(contracts: Path, query: str) -> None:
+    path = contracts / "migrations" / "events" / "1-to-2.sql"
+    path.parent.mkdir(parents=True)
+    path.write_text(query)
+
+
+def test_what_was_sent_before_a_contract_changed_lands_in_its_columns(
+    workspace: Workspace, log: SqliteLog, tmp_path: Path
+) -> None:
+    """A day that a reader met first is migrated where it landed, and not asked for; more of it comes with the log."""
+    log.append_sync([_event(1, DAYS[0]), _event(2, DAYS[0], channel="email")])
+    _land(workspace, DAYS[:1])
+    contracts = tmp_path / "data_contracts"
+    shutil.copytree(CHECKOUT / "data_contracts", contracts)
+    changed = (contracts / "events.odcs.yaml").read_text()
+    changed = changed.replace("version: 1.1.0", "version: 2.0.0").replace("name: session_id", "name: visit_id")
+    (contracts / "events.odcs.yaml").write_text(changed)
+    _migration(contracts, "select * exclude (session_id), 'v' || hour(occurred_at) as visit_id from landed")
+    assert workspace.migrated_door().read("events")["visit_id"].to_pylist() == ["v9", "v9"]
+    assert feedback.days_to_land(log, workspace.door()) == []
+    new = msgspec.structs.replace(_event(3, DAYS[0], visit_id="mine"), contract_version="2.0.0")
+    log.append_sync([_event(4, DAYS[0], session_id="s"), new])
+    assert _land(workspace, DAYS[:1])["rejected"] == 0
+    landed = workspace.migrated_door().read("events")
+    assert dict(zip(landed["event_id"].to_pylist(), landed["visit_id"].to_pylist(), strict=True)) == {
+        "e1": "v9",
+        "e2": "v9",
+        "e3": "mine",
+        "e4": "v9",
+    }
 
 
 def test_consents_that_channels_sent_land_and_landed_ones_do_not_again(workspace: Workspace, log: SqliteLog) -> None:

@@ -1,6 +1,7 @@
 """Tests of the whole pipeline: real data of a sample of households, real dbt, Feast and MLflow, in this process."""
 
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -103,9 +104,12 @@ def test_the_log_is_landed_by_day(home: Any, first_run: dict[str, Any]) -> None:
 
 @pytest.mark.usefixtures("first_run")
 def test_a_day_is_backfilled(home: Any) -> None:
-    """One day is landed anew by its partition, as the UI does it, and nothing doubles."""
+    """One day that is gone is landed anew by its partition, as the UI does it, and nothing doubles."""
     before = _received(home, "outcomes")
     day = (datetime.now(UTC) - timedelta(days=1)).date().isoformat()
+    (batch,) = (home.settings.landing / "outcomes").glob(f"batch=*log-{day}*")
+    shutil.rmtree(batch)
+    assert _received(home, "outcomes") == {name: rows for name, rows in before.items() if day not in name}
     with home.environment(), open_instance(home.settings) as instance:
         job = defs().resolve_job_def("feedback_job")
         result = job.execute_in_process(instance=instance, partition_key=day)

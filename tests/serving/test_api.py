@@ -313,7 +313,7 @@ def test_each_event_is_accepted_or_rejected_with_its_reason(client: Any, log: Sq
     ]
     assert taken["results"][1] == {
         "status": "rejected",
-        "reason": "events.channel is 'pigeon': rule enum (web, app, email)",
+        "reason": "events.channel is 'pigeon': it takes web, app, email",
         "rule": "enum",
         "column": "channel",
     }

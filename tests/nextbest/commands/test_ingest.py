@@ -41,6 +41,26 @@ def test_prints_a_receipt_per_file(tmp_path: Path) -> None:
     assert "quarantine/consents" in result.output.replace("\n", "")
 
 
+def test_says_what_would_be_right(tmp_path: Path) -> None:
+    """For each broken rule the first row and value, what is allowed and what was probably meant; for a column too."""
+    rows = [CONSENT | {"consent_id": "c2"}, CONSENT | {"status": "Granted"}]
+    path = _write(tmp_path / "mixed.csv", *({**row, "sources": "x"} for row in rows))
+    output = _ingest(tmp_path, "consents", path).output
+    assert (
+        "status.enum: 1 rows, first row 2 is 'Granted': it takes granted, withdrawn; did you mean 'granted'?" in output
+    )
+    assert "column sources is not in the contract" not in output
+    products = [{"product_id": "tea", "department": "DRINKS", "source": "import", "categry": "TEA"}]
+    output = _ingest(tmp_path, "products", _write(tmp_path / "products.csv", *products)).output
+    assert "column categry is not in the contract and did not land; did you mean 'category'?" in output
+
+
+def test_an_unknown_contract_is_told_the_nearest(tmp_path: Path) -> None:
+    """With all that there are."""
+    result = _ingest(tmp_path, "consent", _write(tmp_path / "good.csv", CONSENT))
+    assert "did you mean 'consents'?" in str(result.exception)
+
+
 def test_a_broken_file_is_an_error_with_a_message(tmp_path: Path) -> None:
     """The command line prints it in one line; nothing landed."""
     path = _write(tmp_path / "short.csv", {"consent_id": "c1"})

@@ -1,0 +1,38 @@
+"""`nextbest bench NAME`: measure against peers and limits, with the scripts in `benchmarks/`.
+
+Belongs here: finding a benchmark and running it in a process of its own. What is measured, and against what, is in the
+script: `benchmarks/contract_changes.py` is `nextbest bench contract-changes`, and takes `--json FILE`.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from nextbest.advice import did_you_mean
+from nextbest.commands.parameters import ReportFile
+from nextbest.settings import CHECKOUT
+
+FOLDER = CHECKOUT / "benchmarks"
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--json", "report", type=ReportFile(), help="Write the figures to this file.")
+def bench(name: str | None, report: Path | None) -> None:
+    """Run a benchmark; without a name, list them.
+
+    Each runs side by side with its peers and its limit, and prints medians and ratios.
+
+    Example: nextbest bench contracts --json contracts.json
+    """
+    scripts = {path.stem.replace("_", "-"): path for path in sorted(FOLDER.glob("*.py"))}
+    if name is None:
+        click.echo("\n".join(scripts))
+        return
+    if name not in scripts:
+        known = ", ".join(scripts)
+        raise click.BadParameter(f"there is no {name}; there are {known}{did_you_mean(name, scripts)}")
+    arguments = ["--json", str(report.resolve())] if report else []
+    sys.exit(subprocess.run([sys.executable, str(scripts[name]), *arguments], check=False).returncode)

@@ -1,0 +1,60 @@
+"""Tests of `nextbest bench`, and that the benchmark of the contracts measures what it says."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from nextbest.commands import bench
+from nextbest.settings import CHECKOUT
+
+
+def _bench(*arguments: str) -> Result:
+    return CliRunner().invoke(bench.bench, arguments)
+
+
+def test_without_a_name_it_lists_them() -> None:
+    """A name is that of the script, with hyphens."""
+    result = _bench()
+    assert result.exit_code == 0
+    assert "contracts" in result.output.splitlines()
+
+
+def test_an_unknown_name_is_told_the_known() -> None:
+    """And the one that was probably meant."""
+    result = _bench("contract")
+    assert result.exit_code == 2
+    assert "there is no contract; there are " in result.output
+    assert "did you mean 'contracts'?" in result.output
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_script_is_run_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    """In a process of its own, which is told where the figures go and whose status is the command's."""
+    script = f"import sys; open(sys.argv[2], 'w').write(sys.argv[1]); sys.exit({status})"
+    (tmp_path / "of_sorts.py").write_text(script)
+    monkeypatch.setattr(bench, "FOLDER", tmp_path)
+    assert _bench("of-sorts", "--json", str(tmp_path / "figures")).exit_code == status
+    assert (tmp_path / "figures").read_text() == "--json"
+
+
+@pytest.mark.integration
+def test_the_contracts_are_measured_beside_peers_and_limit(tmp_path: Path) -> None:
+    """Every contender has a figure, on a few rows of the demo's; how large it is, is no test."""
+    report = tmp_path / "figures.json"
+    command = [sys.executable, str(CHECKOUT / "benchmarks" / "contracts.py"), "--rows", "2000", "--json", str(report)]
+    subprocess.run(command, check=True, capture_output=True)
+    figures = json.loads(report.read_text())
+    assert figures["transactions"]["rows"] == 2000
+    assert {name.split(":")[-1].strip() for name in figures["transactions"]["rows_per_s"]} == {
+        "validate",
+        "limit",
+        "read and validate",
+        "Great Expectations",
+    }
+    assert all(figures["transactions"]["rows_per_s"].values())
+    assert set(figures["events"]) == {"1", "100", "500"}
+    assert all(rate for each in figures["events"].values() for rate in each.values())
