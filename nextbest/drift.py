@@ -4,8 +4,9 @@
 
 with p the reference's share of a bin and q the current one's. Its rules of thumb, below 0.1 stable and above 0.25
 another population, are Siddiqi's (Credit Risk Scorecards, 2006); what it varies by without any change, about
-(bins - 1) * (1/n + 1/m), is Yurdakul's (Statistical Properties of Population Stability Index, 2018). Belongs here: bins,
-counts and the index. Does not belong here: which rows are compared, or how much is too much (`nextbest.contracts`).
+(bins - 1) * (1/n + 1/m), is Yurdakul's (Statistical Properties of Population Stability Index, 2018). Belongs here:
+bins, counts and the index. Does not belong here: which rows are compared, or how much is too much
+(`nextbest.contracts`).
 """
 
 from collections.abc import Sequence

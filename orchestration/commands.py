@@ -80,7 +80,10 @@ def dagster(part: str) -> None:
         end_dead_runs(instance)  # or what is started in the UI would wait for their place in the pool for ever
     definitions = ["-m", "orchestration.definitions"]
     bind = ["--host", settings.host, "--port", str(settings.dagster_port)]
-    module = {"ui": ["orchestration.webserver", *definitions, *bind], "daemon": ["dagster._daemon", "run", *definitions]}
+    module = {
+        "ui": ["orchestration.webserver", *definitions, *bind],
+        "daemon": ["dagster._daemon", "run", *definitions],
+    }
     environment = Supervisor.of(settings).service_environment(f"dagster-{part}")
     os.execve(sys.executable, [sys.executable, "-m", *module[part]], environment)
 

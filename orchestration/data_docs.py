@@ -14,7 +14,8 @@ from typing import Any, Final
 from orchestration.pages import POLICY, STYLE
 
 _ELSEWHERE: Final = re.compile(
-    r"<script\b.*?</script\s*>|<link\b[^>]*>|<img\b[^>]*>|<iframe\b.*?</iframe\s*>|<footer\b.*?</footer\s*>",
+    r"<script\b.*?</script\s*>|<link\b[^>]*>|<img\b[^>]*>|<iframe\b.*?</iframe\s*>|<footer\b.*?</footer\s*>"
+    r"|url\([^)]*\)",
     re.DOTALL | re.IGNORECASE,
 )
 _HEAD: Final = re.compile(r"<head>", re.IGNORECASE)

@@ -1,9 +1,9 @@
 """Pages of the checks: rows that fail, one click away from the check that counted them.
 
-Belongs here: where pages are below `NEXTBEST_HOME`, their address (the Dagster UI serves them, `orchestration.webserver`),
-and how a table of rows becomes HTML. A page is one file without scripts, and all of it that is data is escaped. Does not
-belong here: which rows fail (`nextbest.validation`), or who may see them: what identifies a person is left out by
-whoever makes the table.
+Belongs here: where pages are below `NEXTBEST_HOME`, their address (`orchestration.webserver` serves them), and how a
+table of rows becomes HTML. A page is one file without scripts, and all of it that is data is escaped. Does not belong
+here: which rows fail (`nextbest.validation`), or who may see them: what identifies a person is left out by whoever
+makes the table.
 """
 
 import os
@@ -18,7 +18,9 @@ from nextbest.settings import Settings
 
 PATH: Final = "/quality"
 """Where the Dagster UI serves the pages."""
-POLICY: Final = """<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">"""
+ALLOWED: Final = "default-src 'none'; style-src 'unsafe-inline'"
+"""What a page may load and run: its own style, and nothing else."""
+POLICY: Final = f'<meta http-equiv="Content-Security-Policy" content="{ALLOWED}">'
 STYLE: Final = """<style>
 body { font: 14px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; }
 table { border-collapse: collapse; margin: 0 0 2rem; }
@@ -56,10 +58,8 @@ def write_page(path: Path, html: str) -> None:
 def rows_page(title: str, sections: Sequence[Section]) -> str:
     """A page of tables."""
     parts = [f"<h1>{escape(title)}</h1>", *map(_section, sections)]
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">{POLICY}<title>{escape(title)}</title>{STYLE}</head>'
-        f"<body>{''.join(parts)}</body></html>\n"
-    )
+    head = f'<head><meta charset="utf-8">{POLICY}<title>{escape(title)}</title>{STYLE}</head>'
+    return f'<!DOCTYPE html>\n<html lang="en">{head}<body>{"".join(parts)}</body></html>\n'
 
 
 def _section(section: Section) -> str:

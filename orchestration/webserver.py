@@ -27,7 +27,7 @@ class Pages(StaticFiles):
         return response
 
 
-class Webserver(DagsterWebserver[Any]):
+class Webserver(DagsterWebserver[Any, Any]):
     """Dagster's own, with the pages."""
 
     def build_routes(self) -> list[Any]:
