@@ -20,6 +20,7 @@ STAGES = {
     "landing": "landing",
     "landing_quality": "quality",
     "warehouse": "warehouse",
+    "reconciliation": "reconciliation",
     "features": "features",
     "models": "training",
     "scoring": "scoring",
