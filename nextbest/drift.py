@@ -14,8 +14,11 @@ from typing import Final
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+
+Array = npt.NDArray[np.float64]
 
 LEAST_ROWS: Final = 500
 """With fewer on either side, the index of 20 bins moves by a tenth without any change."""
@@ -73,10 +76,11 @@ def stability_index(reference: Sequence[int], current: Sequence[int]) -> float:
 
 
 def _shares(
-    rows: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    rows: Array,
+) -> Array:
     smoothed = rows + _SMOOTHING
-    return smoothed / smoothed.sum()
+    shares: Array = smoothed / smoothed.sum()
+    return shares
 
 
 def _empty_number(column: pa.ChunkedArray) -> Profile:
@@ -95,13 +99,11 @@ def _empty_text(column: pa.ChunkedArray) -> Profile | None:
 
 
 def _is_number(column: pa.ChunkedArray) -> bool:
-    return pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+    return bool(pa.types.is_integer(column.type) or pa.types.is_floating(column.type))
 
 
-def _numbers(column: pa.ChunkedArray) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    numbers: np.ndarray[tuple[int, ...], np.dtype[np.float64]] = (
-        column.drop_null().cast(pa.float64(), safe=False).to_numpy()
-    )
+def _numbers(column: pa.ChunkedArray) -> Array:
+    numbers: Array = column.drop_null().cast(pa.float64(), safe=False).to_numpy()
     return numbers[~np.isnan(numbers)]
 
 

@@ -97,6 +97,7 @@ def run(
         What was listened to, and the report.
 
     """
+    from orchestration.alerts import alert
     from orchestration.definitions import defs
     from orchestration.defs.jobs import PIPELINE
     from orchestration.defs.resources import Workspace
@@ -120,6 +121,8 @@ def run(
             run_config={"loggers": {"console": {"config": {"log_level": "WARNING"}}}},
             raise_on_error=False,
         )
+        if not result.success and (failed := instance.get_run_by_id(run_id)):
+            alert(settings, instance, failed)
     return progress, {"ok": result.success, "run_id": run_id, "landed": _landed(workspace), **progress.report()}
 
 

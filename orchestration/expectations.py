@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pandas as pd
 import pyarrow as pa
@@ -36,6 +36,8 @@ _PANDAS_TYPES = {
 }
 _END = {"minimum": "min_value", "min_length": "min_value", "maximum": "max_value", "max_length": "max_value"}
 _SAMPLE_SIZE = 5
+_LARGE = 100_000
+"""Rows from which a batch per column is cheaper: every metric of the library copies the whole frame it is given."""
 _NUMBER = "promise"
 KEY = "unique"
 """Rule of the key as a whole."""
@@ -98,8 +100,8 @@ def suite_fields(contract: Contract) -> list[Field]:
 def promised_checks(contract: Contract) -> list[Check]:
     """The checks that the contract has a promise for; one that can never fail is not shown."""
     found: set[Check] = {_check_of(field, rule) for field, rule in contract.rules()}
-    own: list[Check] = ["schema", *(["keys"] if contract.key else [])]
-    return [*own, *(each for each in ("keys", "references", "values") if each in found and each not in own)]
+    found |= {"schema", "keys"} if contract.key else {"schema"}
+    return [each for each in get_args(Check) if each in found]
 
 
 def _check_of(column: Field, rule: Rule) -> Check:
@@ -127,24 +129,64 @@ def run_suite(contract: Contract, rows: pa.Table, references: Mapping[str, pa.Ar
         references: the values of each "contract.field" that the contract refers to.
 
     """
-    gx = _library()
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
-    asset = context.data_sources.add_pandas("landing").add_dataframe_asset(contract.name)
-    batch_definition = asset.add_batch_definition_whole_dataframe("all")
-    batch = batch_definition.get_batch(batch_parameters={"dataframe": _frame(contract, rows, references)})
     promises = list(_promises(contract))
     for number, promise in enumerate(promises):  # results come back in an order of their own
         promise.expectation.meta = {_NUMBER: number}
-    suite = gx.ExpectationSuite(contract.name, expectations=[promise.expectation for promise in promises])
-    shown = 0 if contract.holds_pii else _SAMPLE_SIZE
-    form = {"result_format": "SUMMARY", "partial_unexpected_count": shown}
-    with warnings.catch_warnings():  # pandas, of groups in a pattern that nobody asked it to extract
-        warnings.filterwarnings("ignore", "This pattern is interpreted as a regular expression", UserWarning)
-        results = batch.validate(suite, result_format=form)
+    results = _results(contract, _frame(contract, rows, references), promises)
     tested = [(promises[result.expectation_config.meta[_NUMBER]], result) for result in results.results]
     outcomes = {check: _outcome(contract, rows.num_rows, check, tested) for check in promised_checks(contract)}
     return Suite(outcomes, data_docs_page(results))
+
+
+def _results(contract: Contract, frame: pd.DataFrame, promises: Sequence[Promise]) -> Any:
+    """The library's results of all promises."""
+    gx = _library()
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    source = context.data_sources.add_pandas("landing")
+    form = {"result_format": "SUMMARY", "partial_unexpected_count": 0 if contract.holds_pii else _SAMPLE_SIZE}
+    results = []
+    for number, (columns, part) in enumerate(_parts(frame, promises)):
+        batch_definition = source.add_dataframe_asset(str(number)).add_batch_definition_whole_dataframe("all")
+        batch = batch_definition.get_batch(batch_parameters={"dataframe": frame[columns]})
+        suite = gx.ExpectationSuite(contract.name, expectations=[promise.expectation for promise in part])
+        with warnings.catch_warnings():  # pandas, of groups in a pattern that nobody asked it to extract
+            warnings.filterwarnings("ignore", "This pattern is interpreted as a regular expression", UserWarning)
+            results.append(batch.validate(suite, result_format=form))
+    return _merged(results)
+
+
+def _parts(frame: pd.DataFrame, promises: Sequence[Promise]) -> list[tuple[list[str], list[Promise]]]:
+    """What is tested together, with its columns; promises about the table are with those of the first columns."""
+    if len(frame) <= _LARGE:
+        return [(list(frame), list(promises))]
+    parts: dict[tuple[str, ...], list[Promise]] = {}
+    for promise in promises:
+        parts.setdefault(_columns(promise), []).append(promise)
+    of_the_table = parts.pop((), [])
+    next(iter(parts.values())).extend(of_the_table)
+    return [([name for name in frame if name in columns], part) for columns, part in parts.items()]
+
+
+def _columns(promise: Promise) -> tuple[str, ...]:
+    """The columns of the frame that an expectation looks at."""
+    one, several = (getattr(promise.expectation, name, None) for name in ("column", "column_list"))
+    return tuple(several or ([one] if one else []))
+
+
+def _merged(parts: Sequence[Any]) -> Any:
+    """The results of all parts as those of one suite."""
+    whole, *others = parts
+    whole.results = [result for part in (whole, *others) for result in part.results]
+    met = sum(bool(result.success) for result in whole.results)
+    whole.success = met == len(whole.results)
+    whole.statistics = {
+        "evaluated_expectations": len(whole.results),
+        "successful_expectations": met,
+        "unsuccessful_expectations": len(whole.results) - met,
+        "success_percent": 100 * met / len(whole.results),
+    }
+    return whole
 
 
 def _library() -> Any:

@@ -50,7 +50,7 @@ def _section(contract: Contract, failure: Failure, rows: pa.Table, references: M
 
 
 def _shown(contract: Contract, failure: Failure, row: Mapping[str, object]) -> dict[str, object]:
-    named = {"column": failure.column, "rule": failure.rule}
+    named: dict[str, object] = {"column": failure.column, "rule": failure.rule}
     if contract.holds_pii:
         return named
     names = (failure.column or "").split(", ")

@@ -72,8 +72,13 @@ def monitored_columns(contract: Contract) -> list[str]:
     return list(dict.fromkeys(name for name in names if name))
 
 
-def judge(contract: Contract, monitor: Monitor, landed: Landed) -> Verdict:
-    """What one of the contract's monitors finds."""
+def judge(contract: Contract, monitor: str, landed: Landed) -> Verdict:
+    """What one of the contract's monitors finds.
+
+    Raises:
+        ValueError: the contract declares no such monitor.
+
+    """
     if monitor == "freshness" and contract.freshness:
         return _freshness(contract.freshness, landed)
     if monitor == "volume" and contract.volume:
@@ -115,7 +120,8 @@ def _drift(contract: Contract, promise: Tolerance, landed: Landed) -> Verdict:
     compared = _windows(contract, landed) if contract.event_time else _deliveries(contract, landed)
     if isinstance(compared, str):
         return Verdict(passed=True, said=f"too little history: {compared}")
-    table, worst = [], (0.0, "", (), ())
+    table: list[dict[str, Any]] = []
+    worst: tuple[float, str, tuple[int, ...], tuple[int, ...]] = (0.0, "", (), ())
     for name, reference, current in compared:
         index = stability_index(reference.counts, current)
         table.append({"column": name, "PSI": round(index, 4), "verdict": _word(index, promise.limit)})
@@ -141,11 +147,11 @@ def _windows(contract: Contract, landed: Landed) -> Compared | str:
     """The last four weeks of events against the twelve before."""
     name = str(contract.event_time)
     newest, oldest = _newest(landed.rows, name, landed.now), pc.min(landed.rows[name]).as_py()
-    middle = newest and newest - timedelta(days=CURRENT_DAYS)
-    start = middle and middle - timedelta(days=REFERENCE_DAYS)
-    if start is None or oldest.date() > start.date():
-        return f"{CURRENT_DAYS + REFERENCE_DAYS} days are compared"
-    before, after = (_between(landed.rows, name, *span) for span in pairwise((start, middle, newest)))
+    days = CURRENT_DAYS + REFERENCE_DAYS
+    if newest is None or oldest.date() > (newest - timedelta(days=days)).date():
+        return f"{days} days are compared"
+    bounds = [newest - timedelta(days=back) for back in (days, CURRENT_DAYS, 0)]
+    before, after = (_between(landed.rows, name, *span) for span in pairwise(bounds))
     if min(before.num_rows, after.num_rows) < LEAST_ROWS:
         return f"{LEAST_ROWS} rows or more are compared, and there are {before.num_rows:,} and {after.num_rows:,}"
     known = ((each.name, profile(before[each.name])) for each in _drifting(contract))

@@ -29,6 +29,9 @@ STAGES = {
 }
 """The stage of a step, by the first part of its name."""
 
+_CHECKING = ("quality", "reconciliation")
+_DBT_DURATION = "Execution Duration"
+"""What dagster-dbt calls dbt's own measure of a test."""
 _SHOWN = ("received", "landed", "rejected", "customers", "version", "alias")
 
 
@@ -45,6 +48,7 @@ class Progress:
     warned: int = 0
     failed: int = 0
     failure: str | None = None
+    dbt_test_seconds: float = 0.0
     _step_began: float = 0.0
     _last: float = 0.0
     _passed_in_step: int = 0
@@ -72,8 +76,20 @@ class Progress:
             "checks": {"passed": self.passed, "failed": self.failed, "warned": self.warned},
             "models": self.models,
             "seconds": {stage: round(seconds, 2) for stage, seconds in self.seconds.items()},
+            **self._cost(),
             "skipped": self.skipped,
             "error": self.failure,
+        }
+
+    def _cost(self) -> dict[str, float]:
+        """The seconds of all checks of data, and their share of the stages' seconds.
+
+        dbt tests run inside the warehouse's stage, two at a time: their own seconds are added up as if one by one.
+        """
+        checks = sum(self.seconds.get(stage, 0.0) for stage in _CHECKING) + self.dbt_test_seconds
+        return {
+            "checks_seconds": round(checks, 2),
+            "checks_share": round(checks / max(sum(self.seconds.values()), checks, 1e-9), 3),
         }
 
     def _show(self, materialization: dg.AssetMaterialization, at: float) -> None:
@@ -93,6 +109,9 @@ class Progress:
         self._last = at
 
     def _judge(self, evaluation: dg.AssetCheckEvaluation) -> None:
+        duration = evaluation.metadata.get(_DBT_DURATION)
+        if duration and SKIPPED not in evaluation.metadata:  # a repeated result carries the seconds of long ago
+            self.dbt_test_seconds += float(str(duration.value))
         if evaluation.passed:
             self.passed += 1
             self._passed_in_step += 1

@@ -123,7 +123,7 @@ def _superseded(
     key = ", ".join(contract.key)
     distinct = connection.execute(f"SELECT count(*) FROM (SELECT DISTINCT {key} FROM {files})").fetchone()  # noqa: S608
     if not contract.event_time or distinct == (landed[ROWS],):
-        return {ROWS: 0} | dict.fromkeys(sums, 0)
+        return dict.fromkeys([ROWS, *sums], 0)
     older = (
         f"(SELECT * FROM {files} QUALIFY row_number() OVER "  # noqa: S608  names of our own contracts
         f"(PARTITION BY {key} ORDER BY {contract.event_time} DESC, filename DESC) > 1)"

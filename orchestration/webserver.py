@@ -33,13 +33,13 @@ class Webserver(DagsterWebserver[Any, Any]):
     def build_routes(self) -> list[Any]:
         folder = Settings.from_env().quality
         folder.mkdir(parents=True, exist_ok=True)
-        return [Mount(PATH, Pages(directory=folder)), *super().build_routes()]
+        return [Mount(PATH, Pages(directory=folder)), *super().build_routes()]  # type: ignore[no-untyped-call]
 
 
 def serve() -> None:
     """Serve until interrupted. The command line builds its application from this one name."""
-    dagster_webserver.app.DagsterWebserver = Webserver  # type: ignore[misc]
-    main()
+    dagster_webserver.app.DagsterWebserver = Webserver  # type: ignore[attr-defined]
+    main()  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

@@ -138,8 +138,9 @@ def _version(evaluation: dg.AssetCheckEvaluation) -> object:
 def _suite(table: _Table, specs: Specs, version: str) -> Results:
     suite = run_suite(table.contract, table.rows, table.references)
     pages = _pages(table, suite)
+    outcomes = {str(name): outcome for name, outcome in suite.outcomes.items()}
     for spec in specs:
-        yield _result(spec, suite.outcomes[spec.name], pages, version)  # type: ignore[index]  the specs are its checks
+        yield _result(spec, outcomes[spec.name], pages, version)
 
 
 def _pages(table: _Table, suite: Suite) -> dict[str, str]:
@@ -188,7 +189,7 @@ def _monitors(table: _Table, specs: Specs, version: str) -> Results:
     contract, landed = table.contract, table.landed
     promises = {"freshness": contract.freshness, "volume": contract.volume, "drift": contract.drift}
     for spec in specs:
-        verdict = judge(contract, spec.name, landed)  # type: ignore[arg-type]  the specs are its monitors
+        verdict = judge(contract, spec.name, landed)
         promise = promises[spec.name]
         metadata: dict[str, Any] = {_VERSION: dg.MetadataValue.text(version), unchanged.SKIPPED: False}
         if verdict.table:
