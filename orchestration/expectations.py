@@ -159,13 +159,13 @@ def _results(contract: Contract, frame: pd.DataFrame, promises: Sequence[Promise
 def _parts(frame: pd.DataFrame, promises: Sequence[Promise]) -> list[tuple[list[str], list[Promise]]]:
     """What is tested together, with its columns; promises about the table are with those of the first columns."""
     if len(frame) <= _LARGE:
-        return [(list(frame), list(promises))]
+        return [(frame.columns.tolist(), list(promises))]
     parts: dict[tuple[str, ...], list[Promise]] = {}
     for promise in promises:
         parts.setdefault(_columns(promise), []).append(promise)
     of_the_table = parts.pop((), [])
     next(iter(parts.values())).extend(of_the_table)
-    return [([name for name in frame if name in columns], part) for columns, part in parts.items()]
+    return [([name for name in frame.columns.tolist() if name in columns], part) for columns, part in parts.items()]
 
 
 def _columns(promise: Promise) -> tuple[str, ...]:

@@ -36,11 +36,11 @@ class Webserver(DagsterWebserver[Any, Any]):
         return [Mount(PATH, Pages(directory=folder)), *super().build_routes()]  # type: ignore[no-untyped-call]
 
 
-def serve() -> None:
-    """Serve until interrupted. The command line builds its application from this one name."""
+def extend() -> None:
+    """Have Dagster's command line build this application: it knows its own by this one name."""
     dagster_webserver.app.DagsterWebserver = Webserver  # type: ignore[attr-defined]
-    main()  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":
-    serve()
+    extend()
+    main()  # type: ignore[no-untyped-call]
