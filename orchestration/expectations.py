@@ -227,10 +227,11 @@ def _promises(contract: Contract) -> Iterator[Promise]:
         unique = gxe.ExpectCompoundColumnsToBeUnique(column_list=columns)
         yield Promise(unique, "keys", ", ".join(columns), KEY, severity)
     for each in suite_fields(contract):
-        yield Promise(gxe.ExpectColumnToExist(column=each.name), "schema", each.name, "exists")
-        if each.physical_type in _PANDAS_TYPES:
+        if each.physical_type in _PANDAS_TYPES:  # what is not there is of no type
             typed = gxe.ExpectColumnValuesToBeOfType(column=each.name, type_=_PANDAS_TYPES[each.physical_type])
             yield Promise(typed, "schema", each.name, each.type)
+        else:
+            yield Promise(gxe.ExpectColumnToExist(column=each.name), "schema", each.name, "exists")
     for each, rule in contract.rules():
         severity = "warn" if rule.on_violation == "warn" else "error"
         yield Promise(_expectation(each, rule), _check_of(each, rule), each.name, describe(rule), severity)

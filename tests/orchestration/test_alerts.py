@@ -44,7 +44,7 @@ def _failed_run(instance: dg.DagsterInstance, *assets: Any) -> dg.DagsterRun:
 
 def test_a_failed_run_is_told_once(tmp_path: Path, receiver: Receiver) -> None:
     """Whoever notices it: run, job, link and the failed checks, and a text for people."""
-    with dg.instance_for_test() as instance, receiver() as (url, heard):
+    with dg.DagsterInstance.ephemeral() as instance, receiver() as (url, heard):
         settings = Settings(home=tmp_path, alert_webhook=url, dagster_port=3044)
         run = _failed_run(instance, shelf, is_full)
         assert [alert(settings, instance, run) for _ in range(3)] == [True, False, False]
@@ -64,7 +64,7 @@ def test_a_failed_run_is_told_once(tmp_path: Path, receiver: Receiver) -> None:
 
 def test_no_value_of_a_row_is_told(tmp_path: Path, receiver: Receiver) -> None:
     """What an error says may quote a row: its kind and its step are told instead."""
-    with dg.instance_for_test() as instance, receiver() as (url, heard):
+    with dg.DagsterInstance.ephemeral() as instance, receiver() as (url, heard):
         alert(Settings(home=tmp_path, alert_webhook=url), instance, _failed_run(instance, shelf, quotes_a_row))
     assert "ann@example.org" not in json.dumps(heard)
     assert heard[0]["error"].startswith("step quotes_a_row ended with ")
@@ -75,7 +75,7 @@ def test_a_dead_receiver_breaks_nothing(
     tmp_path: Path, receiver: Receiver, caplog: pytest.LogCaptureFixture, status: int | None
 ) -> None:
     """It is logged, and the run is as it was."""
-    with dg.instance_for_test() as instance, receiver(status or 200) as (url, _):
+    with dg.DagsterInstance.ephemeral() as instance, receiver(status or 200) as (url, _):
         settings = Settings(home=tmp_path, alert_webhook=url if status else "http://127.0.0.1:9/hook")
         assert alert(settings, instance, _failed_run(instance, shelf, quotes_a_row)) is False
     assert "NEXTBEST_ALERT_WEBHOOK did not take the alert" in caplog.text
@@ -83,7 +83,7 @@ def test_a_dead_receiver_breaks_nothing(
 
 def test_without_a_receiver_nothing_is_told(tmp_path: Path) -> None:
     """The default: no address, no claim."""
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         assert alert(Settings(home=tmp_path), instance, _failed_run(instance, shelf, quotes_a_row)) is False
     assert not list(tmp_path.rglob("alerts"))
 
@@ -93,7 +93,7 @@ def test_the_sensor_tells_what_the_command_line_has_not(
 ) -> None:
     """It runs by itself, sees runs of every origin, and does not repeat what was told."""
     assert failed_runs.default_status == dg.DefaultSensorStatus.RUNNING
-    with dg.instance_for_test() as instance, receiver() as (url, heard):
+    with dg.DagsterInstance.ephemeral() as instance, receiver() as (url, heard):
         settings = Settings(home=tmp_path, alert_webhook=url)
         for name, value in settings.environment().items():
             monkeypatch.setenv(name, value)
