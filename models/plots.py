@@ -1,9 +1,11 @@
-"""The two figures every run shows: is it calibrated, and how much does its order gain.
+"""The two figures every run shows: is it calibrated, and how much does its order gain; and one of its data.
 
 Belongs here: drawing. Does not belong here: the numbers drawn (`models.evaluation`).
 
 Figures are built without pyplot, which keeps global state and asks for a display.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -36,5 +38,17 @@ def gain_figure(outcome: Array, scores: dict[str, Array], unit: str) -> Figure:
     for name, score in scores.items():
         axes.plot(part, gain_curve(outcome, score), label=name)
     axes.set(title="Gain on later data", xlabel="best-scored part of the rows", ylabel=f"part of {unit} reached")
+    axes.legend()
+    return figure
+
+
+def shares_figure(name: str, before: Sequence[int], now: Sequence[int]) -> Figure:
+    """The share of the rows in each bin of a column, before and now."""
+    figure = Figure(figsize=_SIZE, layout="constrained")
+    axes = figure.subplots()
+    for label, rows, offset in (("before", before, -0.2), ("now", now, 0.2)):
+        counts = np.asarray(rows, dtype=np.float64)
+        axes.bar(np.arange(len(counts)) + offset, counts / counts.sum(), width=0.4, label=label)
+    axes.set(title=name, xlabel="bin; the last one is null", ylabel="share of the rows")
     axes.legend()
     return figure

@@ -46,6 +46,9 @@ class Settings:
         "NEXTBEST_HOUSEHOLDS", 0, "households of the demo data to take; 0 takes all", within=range(1_000_000)
     )
     replicas: int = _setting("NEXTBEST_REPLICAS", 1, "decision replicas", within=range(1, 65))
+    alert_webhook: str = _setting(
+        "NEXTBEST_ALERT_WEBHOOK", "", "URL that is told of every failed run, in JSON with a `text`; empty tells nobody"
+    )
     haproxy: bool = _setting("NEXTBEST_HAPROXY", True, "put HAProxy before the replicas instead of Ray's Python proxy")
 
     def __post_init__(self) -> None:
@@ -114,6 +117,15 @@ class Settings:
     @property
     def marts(self) -> Path:
         return self.state / "marts"
+
+    @property
+    def quality(self) -> Path:
+        """What checks keep and show; the Dagster UI serves its pages (`quality_url`)."""
+        return self.state / "quality"
+
+    @property
+    def dagster_url(self) -> str:
+        return f"http://{self.host}:{self.dagster_port}"
 
     @property
     def feast_registry(self) -> Path:

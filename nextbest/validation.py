@@ -118,6 +118,21 @@ def validate(contract: Contract, table: pa.Table, references: Mapping[str, pa.Ar
     return validated
 
 
+def broken_rows(field: Field, rule: Rule, table: pa.Table, references: Mapping[str, pa.Array]) -> Mask:
+    """Which rows of a table in the contract's types break one rule, every row judged by itself."""
+    if rule.kind == "unique":
+        return repeated_rows((field.name,), table)
+    return _to_numpy(_broken(field, rule, {field.name: table[field.name]}, references))
+
+
+def repeated_rows(names: tuple[str, ...], table: pa.Table) -> Mask:
+    """Which rows have in these columns what an earlier row has; null repeats nothing."""
+    present = np.ones(table.num_rows, dtype=np.bool_)
+    for name in names:
+        present &= _to_numpy(pc.is_valid(table[name]))
+    return _repeated(names, {name: table[name] for name in names}, present)
+
+
 def _check_columns(contract: Contract, table: pa.Table) -> list[str]:
     """Check what holds for the delivery as a whole; returns the columns the contract does not name."""
     rows, names = table.num_rows, Counter(table.column_names)

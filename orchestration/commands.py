@@ -80,7 +80,10 @@ def dagster(part: str) -> None:
         end_dead_runs(instance)  # or what is started in the UI would wait for their place in the pool for ever
     definitions = ["-m", "orchestration.definitions"]
     bind = ["--host", settings.host, "--port", str(settings.dagster_port)]
-    module = {"ui": ["dagster_webserver", *definitions, *bind], "daemon": ["dagster._daemon", "run", *definitions]}
+    module = {
+        "ui": ["orchestration.webserver", *definitions, *bind],
+        "daemon": ["dagster._daemon", "run", *definitions],
+    }
     environment = Supervisor.of(settings).service_environment(f"dagster-{part}")
     os.execve(sys.executable, [sys.executable, "-m", *module[part]], environment)
 
@@ -94,6 +97,7 @@ def run(
         What was listened to, and the report.
 
     """
+    from orchestration.alerts import alert
     from orchestration.definitions import defs
     from orchestration.defs.jobs import PIPELINE
     from orchestration.defs.resources import Workspace
@@ -117,6 +121,8 @@ def run(
             run_config={"loggers": {"console": {"config": {"log_level": "WARNING"}}}},
             raise_on_error=False,
         )
+        if not result.success and (failed := instance.get_run_by_id(run_id)):
+            alert(settings, instance, failed)
     return progress, {"ok": result.success, "run_id": run_id, "landed": _landed(workspace), **progress.report()}
 
 

@@ -20,6 +20,7 @@ STAGES = {
     "landing": "landing",
     "landing_quality": "quality",
     "warehouse": "warehouse",
+    "reconciliation": "reconciliation",
     "features": "features",
     "models": "training",
     "scoring": "scoring",
@@ -28,6 +29,9 @@ STAGES = {
 }
 """The stage of a step, by the first part of its name."""
 
+_CHECKING = ("quality", "reconciliation")
+_DBT_DURATION = "Execution Duration"
+"""What dagster-dbt calls dbt's own measure of a model or test."""
 _SHOWN = ("received", "landed", "rejected", "customers", "version", "alias")
 
 
@@ -44,6 +48,8 @@ class Progress:
     warned: int = 0
     failed: int = 0
     failure: str | None = None
+    dbt_test_seconds: float = 0.0
+    dbt_model_seconds: float = 0.0
     _step_began: float = 0.0
     _last: float = 0.0
     _passed_in_step: int = 0
@@ -71,8 +77,23 @@ class Progress:
             "checks": {"passed": self.passed, "failed": self.failed, "warned": self.warned},
             "models": self.models,
             "seconds": {stage: round(seconds, 2) for stage, seconds in self.seconds.items()},
+            **self._cost(),
             "skipped": self.skipped,
             "error": self.failure,
+        }
+
+    def _cost(self) -> dict[str, float]:
+        """The seconds of all checks of data, and their share of the stages' seconds.
+
+        dbt runs tests and models beside each other: its tests have the part of the warehouse's stage, dbt's own start
+        included, that they have of the seconds that dbt measured of both.
+        """
+        dbt = self.dbt_test_seconds / max(self.dbt_test_seconds + self.dbt_model_seconds, 1e-9)
+        steps = sum(self.seconds.get(stage, 0.0) for stage in _CHECKING)
+        checks = steps + dbt * self.seconds.get("warehouse", 0.0)
+        return {
+            "checks_seconds": round(checks, 2),
+            "checks_share": round(checks / max(sum(self.seconds.values()), 1e-9), 3),
         }
 
     def _show(self, materialization: dg.AssetMaterialization, at: float) -> None:
@@ -80,6 +101,8 @@ class Progress:
         name = materialization.asset_key.to_user_string()
         if metadata.get(SKIPPED):
             self.skipped.append(name)
+        else:  # a repeated result carries the seconds of long ago
+            self.dbt_model_seconds += float(str(metadata.get(_DBT_DURATION, 0)))
         if name.startswith("models/") and "version" in metadata:
             self.models.append(_model(metadata))
         numbers = ", ".join(
@@ -92,6 +115,9 @@ class Progress:
         self._last = at
 
     def _judge(self, evaluation: dg.AssetCheckEvaluation) -> None:
+        duration = evaluation.metadata.get(_DBT_DURATION)
+        if duration and SKIPPED not in evaluation.metadata:
+            self.dbt_test_seconds += float(str(duration.value))
         if evaluation.passed:
             self.passed += 1
             self._passed_in_step += 1

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -158,6 +159,11 @@ class Door:
     def receipts(self, contract: str) -> list[Receipt]:
         """The receipts of the batches that count, oldest first."""
         return self._current(self._on_disk(contract))
+
+    def landed_at(self, receipt: Receipt) -> datetime:
+        """When the batch landed."""
+        path = self._batch(receipt.contract, receipt.batch_id) / "_receipt.json"
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
 
     def is_current(self, receipt: Receipt) -> bool:
         """Whether the delivery was judged by the contract as it is now."""

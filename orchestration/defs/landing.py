@@ -21,7 +21,9 @@ from nextbest.settings import Settings
 from nextbest.source import Source
 from orchestration.defs.feedback import ONLY_LOGGED, feedback_key
 from orchestration.defs.resources import Workspace
+from orchestration.failed_rows import rejected_rows_page
 from orchestration.failures import explained
+from orchestration.pages import page_path, page_url, write_page
 from orchestration.unchanged import digest, materialize
 
 GROUP = "landing"
@@ -73,8 +75,12 @@ def receipt_metadata(settings: Settings, contract: Contract, receipt: Receipt) -
     if receipt.rejected:
         rejects = settings.quarantine / batch / "rejects.parquet"
         columns = ["row_number", "column", "rule", *([] if contract.holds_pii else ["value"])]
-        rows = pq.read_table(rejects, columns=columns).slice(0, _REJECTS_SHOWN)
-        metadata["rejected rows"] = dg.MetadataValue.md(rows.to_pandas().to_markdown(index=False))
+        rows = pq.read_table(rejects)
+        shown = rows.select(columns).slice(0, _REJECTS_SHOWN)
+        metadata["rejected rows"] = dg.MetadataValue.md(shown.to_pandas().to_markdown(index=False))
+        page = rejected_rows_page(contract, receipt.batch_id, rows)
+        write_page(page_path(settings, "rejected_rows", contract.name), page)
+        metadata["all rejected rows"] = dg.MetadataValue.url(page_url(settings, "rejected_rows", contract.name))
         metadata["quarantine"] = dg.MetadataValue.path(rejects)
     return metadata
 

@@ -1,10 +1,11 @@
-"""Sensors. Belongs here: what starts a run because something happened."""
+"""Sensors. Belongs here: what starts a run, or tells somebody, because something happened."""
 
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from dagster import DagsterRunStatus, RunsFilter
 
+from orchestration.alerts import alert
 from orchestration.defs.feedback import arrivals, days_to_land
 from orchestration.defs.jobs import FEEDBACK
 from orchestration.defs.partitions import run_tags
@@ -43,3 +44,14 @@ def new_events(context: dg.SensorEvaluationContext, workspace: Workspace) -> dg.
         context.update_cursor(str(newest))
         return dg.SkipReason("all that arrived has landed")
     return dg.RunRequest(tags=run_tags(days))
+
+
+@dg.run_failure_sensor(
+    name="failed_runs",
+    # A run of the command line belongs to no code location; what it has told already is not told twice.
+    monitor_all_code_locations=True,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def failed_runs(context: dg.RunFailureSensorContext, workspace: Workspace) -> None:
+    """Tell the receiver of `NEXTBEST_ALERT_WEBHOOK`, if there is one."""
+    alert(workspace.settings, context.instance, context.dagster_run)

@@ -11,7 +11,8 @@ import pytest
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.contracts import Contract, Field, Rule
 from nextbest.settings import CHECKOUT
-from orchestration.expectations import Severity, has_warnings, run_suite, suite_fields
+from orchestration import expectations
+from orchestration.expectations import Failure, Severity, Suite, promised_checks, run_suite, suite_fields
 
 CONTRACTS = load_contracts(CHECKOUT / "data_contracts")
 GOOD_ROWS = 3
@@ -73,6 +74,10 @@ def _references(contract: Contract) -> dict[str, pa.Array]:
     }
 
 
+def _failures(suite: Suite) -> list[Failure]:
+    return [failure for outcome in suite.outcomes.values() for failure in outcome.failures]
+
+
 def _named(rule: Rule) -> str:
     return rule.kind if rule.argument is None else f"{rule.kind} {rule.argument}"
 
@@ -87,9 +92,10 @@ def _broken(contract: Contract) -> Iterator[tuple[Field, Rule]]:
 @pytest.mark.parametrize("contract", CONTRACTS.values(), ids=list(CONTRACTS))
 def test_good_rows_pass(contract: Contract) -> None:
     """A suite asks nothing that the contract does not promise."""
-    outcomes = run_suite(contract, _table(contract, _rows(contract, GOOD_ROWS)), _references(contract))
-    assert outcomes["error"].failures == outcomes["warn"].failures == ()
-    assert outcomes["error"].rows == GOOD_ROWS
+    suite = run_suite(contract, _table(contract, _rows(contract, GOOD_ROWS)), _references(contract))
+    assert _failures(suite) == []
+    assert list(suite.outcomes) == promised_checks(contract)
+    assert {(outcome.rows, outcome.expectations > 0) for outcome in suite.outcomes.values()} == {(GOOD_ROWS, True)}
 
 
 @pytest.mark.parametrize("contract", CONTRACTS.values(), ids=list(CONTRACTS))
@@ -99,10 +105,8 @@ def test_every_rule_is_tested(contract: Contract) -> None:
     rows = _rows(contract, len(broken))
     for row, (field, rule) in zip(rows, broken, strict=True):
         row[field.name] = _bad(field, rule)
-    outcomes = run_suite(contract, _table(contract, rows), _references(contract))
-    found = {
-        (failure.column, failure.rule): severity for severity, each in outcomes.items() for failure in each.failures
-    }
+    suite = run_suite(contract, _table(contract, rows), _references(contract))
+    found = {(failure.column, failure.rule): failure.severity for failure in _failures(suite)}
     expected = {
         (field.name, _named(rule)): "warn" if rule.on_violation == "warn" else "error" for field, rule in broken
     }
@@ -112,16 +116,18 @@ def test_every_rule_is_tested(contract: Contract) -> None:
 @pytest.mark.parametrize("contract", CONTRACTS.values(), ids=list(CONTRACTS))
 def test_a_key_is_unique(contract: Contract) -> None:
     """A row twice fails, whether the key has one column or several; of events it warns: deliveries may overlap."""
-    outcomes = run_suite(contract, _table(contract, _rows(contract, GOOD_ROWS)[:1] * 2), _references(contract))
+    suite = run_suite(contract, _table(contract, _rows(contract, GOOD_ROWS)[:1] * 2), _references(contract))
     severity: Severity = "warn" if contract.event_time else "error"
-    assert [failure.rule for failure in outcomes[severity].failures] == ["unique"]
+    assert [(failure.rule, failure.severity) for failure in _failures(suite)] == [("unique", severity)]
+    assert suite.outcomes["keys"].severity == severity
 
 
 def test_too_few_rows_fail() -> None:
     """An empty landing is not what was promised, where a delivery must have rows."""
     contract = CONTRACTS["transactions"]
-    outcome = run_suite(contract, _table(contract, []), _references(contract))["error"]
-    assert [failure.rule for failure in outcome.failures] == ["rows >= 1"]
+    suite = run_suite(contract, _table(contract, []), _references(contract))
+    assert [failure.rule for failure in suite.outcomes["schema"].failures] == ["rows >= 1"]
+    assert len(_failures(suite)) == 1
 
 
 def test_a_column_of_another_type_or_none_fails() -> None:
@@ -129,8 +135,8 @@ def test_a_column_of_another_type_or_none_fails() -> None:
     contract = CONTRACTS["consents"]
     table = _table(contract, _rows(contract, GOOD_ROWS)).drop_columns(["regime"])
     table = table.set_column(0, "consent_id", pa.array(range(GOOD_ROWS)))
-    failures = run_suite(contract, table, _references(contract))["error"].failures
-    assert {("consent_id", "string"), ("regime", "exists")} <= {(each.column, each.rule) for each in failures}
+    failures = run_suite(contract, table, _references(contract)).outcomes["schema"].failures
+    assert {("consent_id", "string"), ("regime", "string")} <= {(each.column, each.rule) for each in failures}
 
 
 def test_what_identifies_a_person_is_not_shown() -> None:
@@ -138,12 +144,47 @@ def test_what_identifies_a_person_is_not_shown() -> None:
     contract = CONTRACTS["identities"]
     (row,) = _rows(contract, 1)
     table = _table(contract, [row | {"identifier_hmac": "ann@example.org"}])
-    (failure,) = run_suite(contract, table, _references(contract))["error"].failures
+    suite = run_suite(contract, table, _references(contract))
+    (failure,) = suite.outcomes["values"].failures
     assert (failure.column, failure.observed) == ("identifier_hmac", "1 of 1 rows")
     assert failure.sample == ()
+    assert "ann@example.org" not in suite.page
 
 
-def test_only_contracts_that_warn_have_warnings() -> None:
-    """A check that can never fail is not shown."""
-    snapshots = {name for name, contract in CONTRACTS.items() if not contract.event_time}
-    assert {name for name, contract in CONTRACTS.items() if not has_warnings(contract)} == snapshots
+def test_a_failed_check_is_as_severe_as_the_worst_of_it() -> None:
+    """One rule of a check may warn and another stop: what warns alone does not stop."""
+    contract = CONTRACTS["transactions"]
+    rows = _rows(contract, GOOD_ROWS)
+    warns = run_suite(contract, _table(contract, [*rows[1:], rows[0] | {"product_id": "?"}]), _references(contract))
+    assert (warns.outcomes["references"].passed, warns.outcomes["references"].severity) == (False, "warn")
+    both = rows[0] | {"product_id": "?", "customer_id": "?"}
+    stops = run_suite(contract, _table(contract, [*rows[1:], both]), _references(contract))
+    assert stops.outcomes["references"].severity == "error"
+
+
+def test_only_what_is_promised_is_checked() -> None:
+    """A check that can never fail is not shown: products refer to nothing."""
+    assert promised_checks(CONTRACTS["products"]) == ["schema", "keys", "values"]
+    assert promised_checks(CONTRACTS["transactions"]) == ["schema", "keys", "references", "values"]
+
+
+def test_a_large_table_is_tested_column_by_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same is found, whether the library gets the table at once or by column."""
+    contract = CONTRACTS["transactions"]
+    rows = _rows(contract, GOOD_ROWS)
+    table = _table(contract, [*rows, rows[0] | {"product_id": "?", "sales_value": -1.0}, rows[1]])
+    whole = run_suite(contract, table, _references(contract))
+    monkeypatch.setattr(expectations, "_LARGE", 0)
+    parts = run_suite(contract, table, _references(contract))
+    assert parts.outcomes == whole.outcomes
+    assert {failure.rule for failure in _failures(parts)} == {"unique", "reference products.product_id", "minimum 0"}
+
+
+def test_the_page_loads_nothing_and_escapes_what_it_shows() -> None:
+    """It is readable without a network, and a value from a file is text, not markup."""
+    contract = CONTRACTS["consents"]
+    table = _table(contract, [row | {"purpose": "<img src=x onerror=alert(1)>"} for row in _rows(contract, 1)])
+    page = run_suite(contract, table, _references(contract)).page
+    assert not re.search(r"<(script|link|iframe|img)\b|url\(|@import", page)
+    assert "alert(1)" in page
+    assert "default-src 'none'" in page

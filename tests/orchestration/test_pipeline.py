@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -23,6 +25,7 @@ from nextbest.settings import Settings
 from orchestration.commands import pipeline
 from orchestration.definitions import defs
 from orchestration.instance import open_instance
+from orchestration.unchanged import last_evaluation
 
 pytestmark = pytest.mark.integration
 
@@ -34,8 +37,16 @@ def test_everything_lands(first_run: dict[str, Any]) -> None:
     assert landed["products"]["landed"] > 90_000
     assert landed["transactions"]["landed"] > 50_000
     assert all(each["landed"] + each["rejected"] == each["received"] for each in landed.values())
-    assert first_run["checks"]["passed"] > 60
+    assert first_run["checks"]["passed"] > 100
     assert first_run["checks"]["failed"] == 0
+
+
+def test_the_report_says_what_checks_cost(first_run: dict[str, Any]) -> None:
+    """The steps that check, and the part that tests have of the warehouse's."""
+    steps = first_run["seconds"]["quality"] + first_run["seconds"]["reconciliation"]
+    assert steps < first_run["checks_seconds"] < steps + first_run["seconds"]["warehouse"]
+    share = first_run["checks_seconds"] / sum(first_run["seconds"].values())
+    assert first_run["checks_share"] == pytest.approx(share, abs=0.001)
 
 
 def test_models_are_registered(first_run: dict[str, Any]) -> None:
@@ -161,7 +172,7 @@ def test_the_report_and_the_scores_follow_the_registry(home: Any) -> None:
 
 @pytest.mark.usefixtures("first_run")
 def test_a_broken_landing_stops_before_dbt(home: Any) -> None:
-    """Rows that someone changed behind the door fail their contract's check, and no model reads them."""
+    """Rows that someone changed behind the door fail their contract's check, one click away; no model reads them."""
     part = next((home.settings.landing / "consents").glob("batch=*complete*/day=*/part-0.parquet"))
     good, table = part.read_bytes(), pq.read_table(part, partitioning=None)
     purpose = table.schema.get_field_index("purpose")
@@ -172,11 +183,47 @@ def test_a_broken_landing_stops_before_dbt(home: Any) -> None:
         part.write_bytes(good)
     assert not report["ok"]
     assert report["checks"]["failed"] == 1
-    assert "purpose: enum ('marketing', 'personalization', 'analytics')" in output
+    assert "landing/consents: values  purpose: enum ('marketing', 'personalization', 'analytics')" in output
     assert "warehouse" not in report["seconds"]
+    failed = _evaluation(home, "landing/consents", "values")
+    assert failed.metadata["data docs"].value == f"{home.settings.dagster_url}/quality/data_docs/consents.html"
+    assert failed.metadata["failed rows"].value == f"{home.settings.dagster_url}/quality/failed_rows/consents.html"
+    page = home.settings.quality / "failed_rows" / "consents.html"
+    assert "<td>fun</td>" in page.read_text()
     mended, output = home.run(select='key:"landing/consents"')
     assert mended["ok"], output
-    assert mended["checks"] == {"passed": 2, "failed": 0, "warned": 0}
+    assert mended["checks"] == {"passed": 4, "failed": 0, "warned": 0}
+    assert not page.exists()
+
+
+@pytest.mark.usefixtures("first_run")
+def test_a_mart_that_lost_spend_is_not_published(home: Any) -> None:
+    """What dbt built and tested does not add up any more: the check shows where, and the snapshot waits."""
+    warehouse = home.settings.warehouse
+    good = warehouse.read_bytes()
+    with closing(duckdb.connect(warehouse)) as connection:
+        connection.execute("UPDATE marts.customer_rfm SET spend_364d = spend_364d / 2 WHERE spend_364d > 1000")
+    try:
+        report, output = home.run(select='key:"marts/customer_rfm" or key:"features/snapshot"')
+    finally:
+        warehouse.write_bytes(good)
+    assert not report["ok"]
+    assert "marts/customer_rfm: reconciliation  marts.customer_rfm lacks " in output
+    assert "features" not in report["seconds"]
+    stages = str(_evaluation(home, "marts/customer_rfm", "reconciliation").metadata["stages"].value)
+    assert [line.split("|")[1].strip() for line in stages.splitlines()[2:]] == [
+        "intermediate.int_customer_days",
+        "marts.customer_rfm",
+        "difference",
+    ]
+
+
+def _evaluation(home: Any, asset: str, check: str) -> dg.AssetCheckEvaluation:
+    key = dg.AssetCheckKey(dg.AssetKey(asset.split("/")), check)
+    with home.environment(), open_instance(home.settings) as instance:
+        found = last_evaluation(instance, key)
+    assert found is not None
+    return found
 
 
 @pytest.mark.usefixtures("first_run")
@@ -205,14 +252,21 @@ class Broken(CompleteJourney):
         return table.drop_columns(["sales_value"]) if contract == "transactions" else table
 
 
-def test_a_missing_column_stops_the_run(empty_home: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The command ends with contract, column, rule and rows; nothing of the delivery lands, nothing after it runs."""
+def test_a_missing_column_stops_the_run(
+    empty_home: Any, receiver: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The command ends with contract, column, rule and rows; nothing of the delivery lands, nothing after it runs.
+
+    Whoever listens hears of it once.
+    """
     monkeypatch.setattr("orchestration.defs.landing.load_source", Broken)
     monkeypatch.setattr("orchestration.defs.resources.load_source", Broken)
     report = tmp_path / "report.json"
-    with empty_home.environment():
+    with receiver() as (url, heard), empty_home.environment():
+        monkeypatch.setenv("NEXTBEST_ALERT_WEBHOOK", url)
         result = CliRunner().invoke(pipeline, ["--json", str(report)])
     assert result.exit_code != 0
+    assert [told["error"] for told in heard] == ["step landing ended with ContractViolation"]
     message = str(result.exception)
     assert "contract transactions, column sales_value, rule " in message
     assert "rows" in message
