@@ -40,7 +40,7 @@ def can_hold(source: pa.DataType, target: pa.DataType) -> bool:
     if pa.types.is_string(target):
         return bool(pa.types.is_integer(source))
     if pa.types.is_timestamp(target):
-        return bool(pa.types.is_timestamp(source))
+        return bool(pa.types.is_timestamp(source) or pa.types.is_date(source))
     if pa.types.is_list(target):
         return (pa.types.is_list(source) or pa.types.is_large_list(source)) and _is_text(source.value_type)
     return _is_number(source) and _is_number(target)

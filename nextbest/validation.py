@@ -94,7 +94,8 @@ def validate(contract: Contract, table: pa.Table, references: Mapping[str, pa.Ar
     for field, rule in contract.rules():
         if rule.kind != "unique" and (rule.kind != "reference" or rule.argument in (references or {})):
             findings.add((field.name,), rule.kind, rule.on_violation, _broken(field, rule, columns, references or {}))
-    findings.add(contract.key, "key", "reject", _repeated(contract.key, columns, findings.accepted))
+    if contract.key:
+        findings.add(contract.key, "key", "reject", _repeated(contract.key, columns, findings.accepted))
     for field, rule in contract.rules():  # like the key, among the rows that keep every other rule
         if rule.kind == "unique":
             present = findings.accepted & _to_numpy(pc.is_valid(columns[field.name]))

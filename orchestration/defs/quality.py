@@ -17,11 +17,12 @@ import pyarrow as pa
 
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.landing import Door
+from nextbest.adapters.sources import load_source
 from nextbest.contracts import Contract
 from nextbest.settings import Settings
 from orchestration import unchanged
 from orchestration.defs.feedback import LOG_CONTRACTS, feedback_key
-from orchestration.defs.landing import batches, referred_contracts, supplied_contracts, table_key
+from orchestration.defs.landing import batches, read_contracts, referred_contracts, table_key
 from orchestration.defs.resources import Workspace
 from orchestration.expectations import Failure, Outcome, Severity, has_warnings, run_suite, suite_fields
 
@@ -34,14 +35,15 @@ Results = Iterator[dg.AssetCheckResult]
 _VERSION = "version"
 
 
-def _specs(contract: Contract, supplied: Collection[str]) -> Iterator[dg.AssetCheckSpec]:
+def _specs(contract: Contract, supplied: Collection[str], *, is_read: bool) -> Iterator[dg.AssetCheckSpec]:
     logged = feedback_key(contract.name) if contract.name in LOG_CONTRACTS else None
     key = table_key(contract.name, supplied)
     yield dg.AssetCheckSpec(
         CHECKS["error"],
         asset=key,
         additional_deps=[logged] if logged and logged != key else [],
-        blocking=True,
+        # This step is after the landing: what the landing itself reads cannot wait for it, only what became of it.
+        blocking=not is_read,
         description=f"Everything landed keeps the promises of contract {contract.name} {contract.version}.",
     )
     if has_warnings(contract):
@@ -114,9 +116,11 @@ def _code() -> str:
 def defs() -> dg.Definitions:
     """One step that checks everything dbt reads."""
     settings = Settings.from_env()
-    supplied = supplied_contracts(settings)
+    source = load_source(settings)
+    supplied = source.contracts() if source else ()
+    read = {name for contract in supplied for name in read_contracts(source, contract)}
     contracts = load_contracts(settings.folder("contracts"))
-    specs = {name: list(_specs(each, supplied)) for name, each in contracts.items()}
+    specs = {name: list(_specs(each, supplied, is_read=name in read)) for name, each in contracts.items()}
 
     @dg.multi_asset_check(
         name="landing_quality", specs=[spec for own in specs.values() for spec in own], can_subset=True
