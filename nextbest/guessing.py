@@ -42,6 +42,7 @@ _TIME_FORMATS: Final = tuple(
 )
 _YEARS: Final = range(1900, 2100)
 _LEADING_ZERO: Final = r"^-?0\d"
+_TOO_LONG: Final = r"^-?\d{16}"  # more digits than a DOUBLE keeps
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 # fmt: off
 _ID_WORDS: Final = frozenset((
@@ -137,9 +138,7 @@ def _type(column: pa.ChunkedArray) -> str | None:
         return "VARCHAR" if can_hold(column.type, pa.string()) else _first_that_may(column.type)
     lost = {}
     for kind, target in _TYPES.items():
-        if not can_hold(column.type, target) or (_is_text(column) and kind in {"BIGINT", "DOUBLE"} and _padded(column)):
-            continue
-        if kind == "BOOLEAN" and not pa.types.is_boolean(column.type) and not _spells_truth(column):
+        if not can_hold(column.type, target) or (_is_text(column) and not _may_spell(kind, column)):
             continue
         lost[kind] = pc.sum(cast(column, target)[1]).as_py() or 0
         if not lost[kind]:
@@ -155,14 +154,17 @@ def _is_text(column: pa.ChunkedArray) -> bool:
     return bool(pa.types.is_string(column.type) or pa.types.is_large_string(column.type))
 
 
-def _padded(column: pa.ChunkedArray) -> bool:
-    """Whether a text starts with a zero that a number would lose."""
-    return bool(pc.any(pc.match_substring_regex(column, _LEADING_ZERO)).as_py())
+def _may_spell(kind: str, texts: pa.ChunkedArray) -> bool:
+    """Whether a type keeps what is written: no leading zero, no digits lost; 0 and 1 are numbers before truths."""
+    if kind in {"BIGINT", "DOUBLE"} and _any_match(texts, _LEADING_ZERO):
+        return False
+    if kind == "DOUBLE":
+        return not _any_match(texts, _TOO_LONG)
+    return kind != "BOOLEAN" or not _any_match(texts, "^[01]$")
 
 
-def _spells_truth(column: pa.ChunkedArray) -> bool:
-    """Whether texts are true and false: 0 and 1 are numbers first."""
-    return _is_text(column) and not bool(pc.any(pc.is_in(column, pa.array(["0", "1"], column.type))).as_py())
+def _any_match(texts: pa.ChunkedArray, pattern: str) -> bool:
+    return bool(pc.any(pc.match_substring_regex(texts, pattern)).as_py())
 
 
 def _column(name: str, kind: str, raw: pa.ChunkedArray, typed: pa.ChunkedArray) -> Guess:

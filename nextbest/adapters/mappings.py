@@ -24,6 +24,7 @@ from nextbest.errors import NextbestError
 from nextbest.settings import Settings
 
 FOLDER: Final = "mappings"
+_ROWS: Final = "rows of the query"
 _LINE: Final = re.compile(r"LINE (\d+): ")
 
 
@@ -102,8 +103,8 @@ class Mappings:
                 statements = con.extract_statements(sql)
             except duckdb.Error as error:
                 raise _explained(self._path(contract), error) from error
-        if len(statements) > 1:
-            raise MappingError(f"{self._path(contract)} holds {len(statements)} statements: it takes one query")
+        if len(statements) > 1 or any(each.type != duckdb.StatementType.SELECT for each in statements):
+            raise MappingError(f"{self._path(contract)} is no query: it takes one SELECT, and nothing else")
         return bool(statements)
 
     @property
@@ -133,14 +134,13 @@ def run(sql: str, tables: Mapping[str, pa.Table], path: Path) -> pa.Table:
         con.execute("SET enable_external_access = false")
         con.execute("SET python_enable_replacements = false")
         try:
-            return con.sql(sql).order("ALL").to_arrow_table()
-        except (duckdb.Error, AttributeError) as error:
+            con.execute(f'CREATE TEMP TABLE "{_ROWS}" AS {sql}')  # on one line: what DuckDB names is the query's
+        except duckdb.Error as error:
             raise _explained(path, error) from error
+        return con.table(f'"{_ROWS}"').order("ALL").to_arrow_table()
 
 
-def _explained(path: Path, error: Exception) -> MappingError:
+def _explained(path: Path, error: duckdb.Error) -> MappingError:
     """What DuckDB says of a query, with the file and, where it names one, the line."""
-    if isinstance(error, AttributeError):  # what is no query has no rows
-        return MappingError(f"{path} is no query: it takes one SELECT")
     line = _LINE.search(str(error))
     return MappingError(f"{path}{f':{line[1]}' if line else ''}: {error}")

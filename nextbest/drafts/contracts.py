@@ -4,7 +4,6 @@ Belongs here: the text of an imported table's contract, and the currency of next
 guesses (`nextbest.guessing`).
 """
 
-import json
 from collections.abc import Iterator
 from typing import Final
 
@@ -66,7 +65,8 @@ def contract_yaml(name: str, origin: str, guesses: Guesses) -> str:
 
 def quoted(text: str) -> str:
     """A text as YAML, whatever is in it."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\x7f").replace("\x85", "\\x85")
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(each if each.isprintable() else f"\\U{ord(each):08x}" for each in escaped) + '"'
 
 
 def _one_line(text: str) -> str:

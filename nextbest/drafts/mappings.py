@@ -114,7 +114,7 @@ def _transactions(contract: Contract, sales: Table, shop: Shop, counts: Iterable
     lines = {
         "basket_id": (
             basket,
-            "one visit to the till" if "basket" in roles else "no column names a basket: a day is one",
+            "" if "basket" in roles else "review: no column names a basket: a day is one",
         ),
         "product_id": (_text(roles["product"]), ""),
         "customer_id": (customer, ""),
