@@ -29,7 +29,8 @@ _NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "time": (
         "invoice date", "invoicedate", "order date", "occurred at", "transaction timestamp", "transaction date",
-        "purchase date", "sale date", "sold at", "ordered at", "created at", "timestamp", "datetime", "date", "day", "time",
+        "purchase date", "sale date", "sold at", "ordered at", "created at", "timestamp", "datetime", "date", "day",
+        "time",
     ),
     "quantity": ("quantity", "qty", "units", "pieces", "count"),
     "price": ("unit price", "unitprice", "price", "list price"),

@@ -134,8 +134,7 @@ def test_nothing_that_is_there_is_overwritten(tmp_path: Path, locations: dict[st
     ("table", "error", "message"),
     [
         (
-            "transactions",
-            "orders.csv",
+            "transactions=orders.csv",
             ProjectError,
             "transactions is a contract of nextbest's own: .* raw_transactions",
         ),
