@@ -94,7 +94,7 @@ class Mappings:
 
     @cached_property
     def _queries(self) -> Mapping[str, str]:
-        queries = {path.stem: path.read_text(encoding="utf-8") for path in sorted(self._folder.glob("*.sql"))}
+        queries = {path.stem: _text(path) for path in sorted(self._folder.glob("*.sql"))}
         return {contract: sql for contract, sql in queries.items() if self._is_query(contract, sql)}
 
     def _is_query(self, contract: str, sql: str) -> bool:
@@ -114,6 +114,13 @@ class Mappings:
 
     def _path(self, contract: str) -> Path:
         return self._folder / f"{contract}.sql"
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise MappingError(f"{path} is not UTF-8: {error}") from error
 
 
 def _referred(contract: Contract) -> set[str]:

@@ -1,12 +1,14 @@
 """What tables and columns mean, by the names that shops give them."""
 
+from collections.abc import Mapping, Sequence
+
 import pyarrow as pa
 import pytest
 
 from nextbest.guessing import guess
 from nextbest.roles import assign
 
-UCI = {
+UCI: Mapping[str, Sequence[str | None]] = {
     "InvoiceNo": ["536365", "536366"],
     "StockCode": ["85123A", "71053"],
     "Description": ["LANTERN", "BAG"],
@@ -25,8 +27,8 @@ SALES = {
 }
 
 
-def columns(table: dict[str, list[str | None]]) -> dict[str, str]:
-    sales = assign({"t": guess(pa.table(table))}).sales
+def columns(table: Mapping[str, Sequence[str | None]]) -> dict[str, str]:
+    sales = assign({"t": guess(pa.table(dict(table)))}).sales
     assert sales is not None
     return {role: column.name for role, column in sales.roles.items()}
 
@@ -48,14 +50,14 @@ def test_invoices_of_a_till() -> None:
 def test_a_table_of_amounts() -> None:
     """Other words for the same."""
     roles = {"customer": "customer", "product": "sku", "basket": "order_id", "time": "sold_at", "amount": "amount"}
-    assert columns(dict(SALES)) == roles
+    assert columns(SALES) == roles
 
 
 @pytest.mark.parametrize("missing", ["customer", "sku", "sold_at", "amount"])
 def test_without_who_what_when_or_how_much_there_are_no_sales(missing: str) -> None:
     """A mapping is written by hand then."""
     table = {name: values for name, values in SALES.items() if name != missing}
-    assert assign({"t": guess(pa.table(table))}).sales is None
+    assert assign({"t": guess(pa.table(dict(table)))}).sales is None
 
 
 def test_customers_and_products_have_tables_of_their_own() -> None:

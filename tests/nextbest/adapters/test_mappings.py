@@ -145,3 +145,10 @@ def test_a_query_of_no_contract_is_named(shop: Shop) -> None:
     shop.write("slaes", "SELECT 1 AS id")
     with pytest.raises(MappingError, match=r"mappings/slaes.sql: there is no contract slaes"):
         shop.source.contracts()
+
+
+def test_a_query_in_another_encoding_is_named(shop: Shop) -> None:
+    """An editor of old may save it so."""
+    (shop.folder / "sales.sql").write_bytes("-- Käse".encode("latin-1"))
+    with pytest.raises(MappingError, match=r"mappings/sales.sql is not UTF-8"):
+        shop.source.contracts()
