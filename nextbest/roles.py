@@ -43,6 +43,12 @@ _NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "updated": ("updated at", "modified at", "last modified", "created at", "registered at", "since"),
 }  # fmt: skip
 _NUMBERS: Final = {"quantity", "price", "amount"}
+_OF_A_SALE: Final = {
+    "who bought": ("customer",),
+    "what": ("product",),
+    "when": ("time",),
+    "for how much": ("price", "amount"),
+}
 _ONE_EACH: Final = ("customer", "product", "basket", "time", "quantity", "price", "amount")
 
 
@@ -53,20 +59,24 @@ class Table(msgspec.Struct, frozen=True):
     guesses: Guesses
     roles: dict[str, Guess]
 
-    def has(self, *roles: str) -> bool:
-        return all(role in self.roles for role in roles)
+    def has(self, role: str) -> bool:
+        return role in self.roles
 
 
 class Roles(msgspec.Struct, frozen=True):
-    """The tables that hold lines of sales, customers and products; None where none seems to."""
+    """The tables that hold lines of sales, customers and products; None where none seems to.
+
+    `lacking` is what the table that comes nearest to sales has no column for, where there are none.
+    """
 
     sales: Table | None = None
     customers: Table | None = None
     products: Table | None = None
+    lacking: str = ""
 
 
 def assign(tables: Mapping[str, Guesses]) -> Roles:
-    """Find the tables of sales, customers and products among the imported ones, by contract name."""
+    """Find the tables of sales, customers and products among the imported ones (at least one), by contract name."""
     found = [Table(name, guesses, _roles(name, guesses)) for name, guesses in tables.items()]
     sales = max((each for each in found if _is_sales(each)), key=lambda each: each.guesses.rows, default=None)
     others = [each for each in found if each is not sales]
@@ -74,11 +84,20 @@ def assign(tables: Mapping[str, Guesses]) -> Roles:
         sales=sales,
         customers=next((each for each in others if _is_about(each, "customer")), None),
         products=next((each for each in others if _is_about(each, "product")), None),
+        lacking="" if sales else _said(min(found, key=lambda each: len(_missing(each)))),
     )
 
 
 def _is_sales(table: Table) -> bool:
-    return table.has("customer", "product", "time") and (table.has("price") or table.has("amount"))
+    return not _missing(table)
+
+
+def _missing(table: Table) -> list[str]:
+    return [what for what, roles in _OF_A_SALE.items() if not any(table.has(role) for role in roles)]
+
+
+def _said(table: Table) -> str:
+    return f"{table.name} has no column that says {', '.join(_missing(table))}"
 
 
 def _is_about(table: Table, role: str) -> bool:

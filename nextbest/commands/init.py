@@ -90,8 +90,9 @@ def _show(project: Project) -> None:
         console.print(f"{name}: {validated.valid.num_rows:,} rows by mappings/{name}.sql{broken}", markup=False)
     if not project.mapped:
         console.print(
-            f"{', '.join(MAPPED)}: no table says who bought what, when, for how much: write mappings/*.sql from their "
-            "templates, and the actions of policies/ and dbt_project/"
+            f"{', '.join(MAPPED)}: not mapped: {project.roles.lacking}. Write mappings/*.sql from their templates, and "
+            "your actions into policies/ and dbt_project/",
+            markup=False,
         )
     console.print(f"actions: {', '.join(project.actions)}", markup=False)
     click.echo(f"\n{project.folder} is written. Review its guesses (grep -rn review …), then:\n")

@@ -17,6 +17,9 @@ from nextbest.roles import Roles, Table
 MAPPED: Final = ("customers", "products", "transactions")
 """The contracts that a mapping is guessed for."""
 
+Columns = Mapping[str, tuple[str, str]]
+"""By a column's name: its expression, and a remark."""
+
 _HEAD: Final = """\
 -- {contract}: {purpose}
 -- Written by `nextbest init`, and yours to edit: one DuckDB query, whose tables are what has landed under the contract
@@ -91,9 +94,15 @@ def mapping_sql(
     if roles.sales is None or contract.name not in MAPPED:
         return template_sql(contract)
     head = _HEAD.format(contract=contract.name, purpose=contract.description)
-    if contract.name == "transactions":
-        return head + _transactions(contract, roles.sales, shop, counts, newest)
-    return head + (_customers if contract.name == "customers" else _products)(contract, roles, shop)
+    if contract.name == "customers" and roles.customers:
+        return head + _customers(contract, roles.customers, shop)
+    if contract.name == "customers":
+        return head + _buyers(contract, roles.sales, shop)
+    if contract.name == "products" and roles.products:
+        return head + _products(contract, roles.products, ())
+    if contract.name == "products":
+        return head + _products(contract, roles.sales, left_out(roles.sales))
+    return head + _transactions(contract, _lines(roles.sales, shop, newest), roles.sales, shop, counts)
 
 
 def name(identifier: str) -> str:
@@ -101,28 +110,31 @@ def name(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
 
 
-def _transactions(contract: Contract, sales: Table, shop: Shop, counts: Iterable[int], newest: datetime | None) -> str:
+def _lines(sales: Table, shop: Shop, newest: datetime | None) -> Columns:
+    """What a row of the sales says, in the words of the contract."""
     roles = sales.roles
-    customer, when = _text(roles["customer"]), _time(roles["time"], shop)
-    basket = _text(roles["basket"]) if "basket" in roles else f"concat_ws('-', {customer}, CAST({when} AS DATE))"
-    quantity, price = roles.get("quantity"), roles.get("price")
-    units = "1" if quantity is None else _whole(quantity)
-    if amount := roles.get("amount"):
-        value = name(amount.name)
+    customer, when, quantity = _text(roles["customer"]), _time(roles["time"], shop), roles.get("quantity")
+    if basket := roles.get("basket"):
+        visit = (_text(basket), "")
     else:
-        value = f"{name(roles['price'].name)}" + (f" * {name(quantity.name)}" if quantity else "")
-    lines = {
-        "basket_id": (
-            basket,
-            "" if "basket" in roles else "review: no column names a basket: a day is one",
-        ),
+        visit = (f"concat_ws('-', {customer}, CAST({when} AS DATE))", "review: no column names a basket: a day is one")
+    if amount := roles.get("amount"):
+        value, remark = name(amount.name), "review: what the line earned"
+    else:
+        value = " * ".join(name(each.name) for each in (roles["price"], quantity) if each)
+        remark = "review: is the price that of one unit?"
+    return {
+        "basket_id": visit,
         "product_id": (_text(roles["product"]), ""),
         "customer_id": (customer, ""),
-        "store_id": (_store(roles.get("store")), "where it was bought"),
-        "quantity": (units, "" if quantity else "no column says how many"),
-        "sales_value": (f"CAST({value} AS DECIMAL(18, 4))", _of_value(amount, price)),
+        "store_id": _store(roles.get("store")),
+        "quantity": (_whole(quantity), "") if quantity else ("1", "review: no column says how many"),
+        "sales_value": (f"CAST({value} AS DECIMAL(18, 4))", remark),
         "occurred_at": (when, _of_time(roles["time"], shop, newest)),
     }
+
+
+def _transactions(contract: Contract, lines: Columns, sales: Table, shop: Shop, counts: Iterable[int]) -> str:
     columns = {
         "basket_id": ("", ""),
         "product_id": ("", ""),
@@ -160,64 +172,56 @@ def _discounts(contract: Contract) -> list[str]:
     return [field.name for field in contract.fields if field.required and field.name.endswith("_discount")]
 
 
-def _customers(contract: Contract, roles: Roles, shop: Shop) -> str:
-    source = roles.customers or roles.sales
-    assert source is not None  # noqa: S101  `mapping_sql` writes a template then
-    customer = _text(source.roles["customer"])
-    zone = source.roles.get("time_zone") if roles.customers else None
-    if roles.customers and (updated := source.roles.get("updated")):
-        known = (f"max({_time(updated, shop)})", "review: when these facts became known")
-    elif roles.customers:
-        known = (f"TIMESTAMPTZ '{shop.now:%Y-%m-%d}'", "review: when these facts became known")
-    else:
-        known = (f"max({_time(source.roles['time'], shop)})", "the last time the customer was seen")
+def _buyers(contract: Contract, sales: Table, shop: Shop) -> str:
+    """Customers of whom nothing is known but that they buy."""
+    seen = (f"max({_time(sales.roles['time'], shop)})", "the last time the customer was seen")
+    columns = {"time_zone": (f"'{shop.time_zone}'", "review: quiet hours are kept in it"), "updated_at": seen}
+    return _one_each(contract, "customer_id", columns, sales, "customer")
+
+
+def _customers(contract: Contract, customers: Table, shop: Shop) -> str:
+    zone, updated = customers.roles.get("time_zone"), customers.roles.get("updated")
+    own = f"coalesce(min({name(zone.name)}), '{shop.time_zone}')" if zone else f"'{shop.time_zone}'"
+    known = f"max({_time(updated, shop)})" if updated else f"TIMESTAMPTZ '{shop.now:%Y-%m-%d}'"
     columns = {
-        "customer_id": (customer, "review"),
-        "time_zone": (
-            f"coalesce(min({name(zone.name)}), '{shop.time_zone}')" if zone else f"'{shop.time_zone}'",
-            "review: quiet hours are kept in it",
-        ),
-        "updated_at": known,
+        "time_zone": (own, "review: quiet hours are kept in it"),
+        "updated_at": (known, "review: when these facts became known"),
     }
-    return _grouped(contract, columns, source, source.roles["customer"])
+    return _one_each(contract, "customer_id", columns, customers, "customer")
 
 
-def _products(contract: Contract, roles: Roles, shop: Shop) -> str:  # noqa: ARG001  as `_customers`
-    source = roles.products or roles.sales
-    assert source is not None  # noqa: S101  `mapping_sql` writes a template then
-    product = _text(source.roles["product"])
-
-    def likeliest(role: str) -> str | None:
-        column = source.roles.get(role)
+def _products(contract: Contract, products: Table, left: Iterable[Left]) -> str:
+    def said(role: str) -> str | None:
+        column = products.roles.get(role)
         return f"mode({_text(column)} ORDER BY {_text(column)})" if column else None
 
-    department, category = likeliest("department"), likeliest("category") or likeliest("name")
+    product, department = _text(products.roles["product"]), said("department")
+    names = [each for each in (said("category") or said("name"), product) if each]
     columns = {
-        "product_id": (product, "review"),
         "department": (
-            f"coalesce({department}, '{_NO_DEPARTMENT}')" if department else f"'{_NO_DEPARTMENT}'",
-            "review" if department else "review: no column says it",
+            (f"coalesce({department}, '{_NO_DEPARTMENT}')", "review")
+            if department
+            else (f"'{_NO_DEPARTMENT}'", "review: no column says it")
         ),
         "category": (
-            f"coalesce({category}, {product})" if category else product,
+            f"coalesce({', '.join(names)})",
             "review: what an action is about"
-            if "category" in source.roles
-            else "review: no column says it: each product is one",
+            + ("" if said("category") else "; no column says it: each product is one"),
         ),
     }
-    return _grouped(
-        contract, columns, source, source.roles["product"], left_out(source) if source is roles.sales else ()
-    )
+    return _one_each(contract, "product_id", columns, products, "product", left=left)
 
 
-def _grouped(
-    contract: Contract, columns: dict[str, tuple[str, str]], source: Table, key: Guess, left: Iterable[Left] = ()
+def _one_each(
+    contract: Contract, key: str, columns: Columns, source: Table, role: str, *, left: Iterable[Left] = ()
 ) -> str:
-    where = list(left) or [Left(_is_there(key), "")]
+    """A row per customer or product of a table."""
+    column = source.roles[role]
+    where = list(left) or [Left(_is_there(column), "")]
     return "\n".join(
         [
             "SELECT",
-            *_select(_complete(contract, columns), "    "),
+            *_select(_complete(contract, {key: (_text(column), "review"), **columns}), "    "),
             f"FROM {name(source.name)}",
             *(line.removeprefix("    ") for line in _where(where, 0, ())),
             "GROUP BY 1",
@@ -227,14 +231,14 @@ def _grouped(
     )
 
 
-def _complete(contract: Contract, columns: Mapping[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
+def _complete(contract: Contract, columns: Columns) -> Columns:
     """Every column of the contract in its order; what nothing is known of is null."""
     known = {**columns, "source": ("'import'", "")}
     nothing = {f.name: (f"CAST(NULL AS {f.physical_type})", f"not mapped: {_meaning(f)}") for f in contract.fields}
     return {field.name: known.get(field.name, nothing[field.name]) for field in contract.fields}
 
 
-def _select(columns: Mapping[str, tuple[str, str]], indent: str) -> Iterator[str]:
+def _select(columns: Columns, indent: str) -> Iterator[str]:
     last = len(columns) - 1
     for place, (column, (expression, remark)) in enumerate(columns.items()):
         comma = "," if place < last else ""
@@ -267,24 +271,14 @@ def _whole(column: Guess) -> str:
     return name(column.name) if column.physical_type == "BIGINT" else f"CAST(round({name(column.name)}) AS BIGINT)"
 
 
-def _store(column: Guess | None) -> str:
-    return f"coalesce({_text(column)}, 'unknown')" if column else "'online'"
+def _store(column: Guess | None) -> tuple[str, str]:
+    return (f"coalesce({_text(column)}, 'unknown')", "review") if column else ("'online'", "review: no column says it")
 
 
 def _time(column: Guess, shop: Shop) -> str:
     if column.physical_type == "TIMESTAMPTZ":
         return name(column.name)
     return f"timezone('{shop.time_zone}', try_strptime({name(column.name)}, '{column.time_format}'))"
-
-
-def _of_category(source: Table) -> str:
-    """An action is the slug of a category."""
-    known = "category" in source.roles
-    return "review: what actions are about" if known else "review: no column says it: each product is one"
-
-
-def _of_value(amount: Guess | None, price: Guess | None) -> str:
-    return "review: what the line earned" if amount or not price else "review: is the price that of one unit?"
 
 
 def _of_time(column: Guess, shop: Shop, newest: datetime | None) -> str:

@@ -39,7 +39,7 @@ def test_without_sales_the_summary_says_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "stock.csv").write_text("sku\na\nb\n")
     result = _init(tmp_path / "shop", "--from", f"stock={tmp_path / 'stock.csv'}")
     assert result.exit_code == 0, result.output
-    assert "no table says who bought what, when, for how much" in result.output
+    assert "stock has no column that says who bought, when, for how much." in result.output
 
 
 @pytest.mark.parametrize(
