@@ -54,7 +54,7 @@ class Left(msgspec.Struct, frozen=True):
 def template_sql(contract: Contract) -> str:
     """A query of comments alone: what each column of a contract means, for a person to fill in."""
     columns = "\n".join(f"--     … AS {field.name},  -- {_meaning(field)}" for field in contract.fields)
-    return _TEMPLATE.format(contract=contract.name, purpose=contract.description, columns=columns)
+    return _TEMPLATE.format(contract=contract.name, purpose=_one_line(contract.description), columns=columns)
 
 
 def left_out(sales: Table) -> list[Left]:
@@ -93,7 +93,7 @@ def mapping_sql(
     """
     if roles.sales is None or contract.name not in MAPPED:
         return template_sql(contract)
-    head = _HEAD.format(contract=contract.name, purpose=contract.description)
+    head = _HEAD.format(contract=contract.name, purpose=_one_line(contract.description))
     if contract.name == "customers" and roles.customers:
         return head + _customers(contract, roles.customers, shop)
     if contract.name == "customers":
@@ -290,4 +290,8 @@ def _of_time(column: Guess, shop: Shop, newest: datetime | None) -> str:
 
 
 def _meaning(field: Field) -> str:
-    return f"{field.physical_type}{', required' if field.required else ''}: {field.description}"
+    return f"{field.physical_type}{', required' if field.required else ''}: {_one_line(field.description)}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
