@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from nextbest.adapters.deliveries import read_delivery
 from nextbest.contracts import Contract, Field
 from nextbest.errors import NextbestError
+from nextbest.validation import ContractViolation
 
 EXAMPLE: Final = "sqlite:///shop.db#stock"
 
@@ -47,14 +48,13 @@ def read_table(location: str) -> pa.Table:
 
     Raises:
         ImportTableError: there is no such table, or no way to read it.
-        ContractViolation: the file cannot be read, as for `nextbest ingest`.
 
     """
     if not is_database(location):
         path = Path(location)
         if not path.is_file():
             raise ImportTableError(f"there is no file {location}")
-        return read_delivery(_as_text(path), path)
+        return _read_file(path)
     url, _, table = location.partition("#")
     if not table:
         raise ImportTableError(f"{label(location)} names no table: write {EXAMPLE}")
@@ -68,6 +68,18 @@ def read_table(location: str) -> pa.Table:
     except (SQLAlchemyError, duckdb.Error, pa.ArrowException) as error:
         cause = getattr(error, "orig", None) or error
         raise ImportTableError(f"{label(location)} cannot be read: {cause}") from error
+
+
+def _read_file(path: Path) -> pa.Table:
+    """As the door reads it: what is refused here could not be landed later."""
+    try:
+        return read_delivery(_as_text(path), path)
+    except ContractViolation as error:
+        if error.__cause__ is None:  # the suffix is none that is read
+            raise ImportTableError(str(error)) from error
+        is_encoding = "utf" in str(error.__cause__).lower()
+        hint = f": save it as UTF-8, such as iconv -f latin1 -t utf-8 {path} > utf8.csv" if is_encoding else ""
+        raise ImportTableError(f"{path} cannot be read: {error.__cause__}{hint}") from error
 
 
 def _as_text(path: Path) -> Contract:

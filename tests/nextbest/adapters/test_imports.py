@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from nextbest.adapters.imports import ImportTableError, is_database, label, read_table
-from nextbest.validation import ContractViolation
 
 
 @pytest.fixture
@@ -78,13 +77,15 @@ def test_what_cannot_be_read_says_why(folder: Path, location: str, message: str)
     assert not Path("nowhere.db").exists()
 
 
-def test_a_file_that_is_broken_is_refused_as_by_the_door(folder: Path) -> None:
-    """What could not be landed later is not imported."""
+def test_a_file_that_is_broken_says_how_to_mend_it(folder: Path) -> None:
+    """What could not be landed later is not imported; old files are often in another encoding."""
     (folder / "latin.csv").write_bytes("name\nKäse\n".encode("latin-1"))
-    with pytest.raises(ContractViolation, match="cannot be read"):
+    with pytest.raises(
+        ImportTableError, match=r"cannot be read: .* save it as UTF-8, such as iconv -f latin1 -t utf-8"
+    ):
         read_table(str(folder / "latin.csv"))
     (folder / "stock.xlsx").touch()
-    with pytest.raises(ContractViolation, match=r"is none of .parquet, .csv"):
+    with pytest.raises(ImportTableError, match=r"stock.xlsx is none of .parquet, .csv"):
         read_table(str(folder / "stock.xlsx"))
 
 
