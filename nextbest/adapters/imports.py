@@ -72,6 +72,7 @@ def read_table(location: str) -> pa.Table:
 
 def _read_file(path: Path) -> pa.Table:
     """As the door reads it: what is refused here could not be landed later."""
+    _check_commas(path)
     try:
         return read_delivery(_as_text(path), path)
     except ContractViolation as error:
@@ -80,6 +81,14 @@ def _read_file(path: Path) -> pa.Table:
         is_encoding = "utf" in str(error.__cause__).lower()
         hint = f": save it as UTF-8, such as iconv -f latin1 -t utf-8 {path} > utf8.csv" if is_encoding else ""
         raise ImportTableError(f"{path} cannot be read: {error.__cause__}{hint}") from error
+
+
+def _check_commas(path: Path) -> None:
+    """A spreadsheet in half of Europe writes semicolons: read with commas, its columns would be one."""
+    with path.open("rb") as file:
+        first = file.readline(100_000) if path.suffix == ".csv" else b","
+    if b"," not in first and (other := next((each for each in (";", "\t", "|") if each.encode() in first), None)):
+        raise ImportTableError(f"{path} separates its columns by {other!r}: save it with commas")
 
 
 def _as_text(path: Path) -> Contract:

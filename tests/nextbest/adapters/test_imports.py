@@ -84,6 +84,9 @@ def test_a_file_that_is_broken_says_how_to_mend_it(folder: Path) -> None:
         ImportTableError, match=r"cannot be read: .* save it as UTF-8, such as iconv -f latin1 -t utf-8"
     ):
         read_table(str(folder / "latin.csv"))
+    (folder / "semicolons.csv").write_text("sku;price\n7;1,5\n")
+    with pytest.raises(ImportTableError, match="separates its columns by ';': save it with commas"):
+        read_table(str(folder / "semicolons.csv"))
     (folder / "stock.xlsx").touch()
     with pytest.raises(ImportTableError, match=r"stock.xlsx is none of .parquet, .csv"):
         read_table(str(folder / "stock.xlsx"))
