@@ -32,13 +32,16 @@ _list_of_text = msgspec.json.Decoder(list[str])
 
 
 def can_hold(source: pa.DataType, target: pa.DataType) -> bool:
-    """Whether a column of type `source` may stand for one of type `target`: text may for all, a number for a number."""
+    """Whether a column of type `source` may stand for one of type `target`: text may for all, a number for a number.
+
+    A day is no moment until somebody says in which zone: it may stand for text only.
+    """
     if pa.types.is_dictionary(source):
         source = source.value_type
     if source == target or pa.types.is_null(source) or _is_text(source):
         return True
     if pa.types.is_string(target):
-        return bool(pa.types.is_integer(source))
+        return bool(pa.types.is_integer(source) or pa.types.is_date(source))
     if pa.types.is_timestamp(target):
         return bool(pa.types.is_timestamp(source))
     if pa.types.is_list(target):

@@ -40,7 +40,8 @@ class Settings:
     source: str = _setting(
         "NEXTBEST_SOURCE",
         "nextbest.adapters.complete_journey:CompleteJourney",
-        "where data comes from: `module:Class`, or `none` when files are landed with `nextbest ingest`",
+        "where data comes from: `module:Class`, `mappings` (the queries in the home's folder of that name), or `none` "
+        "when files are landed with `nextbest ingest`",
     )
     households: int = _setting(
         "NEXTBEST_HOUSEHOLDS", 0, "households of the demo data to take; 0 takes all", within=range(1_000_000)

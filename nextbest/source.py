@@ -6,7 +6,7 @@ Belongs here: what the rest of the house may know of a source. Does not belong h
 
 import re
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -28,6 +28,15 @@ class Source(Protocol):
 
     def fingerprint(self, contract: str) -> str:
         """Changes when `read` would give other rows under the same contract; much cheaper than reading."""
+        ...
+
+
+@runtime_checkable
+class DerivedSource(Source, Protocol):
+    """A source whose rows are made of what has landed under other contracts."""
+
+    def reads(self, contract: str) -> Sequence[str]:
+        """Names of the contracts whose landed rows `read` is made of."""
         ...
 
 

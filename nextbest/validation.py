@@ -95,7 +95,8 @@ def validate(contract: Contract, table: pa.Table, references: Mapping[str, pa.Ar
     for field, rule in contract.rules():
         broken = _broken(rule, columns[field.name], references or {})
         findings.add((field.name,), rule.kind, rule.on_violation, broken)
-    findings.add(contract.key, "key", "reject", _repeated(contract.key, columns, findings.accepted))
+    if contract.key:
+        findings.add(contract.key, "key", "reject", _repeated(contract.key, columns, findings.accepted))
     for field, rule in contract.rules():  # like the key, among the rows that keep every other rule
         if rule.kind == "unique":
             present = findings.accepted & _to_numpy(pc.is_valid(columns[field.name]))

@@ -18,6 +18,7 @@ from orchestration.unchanged import SKIPPED
 
 STAGES = {
     "landing": "landing",
+    "import_quality": "quality",
     "landing_quality": "quality",
     "warehouse": "warehouse",
     "reconciliation": "reconciliation",

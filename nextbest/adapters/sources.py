@@ -11,6 +11,8 @@ from nextbest.settings import Settings
 from nextbest.source import Source
 
 NONE = "none"
+_BY_NAME = {"mappings": "nextbest.adapters.mappings:Mappings"}
+"""Sources of nextbest's own that have a word of their own."""
 
 
 class SourceError(NextbestError):
@@ -26,10 +28,10 @@ def load_source(settings: Settings) -> Source | None:
     """
     if settings.source == NONE:
         return None
-    module, _, name = settings.source.partition(":")
+    module, _, name = _BY_NAME.get(settings.source, settings.source).partition(":")
     try:
         source: Source = getattr(import_module(module), name)(settings)
     except (ImportError, AttributeError, ValueError) as error:
-        message = f"NEXTBEST_SOURCE is {settings.source!r}: it takes `module:Class` or `{NONE}` ({error})"
+        message = f"NEXTBEST_SOURCE is {settings.source!r}: it takes `module:Class`, `mappings` or `{NONE}` ({error})"
         raise SourceError(message) from error
     return source

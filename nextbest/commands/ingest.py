@@ -5,31 +5,43 @@ Belongs here: arguments and the table of receipts. Landing is `nextbest.adapters
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
 from nextbest.adapters.contract_files import load_contracts
+from nextbest.adapters.imports import is_database, label, read_table
 from nextbest.adapters.landing import Door, Receipt
 from nextbest.advice import explain, misnamed
 from nextbest.settings import Settings
 from nextbest.validation import ContractViolation
 
 
+class _Delivery(click.Path):
+    """A file that is there, or a table of a database by its address."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, dir_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return str(value) if is_database(str(value)) else str(super().convert(value, param, ctx))
+
+
 @click.command()
 @click.argument("contract")
-@click.argument(
-    "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
-)
-def ingest(contract: str, files: tuple[Path, ...]) -> None:
-    """Land Parquet, CSV or JSON lines files under a contract.
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=_Delivery())
+def ingest(contract: str, files: tuple[str, ...]) -> None:
+    """Land Parquet, CSV or JSON lines files, or tables of a database, under a contract.
 
     Each file lands whole or not at all; rows that break a rule go to quarantine, with the rule and the value. The same
     file again changes nothing, and a corrected one replaces what it brought before.
 
+    \b
     Example: nextbest ingest transactions deliveries/2026-10-*.parquet
-    """
+             nextbest ingest stock sqlite:///shop.db#stock
+    """  # noqa: D301  click reads the control character
     settings = Settings.from_env()
     promises = load_contracts(settings.folder("contracts"))
     door = Door.of(settings)
@@ -49,11 +61,13 @@ def ingest(contract: str, files: tuple[Path, ...]) -> None:
         sys.exit(1)
 
 
-def _land(door: Door, contract: str, file: Path) -> Receipt:
+def _land(door: Door, contract: str, file: str) -> Receipt:
     try:
-        return door.land_file(contract, file)
+        if is_database(file):
+            return door.land(contract, read_table(file), source_name=label(file))
+        return door.land_file(contract, Path(file))
     except ContractViolation:
-        click.echo(f"{file} did not land:", err=True)
+        click.echo(f"{label(file)} did not land:", err=True)
         raise
 
 

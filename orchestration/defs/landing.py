@@ -18,7 +18,7 @@ from nextbest.adapters.landing import Door, Receipt
 from nextbest.adapters.sources import load_source
 from nextbest.contracts import Contract
 from nextbest.settings import Settings
-from nextbest.source import Source
+from nextbest.source import DerivedSource, Source
 from orchestration.defs.feedback import ONLY_LOGGED, feedback_key
 from orchestration.defs.resources import Workspace
 from orchestration.failed_rows import rejected_rows_page
@@ -59,6 +59,11 @@ def referred_contracts(contract: Contract) -> list[str]:
     return sorted({field.reference.split(".")[0] for field in contract.fields if field.reference})
 
 
+def read_contracts(source: Source | None, contract: str) -> Sequence[str]:
+    """Names of the contracts that the source makes this one's rows of; none where it has them from elsewhere."""
+    return source.reads(contract) if isinstance(source, DerivedSource) else ()
+
+
 def receipt_metadata(settings: Settings, contract: Contract, receipt: Receipt) -> dict[str, Any]:
     """A receipt as metadata, with the first rejected rows; their values where none of them identifies a person."""
     batch = Path(receipt.contract) / f"batch={receipt.batch_id}"
@@ -85,10 +90,10 @@ def receipt_metadata(settings: Settings, contract: Contract, receipt: Receipt) -
     return metadata
 
 
-def _spec(contract: Contract) -> dg.AssetSpec:
+def _spec(contract: Contract, read: Sequence[str] = ()) -> dg.AssetSpec:
     return dg.AssetSpec(
         landing_key(contract.name),
-        deps=[landing_key(name) for name in referred_contracts(contract)],
+        deps=[landing_key(name) for name in sorted({*referred_contracts(contract), *read})],
         group_name=GROUP,
         description=contract.description,
         metadata={"owner": contract.owner, "contract": f"{contract.name} {contract.version}"},
@@ -128,12 +133,15 @@ def defs() -> dg.Definitions:
     """
     settings = Settings.from_env()
     contracts = load_contracts(settings.folder("contracts"))
-    supplied = [contracts[name] for name in supplied_contracts(settings)]
+    source = load_source(settings)
+    supplied = [contracts[name] for name in source.contracts()] if source else []
     by_hand = [_spec(each) for each in contracts.values() if each not in supplied and each.name not in ONLY_LOGGED]
     if not supplied:
         return dg.Definitions(assets=by_hand)
 
-    @dg.multi_asset(name=GROUP, specs=[_spec(contract) for contract in supplied], can_subset=True)
+    @dg.multi_asset(
+        name=GROUP, specs=[_spec(each, read_contracts(source, each.name)) for each in supplied], can_subset=True
+    )
     def landing(context: dg.AssetExecutionContext, workspace: Workspace) -> Iterator[dg.MaterializeResult[Any]]:
         delivery = Delivery(workspace.settings, workspace.door(), workspace.source())
         for contract in supplied:

@@ -20,11 +20,12 @@ import pyarrow as pa
 
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.landing import Door
+from nextbest.adapters.sources import load_source
 from nextbest.contracts import Contract
 from nextbest.settings import Settings
 from orchestration import unchanged
 from orchestration.defs.feedback import LOG_CONTRACTS, feedback_key, is_from_log
-from orchestration.defs.landing import batches, referred_contracts, supplied_contracts, table_key
+from orchestration.defs.landing import batches, read_contracts, referred_contracts, table_key
 from orchestration.defs.resources import Workspace
 from orchestration.expectations import Check, Failure, Outcome, Suite, promised_checks, run_suite, suite_fields
 from orchestration.failed_rows import failed_rows_page
@@ -216,19 +217,30 @@ def _code() -> str:
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """One step that checks everything dbt reads."""
+    """One step that checks everything dbt reads, and one before the landing for what a source's queries read."""
     settings = Settings.from_env()
-    supplied = supplied_contracts(settings)
+    source = load_source(settings)
+    supplied = source.contracts() if source else ()
+    read = {name for contract in supplied for name in read_contracts(source, contract)}
     contracts = load_contracts(settings.folder("contracts"))
     specs = {name: list(_specs(each, supplied)) for name, each in contracts.items()}
 
-    @dg.multi_asset_check(
-        name="landing_quality", specs=[spec for own in specs.values() for spec in own], can_subset=True
+    landed = [name for name in contracts if name not in read]
+    return dg.Definitions(
+        asset_checks=[
+            _step(name, {each: specs[each] for each in chosen}, contracts)
+            for name, chosen in {"import_quality": sorted(read), "landing_quality": landed}.items()
+            if chosen
+        ]
     )
-    def landing_quality(context: dg.AssetCheckExecutionContext, workspace: Workspace) -> Results:
-        door = workspace.migrated_door()
-        for name, own in specs.items():
-            if selected := [spec for spec in own if spec.key in context.selected_asset_check_keys]:
-                yield from _check(context, _Table(workspace.settings, door, contracts[name]), selected)
 
-    return dg.Definitions(asset_checks=[landing_quality])
+
+def _step(name: str, specs: Mapping[str, Specs], contracts: Mapping[str, Contract]) -> dg.AssetChecksDefinition:
+    @dg.multi_asset_check(name=name, specs=[spec for own in specs.values() for spec in own], can_subset=True)
+    def checks(context: dg.AssetCheckExecutionContext, workspace: Workspace) -> Results:
+        door = workspace.migrated_door()
+        for contract, own in specs.items():
+            if selected := [spec for spec in own if spec.key in context.selected_asset_check_keys]:
+                yield from _check(context, _Table(workspace.settings, door, contracts[contract]), selected)
+
+    return checks

@@ -80,6 +80,7 @@ def test_reports_what_would_be_lost(values: pa.Array, target: pa.DataType) -> No
         (pa.date32(), TIME, False),
         (pa.struct([]), pa.string(), False),
         (pa.list_(pa.int64()), pa.list_(pa.string()), False),
+        (pa.date32(), pa.string(), True),
         (pa.large_string(), TIME, True),
         (pa.int8(), pa.float64(), True),
         (pa.large_list(pa.string()), pa.list_(pa.string()), True),

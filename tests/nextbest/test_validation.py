@@ -202,3 +202,9 @@ def test_a_unique_column_rejects_the_second_of_two_rows() -> None:
     validated = validate(Contract(name="people", version="1.0.0", fields=fields), table)
     assert validated.valid["id"].to_pylist() == ["1", "3", "4", "5"]
     assert validated.rejects_by_rule == {"mail.unique": 1, "mail.max_length": 1}
+
+
+def test_a_contract_without_a_key_takes_a_row_twice() -> None:
+    """What was imported as delivered may have none."""
+    contract = Contract("raw", "1.0.0", (Field("note", "string", "VARCHAR"),))
+    assert validate(contract, pa.table({"note": ["a", "a", None]})).valid.num_rows == 3

@@ -26,5 +26,5 @@ def test_no_source_means_files_are_landed_by_hand(settings: Settings) -> None:
 @pytest.mark.parametrize("named", ["nowhere:Class", "nextbest.source:Nothing", "nextbest.source", ":Class", ""])
 def test_a_source_that_is_not_there_is_named_with_its_setting(settings: Settings, named: str) -> None:
     """A wrong setting reads as one sentence that names the variable and what it takes."""
-    with pytest.raises(SourceError, match=r"NEXTBEST_SOURCE is .* it takes `module:Class` or `none`"):
+    with pytest.raises(SourceError, match=r"NEXTBEST_SOURCE is .* it takes `module:Class`, `mappings` or `none`"):
         load_source(replace(settings, source=named))

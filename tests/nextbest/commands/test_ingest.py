@@ -1,4 +1,6 @@
 import csv
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,19 @@ def test_a_snapshot_is_one_file(tmp_path: Path) -> None:
     result = _ingest(tmp_path, "customers", *files)
     assert result.exit_code == 2
     assert "name one file" in result.output
+
+
+def test_a_table_of_a_database_lands_as_a_file_does(tmp_path: Path) -> None:
+    """The same address again replaces what it brought; a file that is not there is refused at once."""
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as con:
+        con.execute(f"CREATE TABLE yes ({', '.join(CONSENT)})")
+        con.execute("INSERT INTO yes VALUES (?, ?, ?, ?, ?, ?, ?)", list(CONSENT.values()))
+        con.commit()
+    for _ in range(2):
+        result = _ingest(tmp_path, "consents", f"sqlite:///{tmp_path}/shop.db#yes")
+        assert result.exit_code == 0, result.output
+    assert len(list((tmp_path / ".nextbest" / "landing" / "consents").glob("batch=*"))) == 1
+    assert _ingest(tmp_path, "consents", "nowhere.csv").exit_code == 2
 
 
 @pytest.mark.parametrize("option", ["--help"])
