@@ -2,7 +2,7 @@
 # Bytecode is kept (an environment that forbids it doubles every start), and compiled once by `make setup`.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check up down status lock clean
+.PHONY: help setup demo test check generate up down status lock clean
 
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -26,7 +26,7 @@ demo: setup ## the whole loop on real data; stays up until Ctrl-C (ONCE=1 ends b
 test: setup ## every test
 	$(BIN)/pytest
 
-check: setup ## lint, types, imports, SQL
+check: setup ## lint, types, imports, SQL, generated files
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -34,6 +34,10 @@ check: setup ## lint, types, imports, SQL
 	$(BIN)/lint-imports
 	$(BIN)/sqlfluff lint --disable-progress-bar dbt_project/models dbt_project/tests
 	$(BIN)/dbt parse --quiet --project-dir dbt_project --profiles-dir dbt_project
+	$(BIN)/nextbest contracts generate --check
+
+generate: setup ## what is made from data_contracts/: dbt's YAML, docs/contracts/
+	$(BIN)/nextbest contracts generate
 
 up down status: setup ## the servers: start, stop, show
 	$(BIN)/nextbest $@

@@ -60,7 +60,7 @@ def generate(settings: Settings, *, write: bool) -> list[Path]:
 
     """
     contracts = load_contracts(settings.folder("contracts"))
-    dbt = _dbt(settings.folder("dbt"), contracts) if _is_own(settings) else Generated({}, frozenset())
+    dbt = dbt_files(settings.folder("dbt"), contracts) if _is_own(settings) else Generated({}, frozenset())
     stale = dbt.write() if write else dbt.stale()
     if stale and not write:
         return stale
@@ -73,7 +73,8 @@ def _is_own(settings: Settings) -> bool:
     return settings.folder("dbt").is_relative_to(settings.home)
 
 
-def _dbt(project: Path, contracts: Mapping[str, Contract]) -> Generated:
+def dbt_files(project: Path, contracts: Mapping[str, Contract]) -> Generated:
+    """The sources, and the YAML of each staging model that there is: a contract nobody models is a source alone."""
     folder = project / "models" / "staging"
     models = {name: folder / f"stg_{name}.sql" for name in sorted(contracts)}
     staged = [name for name, model in models.items() if model.is_file()]

@@ -47,7 +47,7 @@ _SET_BY_SERVER = {RECEIVED_AT, "source"}
 def document(intake: Mapping[str, Contract]) -> dict[str, Any]:
     """The OpenAPI document of an API that takes rows under the contracts of `intake`."""
     _, schemas = msgspec.json.schema_components(_TYPES, ref_template=_REFERENCE)
-    schemas |= {_row_name(name): _row_schema(contract) for name, contract in intake.items()}
+    schemas |= {_row_name(name): row_schema(contract) for name, contract in intake.items()}
     rows = [{"$ref": _REFERENCE.format(name=_row_name(name))} for name in intake]
     schemas["EventRow"]["properties"]["properties"] = {"anyOf": rows}
     return {
@@ -123,7 +123,8 @@ def _row_name(contract: str) -> str:
     return f"{contract.capitalize()}Row"
 
 
-def _row_schema(contract: Contract) -> dict[str, Any]:
+def row_schema(contract: Contract) -> dict[str, Any]:
+    """JSON Schema (2020-12) of a row as a channel sends it under a contract."""
     return {
         "title": _row_name(contract.name),
         "description": f"{contract.description} Contract {contract.name} {contract.version}.",
