@@ -2,7 +2,7 @@
 # Bytecode is kept (an environment that forbids it doubles every start), and compiled once by `make setup`.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench check up down status lock clean
+.PHONY: help setup demo test bench check generate up down status lock clean
 
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -29,7 +29,7 @@ test: setup ## every test
 bench: setup ## every benchmark, side by side with peers and limits
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
-check: setup ## lint, types, imports, SQL
+check: setup ## lint, types, imports, SQL, generated files
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -37,6 +37,10 @@ check: setup ## lint, types, imports, SQL
 	$(BIN)/lint-imports
 	$(BIN)/sqlfluff lint --disable-progress-bar dbt_project/models dbt_project/tests
 	$(BIN)/dbt parse --quiet --project-dir dbt_project --profiles-dir dbt_project
+	$(BIN)/nextbest contracts generate --check
+
+generate: setup ## what is made from data_contracts/: dbt's YAML, docs/contracts/
+	$(BIN)/nextbest contracts generate
 
 up down status: setup ## the servers: start, stop, show
 	$(BIN)/nextbest $@

@@ -114,6 +114,7 @@ class Field(msgspec.Struct, frozen=True):
 class Contract(msgspec.Struct, frozen=True):
     """One dataset in or out. A snapshot is replaced as a whole; events have a time and are kept by day.
 
+    `description` says what it is, `granularity` what a row is, `usage` what for, `limitations` what it is not.
     `min_rows` is the least number of rows a delivery may have; `purposes` are what consent must cover. `volume` bounds
     the share by which a day's rows may differ from the median of the same weekday before, or a snapshot's from the last
     one's; `drift` bounds the population stability index (PSI) of each column against the rows before.
@@ -124,6 +125,9 @@ class Contract(msgspec.Struct, frozen=True):
     fields: tuple[Field, ...]
     event_time: str | None = None
     description: str = ""
+    granularity: str = ""
+    usage: str = ""
+    limitations: str = ""
     owner: str = ""
     min_rows: int = 0
     purposes: tuple[str, ...] = ()
@@ -182,6 +186,9 @@ def contract_from_odcs(document: Mapping[str, Any]) -> Contract:
             fields=fields,
             event_time=next((each["name"] for each in properties if each.get("partitioned")), None),
             description=document["description"]["purpose"],
+            granularity=table.get("dataGranularityDescription") or "",
+            usage=document["description"].get("usage") or "",
+            limitations=document["description"].get("limitations") or "",
             owner=document["team"]["name"],
             min_rows=_min_rows(quality),
             purposes=tuple(_custom(document, "purposes") or ()),

@@ -1,7 +1,7 @@
 """`nextbest contracts`: what the contracts are, and whether a change to them breaks anybody.
 
 Belongs here: arguments and tables. The comparison is `nextbest.compatibility`; files are
-`nextbest.adapters.contract_files`.
+`nextbest.adapters.contract_files`; what is made of them is `orchestration.generation`.
 """
 
 import sys
@@ -81,6 +81,30 @@ def _migrated(done: list[Migrated]) -> Table:
         versions = (before.contract_version, after.contract_version)
         table.add_row(after.contract, after.batch_id, *versions, *(f"{count:,}" for count in counts))
     return table
+
+
+@contracts.command()
+@click.option("--check", "only_look", is_flag=True, help="Write nothing; status 1 when a file is not up to date.")
+def generate(*, only_look: bool) -> None:
+    """Make what follows from the contracts: dbt's YAML of sources and staging, and docs/contracts/.
+
+    The pages tell who reads which field, so they are compared once dbt's files are up to date.
+
+    \b
+    Example: nextbest contracts generate
+             nextbest contracts generate --check
+    """  # noqa: D301  click reads the control character
+    from orchestration.generation import generate as bring_up_to_date  # noqa: PLC0415  lineage takes long to import
+
+    settings = Settings.from_env()
+    files = bring_up_to_date(settings, write=not only_look)
+    for file in files:
+        click.echo(f"{'not up to date' if only_look else 'written'}: {file}")
+    if only_look and files:
+        click.echo("Run `nextbest contracts generate`.")
+        sys.exit(1)
+    if not files:
+        click.echo("Everything that is made from the contracts is up to date.")
 
 
 def _table(changes: list[Change]) -> Table:

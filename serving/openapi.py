@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 import nextbest
-from nextbest.contracts import Contract, Field
+from nextbest.contracts import Contract, Field, Rule, RuleKind
 from nextbest.intake import RECEIVED_AT
 from nextbest.records import DecisionRecord
 from serving.problems import ProblemDetails
@@ -22,20 +22,32 @@ _TYPES = (DecisionRequest, DecisionResponse, DecisionRecord, EventsRequest, Even
 _JSON_TYPES: Mapping[str, dict[str, Any]] = MappingProxyType(
     {
         "string": {"type": "string"},
-        "integer": {"type": "integer"},
-        "number": {"type": "number"},
+        "integer": {"type": "integer", "format": "int64"},
+        "number": {"type": "number", "format": "double"},
         "boolean": {"type": "boolean"},
         "timestamp": {"type": "string", "format": "date-time"},
         "array": {"type": "array", "items": {"type": "string"}},
     }
 )
+_KEYWORDS: Mapping[RuleKind, str] = MappingProxyType(
+    {
+        "enum": "enum",
+        "minimum": "minimum",
+        "maximum": "maximum",
+        "pattern": "pattern",
+        "min_length": "minLength",
+        "max_length": "maxLength",
+    }
+)
+# JSON Schema bounds numbers alone. These are what its validators with an extension for formats know; others pass on.
+_TIME_KEYWORDS: Mapping[str, str] = MappingProxyType({"minimum": "formatMinimum", "maximum": "formatMaximum"})
 _SET_BY_SERVER = {RECEIVED_AT, "source"}
 
 
 def document(intake: Mapping[str, Contract]) -> dict[str, Any]:
     """The OpenAPI document of an API that takes rows under the contracts of `intake`."""
     _, schemas = msgspec.json.schema_components(_TYPES, ref_template=_REFERENCE)
-    schemas |= {_row_name(name): _row_schema(contract) for name, contract in intake.items()}
+    schemas |= {_row_name(name): row_schema(contract) for name, contract in intake.items()}
     rows = [{"$ref": _REFERENCE.format(name=_row_name(name))} for name in intake]
     schemas["EventRow"]["properties"]["properties"] = {"anyOf": rows}
     return {
@@ -111,22 +123,42 @@ def _row_name(contract: str) -> str:
     return f"{contract.capitalize()}Row"
 
 
-def _row_schema(contract: Contract) -> dict[str, Any]:
+def row_schema(contract: Contract) -> dict[str, Any]:
+    """JSON Schema (2020-12) of a row as a channel sends it under a contract."""
     return {
         "title": _row_name(contract.name),
         "description": f"{contract.description} Contract {contract.name} {contract.version}.",
         "type": "object",
         "properties": {field.name: _field_schema(field) for field in contract.fields},
-        "required": [field.name for field in contract.fields if field.required and field.name not in _SET_BY_SERVER],
+        "required": [
+            field.name for field in contract.fields if _is_required(field) and field.name not in _SET_BY_SERVER
+        ],
     }
 
 
+def _is_required(field: Field) -> bool:
+    return any(rule.kind == "required" for rule in _refusals(field))
+
+
+def _refusals(field: Field) -> list[Rule]:
+    """The rules for which the API refuses a row; one that warns lets it pass."""
+    return [rule for rule in field.rules if rule.on_violation != "warn"]
+
+
 def _field_schema(field: Field) -> dict[str, Any]:
-    schema = {**_JSON_TYPES[field.type], "description": field.description}
-    if field.enum:
-        schema["enum"] = list(field.enum)
-    if not field.required:
+    """What the door asks of one field of one row, as far as JSON Schema can say it: nothing of other rows."""
+    schema: dict[str, Any] = {**_JSON_TYPES[field.type], "description": field.description}
+    nothing = [] if _is_required(field) else [None]
+    if nothing:
         schema["type"] = [schema["type"], "null"]
-        if "enum" in schema:
-            schema["enum"].append(None)
+    for rule in _refusals(field):
+        if rule.kind in _KEYWORDS:
+            keyword = _KEYWORDS[rule.kind]
+            argument = [*rule.argument, *nothing] if isinstance(rule.argument, tuple) else rule.argument
+            if field.type == "timestamp":
+                keyword = _TIME_KEYWORDS.get(keyword, keyword)
+            if keyword in schema:
+                schema.setdefault("allOf", []).append({keyword: argument})
+            else:
+                schema[keyword] = argument
     return schema

@@ -66,3 +66,11 @@ def test_loading_is_light() -> None:
     code = f"import sys, orchestration.definitions; print([m for m in {modules!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.integration
+def test_no_check_tests_a_source(definitions: dg.Definitions) -> None:
+    """The door has tested what landed: dbt's tests of sources are for a person to run, not for the pipeline."""
+    names = {key.name for key in definitions.resolve_asset_graph().asset_check_keys}
+    assert "stg_products_has_a_unique_key" in names
+    assert [name for name in names if name.startswith("landing_")] == []
