@@ -7,6 +7,11 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
+TOOLS := .venv-tools/.installed
+# What `make check` compares the contracts with (a git revision), and the folder it writes its reports to.
+AGAINST ?=
+REPORTS ?=
+reports = $(if $(REPORTS),--sarif $(REPORTS)/$(1).sarif --junit $(REPORTS)/$(1).xml)
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -20,6 +25,11 @@ $(STAMP): requirements/lock.txt requirements/uv.txt pyproject.toml
 	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
 	touch $(STAMP)
 
+$(TOOLS): requirements/tools.txt | $(STAMP)
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) .venv-tools
+	$(BIN)/uv pip sync --quiet --require-hashes --compile-bytecode --python .venv-tools/bin/python requirements/tools.txt
+	touch $(TOOLS)
+
 demo: setup ## the whole loop on real data; stays up until Ctrl-C (ONCE=1 ends by itself)
 	$(BIN)/nextbest demo $(if $(ONCE),--once)
 
@@ -29,7 +39,7 @@ test: setup ## every test
 bench: setup ## every benchmark, side by side with peers and limits
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
-check: setup ## lint, types, imports, SQL, generated files
+check: setup $(TOOLS) ## lint, types, imports, SQL, generated files, contracts (AGAINST=REF: and what changed), policy
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -38,6 +48,10 @@ check: setup ## lint, types, imports, SQL, generated files
 	$(BIN)/sqlfluff lint --disable-progress-bar dbt_project/models dbt_project/tests
 	$(BIN)/dbt parse --quiet --project-dir dbt_project --profiles-dir dbt_project
 	$(BIN)/nextbest contracts generate --check
+	$(if $(REPORTS),mkdir -p $(REPORTS))
+	$(BIN)/nextbest contracts check $(if $(AGAINST),--against $(AGAINST)) $(call reports,contracts)
+	$(BIN)/nextbest policy check $(call reports,policy)
+	printf '%s\0' data_contracts/*.odcs.yaml | xargs -0 -n 1 -P 2 .venv-tools/bin/datacontract lint
 
 generate: setup ## what is made from data_contracts/: dbt's YAML, docs/contracts/
 	$(BIN)/nextbest contracts generate
@@ -48,7 +62,9 @@ up down status: setup ## the servers: start, stop, show
 lock: ## resolve the dependencies anew
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
 	  --group dev pyproject.toml -o requirements/lock.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
+	  --group pyproject.toml:tools -o requirements/tools.txt
 	awk '/^[^ ]/{keep = /^uv==/} keep' requirements/lock.txt > requirements/uv.txt
 
 clean: ## remove what was built; your data in .nextbest/ stays
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dbt_project/target
+	rm -rf .venv .venv-tools .mypy_cache .ruff_cache .pytest_cache .hypothesis dbt_project/target

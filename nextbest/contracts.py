@@ -6,7 +6,7 @@ Belongs here: the model of a contract and its reading from an ODCS v3 mapping. D
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar, get_args
 
 import msgspec
 import pyarrow as pa
@@ -18,6 +18,9 @@ RuleKind = Literal[
     "required", "unique", "enum", "minimum", "maximum", "pattern", "min_length", "max_length", "reference"
 ]
 Argument = tuple[str, ...] | str | float | None
+Status = Literal["proposed", "draft", "active", "deprecated", "retired"]
+_STATUSES: Final[tuple[Status, ...]] = get_args(Status)
+_T = TypeVar("_T")
 
 _ARROW_TYPES: Final[Mapping[str, pa.DataType]] = {
     "VARCHAR": pa.string(),
@@ -117,7 +120,8 @@ class Contract(msgspec.Struct, frozen=True):
     `description` says what it is, `granularity` what a row is, `usage` what for, `limitations` what it is not.
     `min_rows` is the least number of rows a delivery may have; `purposes` are what consent must cover. `volume` bounds
     the share by which a day's rows may differ from the median of the same weekday before, or a snapshot's from the last
-    one's; `drift` bounds the population stability index (PSI) of each column against the rows before.
+    one's; `drift` bounds the population stability index (PSI) of each column against the rows before. `status` tells
+    consumers how long to count on it: one that is deprecated or retired may be removed once nobody reads it.
     """
 
     name: str
@@ -135,6 +139,7 @@ class Contract(msgspec.Struct, frozen=True):
     freshness: Freshness | None = None
     volume: Tolerance | None = None
     drift: Tolerance | None = None
+    status: Status = "active"
 
     @property
     def major(self) -> int:
@@ -178,11 +183,11 @@ def contract_from_odcs(document: Mapping[str, Any]) -> Contract:
     try:
         (table,) = document["schema"]
         properties = table["properties"]
-        fields = tuple(_field(name, each) for each in properties)
+        fields = tuple(field_from_odcs(name, each) for each in properties)
         quality = table.get("quality") or ()
         return Contract(
             name=name,
-            version=_semantic_version(str(document["version"])),
+            version=semantic_version(str(document["version"])),
             fields=fields,
             event_time=next((each["name"] for each in properties if each.get("partitioned")), None),
             description=document["description"]["purpose"],
@@ -196,12 +201,19 @@ def contract_from_odcs(document: Mapping[str, Any]) -> Contract:
             freshness=_freshness(document),
             volume=_tolerance(name, quality, "volume"),
             drift=_tolerance(name, quality, "drift"),
+            status=_status(name, document),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ContractError(f"contract {name}: cannot be read as ODCS v3 with one schema object: {error!r}") from error
 
 
-def _field(contract: str, document: Mapping[str, Any]) -> Field:
+def field_from_odcs(contract: str, document: Mapping[str, Any]) -> Field:
+    """The field of one ODCS property.
+
+    Raises:
+        ContractError: its type, a rule or a behaviour is unknown.
+
+    """
     name, physical_type = document["name"], document["physicalType"]
     if physical_type not in _ARROW_TYPES:
         raise ContractError(
@@ -262,10 +274,14 @@ def _of_the_whole(place: str, name: str, document: Mapping[str, Any]) -> OnViola
     return _one_of(place, name, _custom(document, name) or "warn", ("stop", "warn"))
 
 
-def _one_of(place: str, name: str, value: Any, allowed: tuple[OnViolation, ...]) -> OnViolation:
+def _status(contract: str, document: Mapping[str, Any]) -> Status:
+    return _one_of(f"contract {contract}", "status", document.get("status") or "active", _STATUSES)
+
+
+def _one_of(place: str, name: str, value: Any, allowed: tuple[_T, ...]) -> _T:
     if value not in allowed:
-        raise ContractError(f"{place}: {name} is {value!r}: it takes {', '.join(allowed)}")
-    return value  # type: ignore[no-any-return]
+        raise ContractError(f"{place}: {name} is {value!r}: it takes {', '.join(map(str, allowed))}")
+    return allowed[allowed.index(value)]
 
 
 def _custom(document: Mapping[str, Any], name: str) -> Any:
@@ -302,7 +318,13 @@ def _days(document: Mapping[str, Any], name: str) -> int | None:
     return next((int(each["value"]) * days[each["unit"]] for each in properties if each["property"] == name), None)
 
 
-def _semantic_version(text: str) -> str:
+def semantic_version(text: str) -> str:
+    """The text itself.
+
+    Raises:
+        ValueError: it is not MAJOR.MINOR.PATCH.
+
+    """
     parts = text.split(".")
     if len(parts) != 3 or not all(part.isdecimal() for part in parts):  # noqa: PLR2004  major, minor, patch
         raise ValueError(f"version {text!r} is not MAJOR.MINOR.PATCH")

@@ -6,25 +6,15 @@ Belongs here: checks that need more than one field. Does not belong here: types 
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 
 from nextbest.expressions import ExpressionError, compile_expression, evaluation_context
 from nextbest.features import RuleFeature, rule_values
+from nextbest.findings import Place, Problem
 from nextbest.policy import rule_features
 from nextbest.policy_document import ActionDocument, PolicyDocument
 from nextbest.records import DO_NOTHING
 
-Place = tuple[str | int, ...]
-
 _TIERS = ("eligibility", "applicability", "suitability")
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One mistake: the path to it in the document, the file's name first, and what is wrong."""
-
-    place: Place
-    message: str
 
 
 def check(policy: PolicyDocument) -> list[Problem]:
@@ -44,9 +34,8 @@ def _duplicates(policy: PolicyDocument) -> Iterator[Problem]:
     yield from _repeated(("actions", "actions"), (action.id for action in actions))
     for index, action in enumerate(actions):
         if action.id == DO_NOTHING:
-            yield Problem(
-                ("actions", "actions", index, "id"), f"`{DO_NOTHING}` is always an action and cannot be defined"
-            )
+            message = f"`{DO_NOTHING}` is always an action and cannot be defined"
+            yield Problem(("actions", "actions", index, "id"), message, "policy-reserved")
         yield from _repeated(("actions", "actions", index, "treatments"), (t.id for t in action.treatments))
     yield from _repeated(("placements", "channels"), (channel.id for channel in policy.placements.channels))
     yield from _repeated(("placements", "placements"), (placement.id for placement in policy.placements.placements))
@@ -59,7 +48,7 @@ def _repeated(place: Place, ids: Iterable[str], field: str = "id") -> Iterator[P
     seen: Counter[str] = Counter()
     for index, identity in enumerate(ids):
         if seen[identity]:
-            yield Problem((*place, index, field), f"`{identity}` is there already")
+            yield Problem((*place, index, field), f"`{identity}` is there already", "policy-duplicate")
         seen[identity] += 1
 
 
@@ -99,24 +88,27 @@ def _treatments(policy: PolicyDocument, action: ActionDocument, index: int) -> I
         channel = channels.get(treatment.placement, treatment.channel)
         if channel != treatment.channel:
             message = f"placement `{treatment.placement}` is in channel `{channel}`, not `{treatment.channel}`"
-            yield Problem((*place, "channel"), message)
+            yield Problem((*place, "channel"), message, "policy-channel")
 
 
 def _unknown(place: Place, what: str, name: str, known: Collection[str]) -> Iterator[Problem]:
     if name not in known:
-        yield Problem(place, f"unknown {what} `{name}`: there is {', '.join(sorted(known)) or 'none'}")
+        message = f"unknown {what} `{name}`: there is {', '.join(sorted(known)) or 'none'}"
+        yield Problem(place, message, "policy-unknown-name")
 
 
 def _expressions(policy: PolicyDocument) -> Iterator[Problem]:
     catalogue = {f.name: f for f in rule_features(policy.features, {a.id: a for a in policy.actions.actions})}
     for name, feature in catalogue.items():
         if feature.default is not None and not feature.takes(feature.default):
-            yield Problem(("features", "features"), f"the default of `{name}` is not a {feature.kind}")
+            message = f"the default of `{name}` is not a {feature.kind}"
+            yield Problem(("features", "features"), message, "policy-default")
     for index, action in enumerate(policy.actions.actions):
         for tier in _TIERS:
             for position, source in enumerate(getattr(action, tier)):
                 if message := _mistake(source, catalogue):
-                    yield Problem(("actions", "actions", index, tier, position), f"`{source}`: {message}")
+                    place = ("actions", "actions", index, tier, position)
+                    yield Problem(place, f"`{source}`: {message}", "policy-expression")
 
 
 def _mistake(source: str, catalogue: dict[str, RuleFeature]) -> str:

@@ -13,7 +13,11 @@ from open_data_contract_standard.model import OpenDataContractStandard
 
 from nextbest.contracts import Contract, ContractError, contract_from_odcs
 
-_SUFFIX = ".odcs.yaml"
+SUFFIX = ".odcs.yaml"
+
+
+class RevisionError(ContractError):
+    """There is no such git revision to compare with; the message says how to get it."""
 
 
 def load_contracts(folder: Path) -> dict[str, Contract]:
@@ -23,9 +27,9 @@ def load_contracts(folder: Path) -> dict[str, Contract]:
         ContractError: the folder holds no contract, or one that cannot be read; the message names the file.
 
     """
-    contracts = _by_name((path.name, path.read_bytes()) for path in sorted(folder.glob(f"*{_SUFFIX}")))
+    contracts = _by_name((path.name, path.read_bytes()) for path in sorted(folder.glob(f"*{SUFFIX}")))
     if not contracts:
-        raise ContractError(f"{folder} holds no contract (*{_SUFFIX})")
+        raise ContractError(f"{folder} holds no contract (*{SUFFIX})")
     return contracts
 
 
@@ -33,13 +37,22 @@ def contracts_at(folder: Path, reference: str) -> dict[str, Contract]:
     """The contracts that `folder` held at a git revision; none where it did not exist yet.
 
     Raises:
-        ContractError: the folder is in no git repository, or the revision is unknown.
+        RevisionError: the folder is in no git repository, or the revision is unknown.
+        ContractError: a contract of that revision cannot be read.
 
     """
     names = _git(folder, "ls-tree", "--name-only", "--end-of-options", reference, "./").splitlines()
     return _by_name(
-        (name, _git(folder, "show", f"{reference}:./{name}").encode()) for name in names if name.endswith(_SUFFIX)
+        (name, _git(folder, "show", f"{reference}:./{name}").encode()) for name in names if name.endswith(SUFFIX)
     )
+
+
+def path_in_repository(folder: Path) -> str:
+    """Where a folder is, relative to the root of its git repository; its name where there is none."""
+    try:
+        return _git(folder, "rev-parse", "--show-prefix").strip().rstrip("/")
+    except RevisionError:
+        return folder.name
 
 
 def _by_name(files: Iterable[tuple[str, bytes]]) -> dict[str, Contract]:
@@ -53,14 +66,17 @@ def _parse(name: str, content: bytes) -> Contract:
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise ContractError(f"{name} is no ODCS v3 contract: {error}") from error
     contract = contract_from_odcs(document.model_dump(by_alias=True, exclude_none=True))
-    if name != contract.name + _SUFFIX:
+    if name != contract.name + SUFFIX:
         raise ContractError(f"{name} holds the contract {contract.name}: a file is named after its contract")
     return contract
 
 
 def _git(folder: Path, *arguments: str) -> str:
     command = ["git", "-C", str(folder), *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise RevisionError("git is not installed, which knows what the contracts were") from error
     if result.returncode:
-        raise ContractError(f"git {' '.join(arguments)}: {result.stderr.strip()}")
+        raise RevisionError(f"git {' '.join(arguments)}: {result.stderr.strip()}")
     return result.stdout
