@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from nextbest.advice import ABSENT, UNDECLARED, expected, explain, listed, nearest
 from nextbest.casting import can_hold, cast
-from nextbest.contracts import Contract, OnViolation, Rule, RuleKind
+from nextbest.contracts import Contract, Field, OnViolation, Rule, RuleKind
 from nextbest.errors import NextbestError
 
 Mask = npt.NDArray[np.bool_]
@@ -123,7 +123,8 @@ def broken_rows(field: Field, rule: Rule, table: pa.Table, references: Mapping[s
     """Which rows of a table in the contract's types break one rule, every row judged by itself."""
     if rule.kind == "unique":
         return repeated_rows((field.name,), table)
-    return _to_numpy(_broken(field, rule, {field.name: table[field.name]}, references))
+    broken = _broken(rule, table[field.name], references)
+    return np.zeros(table.num_rows, dtype=np.bool_) if broken is None else _to_numpy(broken)
 
 
 def repeated_rows(names: tuple[str, ...], table: pa.Table) -> Mask:
