@@ -81,7 +81,7 @@ def check(against: str | None, json_file: Path | None, sarif: Path | None, junit
     if against is not None and not found:
         new = load_contracts(folder)
         changes = compare(old, new)
-        lineage = _lineage(settings) if any(change.consumers for change in changes) else lineage
+        lineage = read_lineage(settings, old) if any(change.consumers for change in changes) else lineage
         asked = demands(old, new, changes, lineage)
         steps = migrations(old, new, changes)
         found = review_changes(folder, changes, [*asked, *missing_migrations(folder, steps)], steps)
@@ -158,10 +158,11 @@ def generate(*, only_look: bool) -> None:
         click.echo("Everything that is made from the contracts is up to date.")
 
 
-def _lineage(settings: Settings) -> Lineage:
-    from orchestration.lineage import read_lineage  # noqa: PLC0415  takes seconds to import
+def read_lineage(settings: Settings, before: dict[str, Contract]) -> Lineage:
+    """Who reads which field, in the project as it is now."""
+    from orchestration import lineage  # noqa: PLC0415  takes seconds to import
 
-    return read_lineage(settings)
+    return lineage.read_lineage(settings, before)
 
 
 def _contracts_at(folder: Path, against: str) -> dict[str, Contract]:

@@ -40,8 +40,13 @@ _FILENAME = "filename"
 _KEPT = msgspec.json.Decoder(list[tuple[Column, list[Column]]])
 
 
-def read_lineage(settings: Settings) -> Lineage:
+def read_lineage(settings: Settings, before: Mapping[str, Contract] | None = None) -> Lineage:
     """The graph of a home as it is now.
+
+    Args:
+        settings: the home.
+        before: contracts of an earlier time, whose fields count too where the contracts of now have them no more: what
+            reads them cannot be followed otherwise, and is what a change of contracts hits.
 
     Raises:
         DbtError: dbt cannot compile the project.
@@ -49,10 +54,11 @@ def read_lineage(settings: Settings) -> Lineage:
         PolicyError, ContractError: the policy or a contract cannot be read.
 
     """
-    kept = settings.state / "lineage" / f"{_version(settings)}.json"
+    contracts = _with_former_fields(load_contracts(settings.folder("contracts")), before or {})
+    kept = settings.state / "lineage" / f"{_version(settings, contracts)}.json"
     if not kept.is_file():
         readers: dict[Column, set[Column]] = defaultdict(set)
-        for column, reader in _edges(settings):
+        for column, reader in _edges(settings, contracts):
             readers[column].add(reader)
         content = msgspec.json.encode([(column, sorted(found)) for column, found in sorted(readers.items())])
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -62,13 +68,21 @@ def read_lineage(settings: Settings) -> Lineage:
     return Lineage(dict(_KEPT.decode(kept.read_bytes())))
 
 
-def _version(settings: Settings) -> str:
+def _with_former_fields(now: dict[str, Contract], before: Mapping[str, Contract]) -> dict[str, Contract]:
+    contracts = {**before, **now}
+    for name in now.keys() & before.keys():
+        known = {field.name for field in now[name].fields}
+        former = [field for field in before[name].fields if field.name not in known]
+        contracts[name] = msgspec.structs.replace(now[name], fields=(*now[name].fields, *former))
+    return contracts
+
+
+def _version(settings: Settings, contracts: Mapping[str, Contract]) -> str:
     policies = [settings.folder("policies") / f"{name}.yaml" for name in FILES]
     dbt = settings.folder("dbt")
     sql = [path for path in dbt.rglob("*") if path.suffix in {".sql", ".yml"} and "target" not in path.parts]
-    contracts = [msgspec.json.encode(each) for each in load_contracts(settings.folder("contracts")).values()]
     return digest(
-        *contracts,
+        *(msgspec.json.encode(contracts[name]) for name in sorted(contracts)),
         *sorted(str(path.relative_to(dbt)) for path in sql),
         file_digest([*sql, *policies, *settings.feature_repo.glob("*.py")]),
         code_digest(
@@ -77,8 +91,7 @@ def _version(settings: Settings) -> str:
     )
 
 
-def _edges(settings: Settings) -> Iterator[Edge]:
-    contracts = load_contracts(settings.folder("contracts"))
+def _edges(settings: Settings, contracts: Mapping[str, Contract]) -> Iterator[Edge]:
     models = _models_read(compiled_models(settings), contracts)
     yield from _queries(models, contracts)
     features = _described(settings)

@@ -47,7 +47,7 @@ def test_features_are_never_null(name: str) -> None:
     """Serving and training rely on it: every column of a feature mart is checked, and its types are enforced."""
     model = PROJECT / "models" / "marts" / f"{name}.sql"
     assert [test.get("arguments") for test in _tests(model, "no_nulls")] == [None]
-    assert _documented(model)["config"] == {"contract": {"enforced": True}}
+    assert _documented(model)["config"]["contract"] == {"enforced": True}
 
 
 @pytest.mark.parametrize("contract", load_contracts(CHECKOUT / "data_contracts").values(), ids=lambda c: c.name)

@@ -50,7 +50,7 @@ MISTAKES = [
     ("products", "domain: catalogue", "status: active", "yaml", "`status` is there twice"),
     ("products", "name: products\n", "name: goods\n", "file-name", "the file holds the contract goods"),
     ("products", "status: active", "status: done", "contract-unreadable", "status is 'done': it takes proposed, draft"),
-    ("products", "version: 1.0.0", "version: 1.0", "version-form", "'1.0' is not MAJOR.MINOR.PATCH"),
+    ("products", "version: 1.1.0", "version: 1.0", "version-form", "'1.0' is not MAJOR.MINOR.PATCH"),
     ("products", "  purpose:", "  authoritativeDefinitions: []\n  usage2:", "no-description", "what it is for"),
     ("products", "  name: merchandising", "  description: Who sells.", "no-owner", "`team` does not say who"),
     ("products", "property: freshness", "property: speed", "no-freshness", "how old its data may be"),
