@@ -40,7 +40,7 @@ _OPTIONS: Final[Mapping[str, RuleKind]] = {
     "maxLength": "max_length",
 }
 _NO_RULES: Final = {"timezone", "defaultTimezone"}
-_ARGUMENTS: Final[Mapping[str, RuleKind]] = {"validValues": "enum", "pattern": "pattern"}
+_ARGUMENTS: Final[Mapping[str, RuleKind]] = {**_OPTIONS, "validValues": "enum"}
 _ENGINE: Final = "nextbest"
 
 

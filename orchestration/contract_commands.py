@@ -7,6 +7,7 @@ what is made of contracts is `orchestration.generation`.
 
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import get_args
 
@@ -179,10 +180,17 @@ def _table(hits: list[tuple[Change, tuple[Column, ...]]]) -> Table:
     table = Table("contract", "field", "change", "before", "after", "verdict", "whom it hits", "consumers")
     for change, readers in hits:
         what = change.kind.replace("-", " ")
-        names = "\n".join(map(str, readers))
-        row = (change.contract, change.field, what, change.before, change.after, change.verdict, change.reason, names)
-        table.add_row(*row)
+        row = (change.contract, change.field, what, change.before, change.after, change.verdict, change.reason)
+        table.add_row(*row, _owners(readers))
     return table
+
+
+def _owners(readers: Iterable[Column]) -> str:
+    """Whom a change hits, a line per kind; which of their columns is for `--json`."""
+    owners: dict[str, dict[str, None]] = {}
+    for reader in readers:
+        owners.setdefault(reader.kind, {})[reader.owner] = None
+    return "\n".join(f"{kind}: {', '.join(names)}" for kind, names in owners.items())
 
 
 def _summary(files: int, against: str | None, changes: list[Change], report: Report) -> str:
