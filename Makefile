@@ -2,7 +2,7 @@
 # Bytecode is kept (an environment that forbids it doubles every start), and compiled once by `make setup`.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench check generate up down status lock clean
+.PHONY: help setup demo test browser bench check generate up down status lock clean
 
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -33,10 +33,17 @@ $(TOOLS): requirements/tools.txt | $(STAMP)
 demo: setup ## the whole loop on real data; stays up until Ctrl-C (ONCE=1 ends by itself)
 	$(BIN)/nextbest demo $(if $(ONCE),--once)
 
-test: setup ## every test
+test: setup browser ## every test
 	$(BIN)/pytest
 
-bench: setup ## every benchmark, side by side with peers and limits
+# One test looks at the Dagster UI. Only here is root of any use; elsewhere install Chromium as you install programs.
+browser: ## Chromium for the test that needs it, on Debian as root
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	  else echo "install Chromium: tests/test_data_engineer.py looks at the Dagster UI with it" >&2; fi
+
+bench: setup $(TOOLS) ## every benchmark, side by side with peers and limits
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
 check: setup $(TOOLS) ## lint, types, imports, SQL, generated files, contracts (AGAINST=REF: and what changed), policy

@@ -2,7 +2,8 @@
 
 The columns and their habits are those of the UCI data set Online Retail (Chen, 2015): a cancelled invoice begins with C
 and has negative quantities, one invoice in eight names no customer, some descriptions are missing, times are written
-month/day/year. The last invoice is of the day before `--until`, so that it looks like a shop that is open.
+month/day/year, and three lines correct a bad debt by a price below zero. The last invoice is of the day before
+`--until`, so that it looks like a shop that is open.
 
 Example: python examples/online_retail.py invoices.csv
 """
@@ -56,6 +57,17 @@ def lines(customers: int, days: int, until: date, seed: int) -> Iterator[Line]:
                     "" if is_guest else customer,
                     homes[customer],
                 )
+    for each, debt in enumerate((11_062.06, 53.1, 7.4)):
+        yield (
+            f"A{number + each}",
+            "B",
+            "Adjust bad debt",
+            1,
+            f"{at.month}/{at.day}/{at.year} 18:00",
+            -debt,
+            "",
+            _COUNTRIES[0],
+        )
 
 
 def main() -> None:

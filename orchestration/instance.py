@@ -20,6 +20,10 @@ _CONFIGURATION = """\
 # Written by nextbest when it starts a pipeline or the UI; edits are overwritten.
 telemetry:
   enabled: false
+nux:  # no invitation to a newsletter before the first look
+  enabled: false
+nux:  # no invitation to a newsletter before the first look
+  enabled: false
 # DuckDB lets one process write: steps of one pool run one after the other, also across runs.
 concurrency:
   pools:

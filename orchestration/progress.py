@@ -154,4 +154,9 @@ def _reason(event: DagsterEvent) -> str:
     error = data.error
     while error and error.cause:
         error = error.cause
-    return error.message.strip() if error else "failed"
+    return _plain(error.message) if error else "failed"
+
+
+def _plain(message: str) -> str:
+    """A message without the name of Dagster's exception, which says nothing to whoever started the pipeline."""
+    return message.strip().removeprefix("dagster._core.errors.DagsterAssetCheckFailedError: ")
