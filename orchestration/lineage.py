@@ -20,6 +20,7 @@ import msgspec
 
 from models.inputs import READINGS
 from nextbest.adapters.contract_files import load_contracts
+from nextbest.adapters.mappings import FOLDER, Mappings
 from nextbest.adapters.policy_files import FILES, read_document
 from nextbest.contracts import Contract
 from nextbest.expressions import compile_expression
@@ -80,11 +81,12 @@ def _with_former_fields(now: dict[str, Contract], before: Mapping[str, Contract]
 def _version(settings: Settings, contracts: Mapping[str, Contract]) -> str:
     policies = [settings.folder("policies") / f"{name}.yaml" for name in FILES]
     dbt = settings.folder("dbt")
+    mappings = sorted((settings.home / FOLDER).glob("*.sql"))
     sql = [path for path in dbt.rglob("*") if path.suffix in {".sql", ".yml"} and "target" not in path.parts]
     return digest(
         *(msgspec.json.encode(contracts[name]) for name in sorted(contracts)),
         *sorted(str(path.relative_to(dbt)) for path in sql),
-        file_digest([*sql, *policies, *settings.feature_repo.glob("*.py")]),
+        file_digest([*sql, *mappings, *policies, *settings.feature_repo.glob("*.py")]),
         code_digest(
             "models", "nextbest.intake", "nextbest.lineage", "orchestration.lineage", "orchestration.sql_lineage"
         ),
@@ -92,6 +94,7 @@ def _version(settings: Settings, contracts: Mapping[str, Contract]) -> str:
 
 
 def _edges(settings: Settings, contracts: Mapping[str, Contract]) -> Iterator[Edge]:
+    yield from mapped(settings, contracts)
     models = _models_read(compiled_models(settings), contracts)
     yield from _queries(models, contracts)
     features = _described(settings)
@@ -102,11 +105,31 @@ def _edges(settings: Settings, contracts: Mapping[str, Contract]) -> Iterator[Ed
     yield from _log(contracts)
 
 
+def mapped(settings: Settings, contracts: Mapping[str, Contract]) -> Iterator[Edge]:
+    """Which fields of a home's own contracts its mappings make the fields of others of.
+
+    Raises:
+        LineageError: a mapping cannot be followed; the message names its file.
+
+    """
+    for target, sql in Mappings(settings).queries.items():
+        try:
+            found = reads(sql, _columns(contracts))
+        except LineageError as error:
+            raise LineageError(f"{FOLDER}/{target}.sql: {error}") from error
+        for column, sources in found.items():
+            for table, name in sources:
+                if ROWS not in {column, name}:
+                    yield Column("contract", table, name), Column("contract", target, column)
+
+
+def _columns(contracts: Mapping[str, Contract]) -> dict[str, list[str]]:
+    return {name: [field.name for field in each.fields] for name, each in contracts.items()}
+
+
 def _models_read(models: Mapping[str, str], contracts: Mapping[str, Contract]) -> dict[str, Reads]:
     """What every dbt model reads, parents first, of which each knows the columns."""
-    tables: dict[str, Sequence[str]] = {
-        name: [*(field.name for field in each.fields), _FILENAME] for name, each in contracts.items()
-    }
+    tables = {name: [*columns, _FILENAME] for name, columns in _columns(contracts).items()}
     found: dict[str, Reads] = {}
     for name, sql in models.items():
         try:

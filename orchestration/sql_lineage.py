@@ -62,13 +62,16 @@ def reads(sql: str, tables: Mapping[str, Sequence[str]]) -> Reads:
         raise LineageError("the lineage of a query cannot be read: it is no SELECT")
     if any(select.is_star for each in root.traverse() for select in getattr(each.expression, "selects", ())):
         raise LineageError("the lineage of a query cannot be read: `*` of a table whose columns nobody knows")
-    return {name: _once(found) for name, found in _outputs(root, {}).items()}
+    # In SQL a name is the same in capitals, and comes back without them.
+    spelt = {(table.lower(), name.lower()): (table, name) for table, columns in tables.items() for name in columns}
+    return {name: _once(spelt.get(each, each) for each in found) for name, found in _outputs(root, {}).items()}
 
 
-def _once(found: frozenset[Source]) -> frozenset[Source]:
+def _once(found: Iterable[Source]) -> frozenset[Source]:
     """Without a table's rows where one of its columns is read, which implies them."""
-    read = {table for table, name in found if name != ROWS}
-    return frozenset((table, name) for table, name in found if name != ROWS or table not in read)
+    sources = frozenset(found)
+    read = {table for table, name in sources if name != ROWS}
+    return frozenset((table, name) for table, name in sources if name != ROWS or table not in read)
 
 
 def _refuse_what_is_not_followed(tree: exp.Expr) -> None:

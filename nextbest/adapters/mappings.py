@@ -50,18 +50,18 @@ class Mappings:
 
         """
         promises = load_contracts(self._settings.folder("contracts"))
-        if not self._queries:
+        if not self.queries:
             raise MappingError(f"{self._folder} holds no query (<contract>.sql): `nextbest init` writes them")
-        for contract in self._queries:
+        for contract in self.queries:
             for needed in (contract, *self.reads(contract)):
                 if needed not in promises:
                     raise MappingError(f"{self._path(contract)}: there is no contract {needed} in data_contracts/")
         needs = {
-            contract: {*self.reads(contract), *_referred(promises[contract])} - {contract} for contract in self._queries
+            contract: {*self.reads(contract), *_referred(promises[contract])} - {contract} for contract in self.queries
         }
         try:
             order = TopologicalSorter(needs).static_order()
-            return [contract for contract in order if contract in self._queries]
+            return [contract for contract in order if contract in self.queries]
         except CycleError as error:
             raise MappingError(f"{self._folder}: these need one another: {', '.join(error.args[1])}") from error
 
@@ -69,7 +69,7 @@ class Mappings:
         """Names of the contracts whose rows the query of `contract` reads."""
         with closing(duckdb.connect()) as con:
             try:
-                return sorted(con.get_table_names(self._queries[contract]))
+                return sorted(con.get_table_names(self.queries[contract]))
             except duckdb.Error as error:
                 raise _explained(self._path(contract), error) from error
 
@@ -85,15 +85,16 @@ class Mappings:
         if missing := [name for name in needed if not door.receipts(name)]:
             said = f"reads {missing[0]}, of which nothing has landed: nextbest ingest {missing[0]} FILE"
             raise MappingError(f"{self._path(contract)} {said}")
-        return run(self._queries[contract], {name: door.read(name) for name in needed}, self._path(contract))
+        return run(self.queries[contract], {name: door.read(name) for name in needed}, self._path(contract))
 
     def fingerprint(self, contract: str) -> str:
         """A hash of the query and of the batches that it reads."""
         batches = [receipt.batch_id for name in self.reads(contract) for receipt in self._door.receipts(name)]
-        return sha256("\n".join([self._queries[contract], *batches]).encode()).hexdigest()
+        return sha256("\n".join([self.queries[contract], *batches]).encode()).hexdigest()
 
     @cached_property
-    def _queries(self) -> Mapping[str, str]:
+    def queries(self) -> Mapping[str, str]:
+        """The SQL of each contract that has a query; none without the folder."""
         queries = {path.stem: _text(path) for path in sorted(self._folder.glob("*.sql"))}
         return {contract: sql for contract, sql in queries.items() if self._is_query(contract, sql)}
 

@@ -13,10 +13,11 @@ import pytest
 
 from models.inputs import READINGS
 from nextbest.adapters.contract_files import load_contracts
-from nextbest.contracts import Contract
+from nextbest.contracts import Contract, Field
 from nextbest.lineage import Column, Lineage
 from nextbest.settings import CHECKOUT, Settings
-from orchestration.lineage import read_lineage
+from orchestration.lineage import mapped, read_lineage
+from orchestration.sql_lineage import LineageError
 
 pytestmark = pytest.mark.integration
 
@@ -128,3 +129,22 @@ def test_the_graph_is_kept_until_something_changes(
     monkeypatch.setattr(subprocess, "run", read_anew)
     with nullcontext() if is_kept else pytest.raises(_ReadAnewError):
         assert read_lineage(Settings(home=tmp_path)) == lineage
+
+
+def test_a_mapping_reads_the_fields_of_a_contract_of_ones_own(tmp_path: Path) -> None:
+    """What is made of an imported table is hit when the table's contract changes; a field that only filters counts."""
+    fields = [Field(name, "string", "VARCHAR") for name in ("Code", "Price", "Note")]
+    stock = Contract(name="stock", version="1.0.0", fields=tuple(fields))
+    contracts = {"stock": stock, "products": load_contracts(CHECKOUT / "data_contracts")["products"]}
+    (tmp_path / "mappings").mkdir()
+    mapping = tmp_path / "mappings" / "products.sql"
+    mapping.write_text("""select "Code" as product_id, 'all' as department from stock where "Price" > '0'""")
+    found = set(mapped(Settings(home=tmp_path), contracts))
+    made = [Column("contract", "products", name) for name in ("product_id", "department")]
+    assert found == {
+        (Column("contract", "stock", "Code"), made[0]),
+        *((Column("contract", "stock", "Price"), column) for column in made),
+    }
+    mapping.write_text('select "Colour" as product_id from stock')
+    with pytest.raises(LineageError, match=r"mappings/products.sql: .*colour"):
+        list(mapped(Settings(home=tmp_path), contracts))
