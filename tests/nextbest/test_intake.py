@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from nextbest.adapters.contract_files import load_contracts
 from nextbest.contracts import Contract, Field, Rule
 from nextbest.envelope import Identifier
 from nextbest.intake import Verdict, check, envelope, is_landed, landed
+from nextbest.settings import CHECKOUT
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -144,3 +146,39 @@ def test_personal_data_stays_out_of_the_log() -> None:
     assert wrapped.value is None
     assert (wrapped.identifiers, wrapped.occurred_at) == ((Identifier("email", "ab"),), AT)
     assert wrapped.partition_key == "email:ab"
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (
+            {"occurred_at": "2026-03-03T12:00:00Z"},
+            "events.occurred_at is '2026-03-03T12:00:00+00:00': it is later than",
+        ),
+        ({"type": "clik"}, "events.type is 'clik': it takes page_view, product_view, add_to_cart, email_open, click, "),
+        ({"type": "clik"}, "; did you mean 'click'?"),
+        ({"slot": "1e400"}, "events.slot is '1e400': it takes an integer"),
+        ({"slot": 1.5}, "events.slot is '1.5': it takes an integer"),
+        ({"customer_id": None}, "events.customer_id is missing: it must have a value"),
+        ({"occurred_at": "12:00"}, "events.occurred_at is '12:00': it takes a timestamp"),
+    ],
+)
+def test_a_channel_is_told_what_the_door_would_say(values: dict[str, Any], reason: str) -> None:
+    """Of each row by itself, under the real contract: what is allowed, and what was probably meant."""
+    good = {
+        "event_id": "e1",
+        "customer_id": "c1",
+        "type": "click",
+        "channel": "web",
+        "occurred_at": AT.isoformat(),
+        "received_at": AT.isoformat(),
+        "source": "live",
+    }
+    events = load_contracts(CHECKOUT / "data_contracts")["events"]
+    rows = [good, good | {"event_id": "e2"} | values, good | {"event_id": "e3"}]
+    first, verdict, third = check(events, rows, AT)
+    assert isinstance(verdict, Verdict)
+    assert verdict.status == "rejected"
+    assert reason in verdict.reason
+    assert isinstance(first, dict)
+    assert isinstance(third, dict)

@@ -8,7 +8,6 @@ import copy
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +17,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from nextbest import intake
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.landing import Door
 from nextbest.advice import explain, misnamed
@@ -462,32 +460,3 @@ def test_a_long_list_is_no_violation(landing: Path) -> None:
     door = _door(landing)
     assert _land(door, landing, "contacts", second(offers=MANY)(_rows("contacts"))).landed == 3
     assert MANY in door.read("contacts", ["offers"])["offers"].to_pylist()
-
-
-NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("values", "reason"),
-    [
-        (
-            {"occurred_at": "2026-03-02T12:00:00Z"},
-            "events.occurred_at is '2026-03-02T12:00:00+00:00': it is later than",
-        ),
-        ({"type": "clik"}, "events.type is 'clik': it takes page_view, product_view, add_to_cart, email_open, click, "),
-        ({"type": "clik"}, "; did you mean 'click'?"),
-        ({"slot": "1e400"}, "events.slot is '1e400': it takes an integer"),
-        ({"slot": 1.5}, "events.slot is '1.5': it takes an integer"),
-        ({"customer_id": None}, "events.customer_id is missing: it must have a value"),
-        ({"occurred_at": "12:00"}, "events.occurred_at is '12:00': it takes a timestamp"),
-    ],
-)
-def test_the_api_says_the_same(values: Row, reason: str) -> None:
-    """A channel is told of each row what the door would say of it."""
-    rows = [row | values if number == 1 else row for number, row in enumerate(_rows("events"))]
-    first, verdict, third = intake.check(CONTRACTS["events"], rows, NOW)
-    assert isinstance(verdict, intake.Verdict)
-    assert verdict.status == "rejected"
-    assert reason in verdict.reason
-    assert isinstance(first, dict)
-    assert isinstance(third, dict)
