@@ -22,6 +22,8 @@ on violation is part of the rule: from warn to reject, or from reject to stop, t
 import difflib
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, Final, Literal, get_args
 
 import msgspec
@@ -245,19 +247,25 @@ def _acts_like(one: Rule, other: Rule) -> bool:
 
 def _covers(one: Rule, other: Rule) -> bool:
     """Whether every value that keeps to `one` keeps to `other`, as far as can be told."""
-    a: Any = one.argument
-    b: Any = other.argument
+    a: Any = _moment(one.argument)
+    b: Any = _moment(other.argument)
     if isinstance(a, tuple) and isinstance(b, tuple):
         return set(a) <= set(b)
-    # Moments are text in ISO 8601, which sorts as they do.
-    is_ordered = all(isinstance(each, int | float | str) for each in (a, b)) and isinstance(a, str) == isinstance(
-        b, str
-    )
+    numbers = all(isinstance(each, int | float) for each in (a, b))
+    is_ordered = numbers or all(isinstance(each, datetime) for each in (a, b))
     if is_ordered and one.kind in {"minimum", "min_length"}:
         return bool(a >= b)
     if is_ordered and one.kind in {"maximum", "max_length"}:
         return bool(a <= b)
     return bool(a == b)
+
+
+def _moment(argument: Any) -> Any:
+    """A text that is a moment as one, for two of different offsets sort otherwise than their texts."""
+    with suppress(ValueError):
+        moment = datetime.fromisoformat(argument) if isinstance(argument, str) else argument
+        return moment.replace(tzinfo=moment.tzinfo or UTC) if isinstance(moment, datetime) else moment
+    return argument
 
 
 def _all(rules: list[Rule]) -> str:

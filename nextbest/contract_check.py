@@ -112,11 +112,12 @@ def _named(properties: Any) -> dict[Any, Any]:
 
 
 def _fields(parsed: _Parsed) -> Iterator[Problem]:
-    names = Counter(field.name for field in parsed.fields.values())
+    names = Counter(field.name.lower() for field in parsed.fields.values())
     for index, field in parsed.fields.items():
         place = parsed.place(index)
-        if names[field.name] > 1:
-            yield Problem(place, f"the field {field.name} is there {names[field.name]} times", "field-repeated")
+        if (times := names[field.name.lower()]) > 1:
+            said = f"the field {field.name} is there {times} times (capitals make no difference)"
+            yield Problem(place, said, "field-repeated")
         if not field.description:
             yield Problem(place, f"the field {field.name} has no description", "no-description")
         if field.is_pii and parsed.name != _IDENTITIES:

@@ -79,6 +79,9 @@ def _version(old: Contract, new: Contract, changes: list[Change]) -> Iterator[De
     if after < before:
         message = f"version {new.version} is older than {old.version}, which consumers rely on: a version only goes up"
         yield Demand(new.name, "version-lowered", message)
+    elif after[0] > before[0] + 1:
+        message = f"version {new.version} skips a major version after {old.version}: each has a migration of its own"
+        yield Demand(new.name, "version-skipped", message)
     elif after < least:
         reasons = ", ".join(_name(change) for change in changes if change.verdict == needed)
         kind = "major" if needed == "breaking" else "minor"

@@ -5,6 +5,7 @@ Belongs here: the model of a contract and its reading from an ODCS v3 mapping. D
 (`nextbest.compatibility`).
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, TypeVar, get_args
 
@@ -42,6 +43,9 @@ _OPTIONS: Final[Mapping[str, RuleKind]] = {
 _NO_RULES: Final = {"timezone", "defaultTimezone"}
 _ARGUMENTS: Final[Mapping[str, RuleKind]] = {**_OPTIONS, "validValues": "enum"}
 _ENGINE: Final = "nextbest"
+_OF_THE_TABLE: Final = {"volume", "drift"}
+_VERSION: Final = re.compile(r"(0|[1-9]\d{0,8})(\.(0|[1-9]\d{0,8})){2}", re.ASCII)
+_UNITS: Final = {"d": 1, "y": 365}
 
 
 class ContractError(NextbestError):
@@ -195,7 +199,7 @@ def contract_from_odcs(document: Mapping[str, Any]) -> Contract:
             usage=document["description"].get("usage") or "",
             limitations=document["description"].get("limitations") or "",
             owner=document["team"]["name"],
-            min_rows=_min_rows(quality),
+            min_rows=_min_rows(name, quality),
             purposes=tuple(_custom(document, "purposes") or ()),
             retention_days=_days(document, "retention"),
             freshness=_freshness(document),
@@ -242,6 +246,8 @@ def _rules(contract: str, document: Mapping[str, Any]) -> Iterator[Rule]:
     for quality in document.get("quality") or ():
         on_violation = _on_violation(place, quality)
         if quality.get("metric") == "invalidValues":
+            if quality.get("mustBe", 0) != 0:
+                raise ContractError(f"{place}: the door lets no invalid value pass: it takes `mustBe: 0`")
             yield from _named(place, _ARGUMENTS, quality.get("arguments") or {}, on_violation)
         elif quality.get("engine") == _ENGINE:
             yield from _named(place, _OPTIONS, quality["implementation"], on_violation)
@@ -288,16 +294,25 @@ def _custom(document: Mapping[str, Any], name: str) -> Any:
     return next((each["value"] for each in document.get("customProperties") or () if each["property"] == name), None)
 
 
-def _min_rows(quality: Sequence[Mapping[str, Any]]) -> int:
-    return next((int(each["mustBeGreaterThan"]) + 1 for each in quality if each.get("metric") == "rowCount"), 0)
+def _min_rows(contract: str, quality: Sequence[Mapping[str, Any]]) -> int:
+    least = 0
+    for each in quality:
+        if each.get("metric") == "rowCount" and "mustBeGreaterThan" in each:
+            least = int(each["mustBeGreaterThan"]) + 1
+        elif each.get("engine") != _ENGINE or not each["implementation"].keys() <= _OF_THE_TABLE:
+            said = each.get("metric") or each.get("implementation") or each.get("type")
+            known = f"rowCount with mustBeGreaterThan, and {' and '.join(sorted(_OF_THE_TABLE))} of engine {_ENGINE}"
+            raise ContractError(f"contract {contract}: there is no rule {said} of a whole delivery: there is {known}")
+    return least
 
 
 def _tolerance(contract: str, quality: Sequence[Mapping[str, Any]], name: str) -> Tolerance | None:
     for each in quality:
         if each.get("engine") == _ENGINE and name in each["implementation"]:
-            return Tolerance(
-                float(each["implementation"][name]), _of_the_whole(f"contract {contract}, {name}", "onViolation", each)
-            )
+            place, limit = f"contract {contract}, {name}", float(each["implementation"][name])
+            if limit <= 0:
+                raise ContractError(f"{place}: the limit is {limit:g}, and nothing is within it: it is above 0")
+            return Tolerance(limit, _of_the_whole(place, "onViolation", each))
     return None
 
 
@@ -313,9 +328,14 @@ def _freshness(document: Mapping[str, Any]) -> Freshness | None:
 
 
 def _days(document: Mapping[str, Any], name: str) -> int | None:
-    days = {"d": 1, "y": 365}
-    properties = document.get("slaProperties") or ()
-    return next((int(each["value"]) * days[each["unit"]] for each in properties if each["property"] == name), None)
+    for each in document.get("slaProperties") or ():
+        if each["property"] == name:
+            unit, value = each.get("unit"), int(each["value"])
+            if unit not in _UNITS or value <= 0:
+                said = f"is {value} {unit}: it takes a number above 0, and d (days) or y (years) for its unit"
+                raise ContractError(f"contract {document['name']}: {name} {said}")
+            return value * _UNITS[unit]
+    return None
 
 
 def semantic_version(text: str) -> str:
@@ -325,7 +345,6 @@ def semantic_version(text: str) -> str:
         ValueError: it is not MAJOR.MINOR.PATCH.
 
     """
-    parts = text.split(".")
-    if len(parts) != 3 or not all(part.isdecimal() for part in parts):  # noqa: PLR2004  major, minor, patch
+    if not _VERSION.fullmatch(text):
         raise ValueError(f"version {text!r} is not MAJOR.MINOR.PATCH")
     return text

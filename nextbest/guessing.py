@@ -7,6 +7,7 @@ table (`nextbest.adapters.imports`), what the columns mean to nextbest (`nextbes
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any, Final
@@ -110,8 +111,9 @@ def guess(table: pa.Table) -> Guesses:
     """
     names = table.column_names
     table = pa.table([_decoded(column) for column in table.columns], names)
-    if doubled := sorted({name for name in names if names.count(name) > 1 and name}):
-        raise GuessError(f"the column {doubled[0]!r} occurs more than once: rename one of them")
+    same = Counter(name.lower() for name in names if name)
+    if doubled := sorted({name for name in names if same[name.lower()] > 1}):
+        raise GuessError(f"the column {doubled[0]!r} occurs more than once (capitals make no difference): rename one")
     usable = {name: kind for name in names if name and (kind := _type(table[name]))}
     left_out = [f"{name!r} ({table.schema.field(name).type})" for name in names if name and name not in usable]
     left_out += [f"column {place} without a name" for place, name in enumerate(names, 1) if not name]

@@ -19,13 +19,14 @@ from rich.table import Table
 from nextbest.adapters.contract_files import RevisionError, contracts_at, load_contracts, path_in_repository
 from nextbest.adapters.contract_review import review, review_changes
 from nextbest.adapters.landing import Door, Migrated
+from nextbest.adapters.mappings import FOLDER, Mappings
 from nextbest.adapters.migration_files import missing_migrations
 from nextbest.adapters.migrations import MigrationError
 from nextbest.commands.parameters import ReportFile
 from nextbest.commands.reporting import end, report_options, show
 from nextbest.compatibility import Change, Verdict, compare
 from nextbest.contract_release import demands, hit, migrations
-from nextbest.contracts import Contract
+from nextbest.contracts import Contract, ContractError
 from nextbest.errors import NextbestError
 from nextbest.findings import Finding, Report, count
 from nextbest.lineage import Column, Lineage
@@ -79,13 +80,14 @@ def check(against: str | None, json_file: Path | None, sarif: Path | None, junit
     files, found = review(folder)
     changes: list[Change] = []
     lineage = Lineage()
-    if against is not None and not found:
-        new = load_contracts(folder)
+    new = _readable(folder)
+    found += unresolved_mappings(settings, new)
+    if against is not None and new:
         changes = compare(old, new)
         lineage = read_lineage(settings, old) if any(change.consumers for change in changes) else lineage
         asked = demands(old, new, changes, lineage)
         steps = migrations(old, new, changes)
-        found = review_changes(folder, changes, [*asked, *missing_migrations(folder, steps)], steps)
+        found += review_changes(folder, changes, [*asked, *missing_migrations(folder, steps)], steps)
     report = Report("nextbest contracts check", path_in_repository(folder), files, tuple(found))
     hits = [(change, hit(change, lineage)) for change in changes]
     if json_file:
@@ -166,10 +168,38 @@ def read_lineage(settings: Settings, before: dict[str, Contract]) -> Lineage:
     return lineage.read_lineage(settings, before)
 
 
+def _readable(folder: Path) -> dict[str, Contract]:
+    """The contracts, if nothing in them is so wrong that they cannot be read: then that is said already."""
+    try:
+        return load_contracts(folder)
+    except ContractError:
+        return {}
+
+
+def unresolved_mappings(settings: Settings, contracts: dict[str, Contract]) -> list[Finding]:
+    """The queries of a home's own data that name a column which no contract has, or has no more."""
+    queries = Mappings(settings).queries if contracts else {}
+    if not queries:
+        return []
+    from orchestration.lineage import mapped  # noqa: PLC0415  takes seconds to import
+    from orchestration.sql_lineage import LineageError  # noqa: PLC0415  as above
+
+    found = []
+    for target, sql in queries.items():
+        try:
+            list(mapped({target: sql}, contracts))
+        except LineageError as error:
+            found.append(Finding(f"../{FOLDER}/{target}.sql", 1, str(error), "mapping-unresolved"))
+    return found
+
+
 def _contracts_at(folder: Path, against: str) -> dict[str, Contract]:
     try:
         return contracts_at(folder, against)
     except RevisionError as error:
+        if not against or "not a git repository" in str(error):
+            said = f"{error}\nThe contracts are compared with a revision of a git repository: `git init`, or name one"
+            raise click.UsageError(said) from error
         remote, _, branch = against.partition("/")
         fetch = f"git fetch {remote} {branch}" if branch else f"git fetch origin {against}"
         message = f"{error}\nIs {against} there? Fetch it (`{fetch}`; a shallow clone: `git fetch --unshallow`)."

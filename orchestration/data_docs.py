@@ -26,6 +26,7 @@ def data_docs_page(results: Any) -> str:
     renderer = import_module("great_expectations.render.renderer").ValidationResultsPageRenderer
     for each in results.results:  # the library's templates escape nothing
         each.result = _escaped(each.result)
+        each.expectation_config.kwargs = _escaped(each.expectation_config.kwargs)
     view = import_module("great_expectations.render.view").DefaultJinjaPageView
     page: str = view().render(renderer(run_info_at_end=True).render(results))
     return _HEAD.sub(lambda head: head[0] + POLICY + STYLE, _ELSEWHERE.sub("", page), count=1)

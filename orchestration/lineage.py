@@ -94,7 +94,7 @@ def _version(settings: Settings, contracts: Mapping[str, Contract]) -> str:
 
 
 def _edges(settings: Settings, contracts: Mapping[str, Contract]) -> Iterator[Edge]:
-    yield from mapped(settings, contracts)
+    yield from mapped(Mappings(settings).queries, contracts)
     models = _models_read(compiled_models(settings), contracts)
     yield from _queries(models, contracts)
     features = _described(settings)
@@ -105,14 +105,14 @@ def _edges(settings: Settings, contracts: Mapping[str, Contract]) -> Iterator[Ed
     yield from _log(contracts)
 
 
-def mapped(settings: Settings, contracts: Mapping[str, Contract]) -> Iterator[Edge]:
+def mapped(queries: Mapping[str, str], contracts: Mapping[str, Contract]) -> Iterator[Edge]:
     """Which fields of a home's own contracts its mappings make the fields of others of.
 
     Raises:
         LineageError: a mapping cannot be followed; the message names its file.
 
     """
-    for target, sql in Mappings(settings).queries.items():
+    for target, sql in queries.items():
         try:
             found = reads(sql, _columns(contracts))
         except LineageError as error:

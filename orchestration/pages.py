@@ -18,7 +18,7 @@ from nextbest.settings import Settings
 
 PATH: Final = "/quality"
 """Where the Dagster UI serves the pages."""
-ALLOWED: Final = "default-src 'none'; style-src 'unsafe-inline'"
+ALLOWED: Final = "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'"
 """What a page may load and run: its own style, and nothing else."""
 POLICY: Final = f'<meta http-equiv="Content-Security-Policy" content="{ALLOWED}">'
 STYLE: Final = """<style>

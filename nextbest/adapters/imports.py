@@ -95,7 +95,7 @@ def _as_text(path: Path) -> Contract:
     """A contract that takes every column of a CSV as text; of another format, as it is."""
     try:
         names = csv.open_csv(path).schema.names if path.suffix == ".csv" else []
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
         names = []  # reading all of it says why
     return Contract(path.name, "1.0.0", tuple(Field(each, "string", "VARCHAR") for each in dict.fromkeys(names)))
 

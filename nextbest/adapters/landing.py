@@ -230,6 +230,9 @@ class Door:
     def _migrate(self, contract: str) -> list[Migrated]:
         promise = self._contract(contract)
         if not self._outdated(promise):
+            if len(self._on_disk(contract)) > len(self.receipts(contract)):
+                with self._locked(contract):
+                    pass  # removes what a killed migration replaced and left
             return []
         known = self._references(promise, 0)
         with self._locked(contract) as staging:
@@ -261,7 +264,9 @@ class Door:
     def _carry(self, contract: Contract, old: Receipt, known: Mapping[str, pa.Array], folder: Path) -> Receipt:
         """Write aside what becomes of a batch: the same delivery in the same place, with all that it ever rejected."""
         rows = batches.read(self._batch(contract.name, old.batch_id))
-        table = self.migrations.apply(contract.name, major(old.contract_version), contract.major, rows)
+        table = self.migrations.apply(
+            contract.name, major(old.contract_version), contract.major, rows, hides_values=contract.holds_pii
+        )
         # How many rows a delivery must have was asked when it came; here `_require_rows` looks at all of them together.
         validated = validate(msgspec.structs.replace(contract, min_rows=0), table, known)
         rejected = [self.rejected(old), validated.rejected]

@@ -51,7 +51,10 @@ class Mappings:
         """
         promises = load_contracts(self._settings.folder("contracts"))
         if not self.queries:
-            raise MappingError(f"{self._folder} holds no query (<contract>.sql): `nextbest init` writes them")
+            needed = (
+                "write customers.sql, products.sql and transactions.sql there, from the templates of `nextbest init`"
+            )
+            raise MappingError(f"{self._folder} holds no query: {needed}")
         for contract in self.queries:
             for needed in (contract, *self.reads(contract)):
                 if needed not in promises:

@@ -53,8 +53,10 @@ class Migrations:
         """The steps that nobody has written."""
         return [path for path in self.steps(contract, old, new) if not path.is_file()]
 
-    def apply(self, contract: str, old: int, new: int, rows: pa.Table) -> pa.Table:
+    def apply(self, contract: str, old: int, new: int, rows: pa.Table, *, hides_values: bool = False) -> pa.Table:
         """Carry rows over every step; as many come out as go in, for a row is dropped by a rule and never in silence.
+
+        What DuckDB says of a failure may quote a row: `hides_values` keeps that out of the message.
 
         Raises:
             MigrationError: a file is missing, is no single SELECT, fails, or yields more or fewer rows.
@@ -63,7 +65,7 @@ class Migrations:
         if missing := self.missing(contract, old, new):
             raise MigrationError(f"{missing[0]} is missing: {how_to_write(contract)}")
         for path in self.steps(contract, old, new):
-            migrated = _select(path, rows)
+            migrated = _select(path, rows, hides_values=hides_values)
             if migrated.num_rows != rows.num_rows:
                 raise MigrationError(
                     f"{path} makes {migrated.num_rows:,} rows of {rows.num_rows:,}: a migration changes columns; what "
@@ -87,7 +89,9 @@ class Migrations:
                 values, lost = cast(table[field.name], field.arrow_type)
                 index = table.column_names.index(field.name)
                 table = table if lost else table.set_column(index, field.name, values)
-        carried: list[dict[str, Any]] = self.apply(contract.name, old, contract.major, table).to_pylist()
+        carried: list[dict[str, Any]] = self.apply(
+            contract.name, old, contract.major, table, hides_values=contract.holds_pii
+        ).to_pylist()
         return carried
 
 
@@ -114,7 +118,7 @@ def how_to_write(contract: str) -> str:
     )
 
 
-def _select(path: Path, rows: pa.Table) -> pa.Table:
+def _select(path: Path, rows: pa.Table, *, hides_values: bool) -> pa.Table:
     """Run one file on rows, away from every other table, file, variable and time zone."""
     with duckdb.connect() as con:
         try:
@@ -125,4 +129,7 @@ def _select(path: Path, rows: pa.Table) -> pa.Table:
             con.execute(_ALONE)
             return con.sql(query).to_arrow_table()
         except (duckdb.Error, OSError, UnicodeDecodeError) as error:
+            if hides_values:  # not even as the cause, which logs print
+                said = f"{type(error).__name__}; what it says may hold personal data: try the query on made-up rows"
+                raise MigrationError(f"{path} fails: {said}") from None
             raise MigrationError(f"{path} fails: {error}") from error

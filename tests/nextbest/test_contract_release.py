@@ -32,7 +32,7 @@ def _demands(version: str, changed: dict[str, object]) -> list[Demand]:
         ("1.5.0", WIDER),
         ("2.0.0", WIDER),
         ("2.0.0", GONE),
-        ("3.1.0", GONE),
+        ("2.1.0", GONE),
     ],
 )
 def test_a_version_that_says_enough(version: str, changed: dict[str, object]) -> None:
@@ -109,3 +109,9 @@ def test_names_who_reads_what_was_changed() -> None:
     wider = {"sales": msgspec.structs.replace(OLD, **WIDER)}
     hits = [hit(change, LINEAGE) for new in (narrower, wider) for change in compare({"sales": OLD}, new)]
     assert hits == [(), (READER,)]
+
+
+def test_a_major_version_is_not_skipped() -> None:
+    """What has landed goes from one to the next, and each step has its own migration."""
+    (demand,) = _demands("3.0.0", GONE)
+    assert demand.rule == "version-skipped"

@@ -42,7 +42,8 @@ def test_pages_are_served_beside_the_ui(get: Get) -> None:
     """A page may load and run nothing, and is asked for anew; the UI answers as before."""
     page = get("/quality/failed_rows/sales.html")
     assert (page.status_code, page.text) == (200, "<h1>sales</h1>")
-    assert page.headers["content-security-policy"] == "default-src 'none'; style-src 'unsafe-inline'"
+    allowed = "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'"
+    assert page.headers["content-security-policy"] == allowed
     assert page.headers["cache-control"] == "no-cache"
     assert get("/server_info").json()["dagster_version"] == dg.__version__
 
