@@ -235,3 +235,10 @@ def test_who_is_hit_decides_the_verdict(one: Contract, other: Contract) -> None:
     """What is compatible hits nobody, and whatever hits nobody is compatible."""
     for change in compare({"sales": one}, {"sales": other}):
         assert (change.verdict == "compatible") == (not change.producers and not change.consumers)
+
+
+def test_moments_are_compared_as_moments() -> None:
+    """The text of one with an offset sorts otherwise than the moment."""
+    later, earlier = (Rule("minimum", f"2000-01-01T00:00:00{offset}") for offset in ("-05:00", "Z"))
+    assert _of_rules("minimum", [earlier], [later]).verdict == "breaking"
+    assert _of_rules("minimum", [later], [earlier]).verdict == "minor"

@@ -109,9 +109,34 @@ def _set(document: dict[str, Any], key: str, value: object) -> None:
     document[key] = value
 
 
+def _custom(name: str, value: float) -> dict[str, Any]:
+    return {"type": "custom", "engine": "nextbest", "implementation": {name: value}}
+
+
 @pytest.mark.parametrize(
     ("part", "key", "value", "message"),
     [
+        ("document", "version", "1.٢.0", "contract visits: .*MAJOR.MINOR.PATCH"),
+        (
+            "table",
+            "quality",
+            [{"metric": "duplicateValues", "mustBe": 0}],
+            "there is no rule duplicateValues of a whole",
+        ),
+        ("table", "quality", [_custom("volum", 0.4)], "there is no rule {'volum': 0.4} of a whole delivery"),
+        ("table", "quality", [_custom("volume", -1)], "visits, volume: the limit is -1"),
+        (
+            "document",
+            "slaProperties",
+            [{"property": "retention", "value": 1, "unit": "mo"}],
+            "retention is 1 mo: .*days",
+        ),
+        (
+            "field",
+            "quality",
+            [{"metric": "invalidValues", "arguments": {"validValues": [1]}, "mustBeLessThan": 5, "mustBe": 1}],
+            "field minutes: .*`mustBe: 0`",
+        ),
         ("document", "version", "1.2", "contract visits: .*MAJOR.MINOR.PATCH"),
         ("document", "schema", [], "contract visits: .*one schema object"),
         ("document", "schema", None, "contract visits: .*one schema object"),
@@ -126,6 +151,8 @@ def _set(document: dict[str, Any], key: str, value: object) -> None:
 def test_refuses_what_cannot_be_enforced(part: str, key: str, value: object, message: str) -> None:
     """A promise nobody keeps is worse than none: the message names contract and field."""
     document = copy.deepcopy(VISITS)
-    _set(document if part == "document" else document["schema"][0]["properties"][1], key, value)
+    table = document["schema"] and document["schema"][0]
+    parts = {"document": document, "table": table, "field": table["properties"][1]}
+    _set(parts[part], key, value)
     with pytest.raises(ContractError, match=message):
         contract_from_odcs(document)

@@ -164,6 +164,7 @@ def test_what_cannot_land_is_left_out_and_named() -> None:
     ("table", "message"),
     [
         (pa.table([pa.array(["1"]), pa.array(["2"])], ["a", "a"]), "the column 'a' occurs more than once"),
+        (pa.table({"id": ["1"], "ID": ["2"]}), "the column 'ID' occurs more than once"),
         (pa.table([pa.array([{"a": 1}])], ["nested"]), "no column with a name and a type that can land"),
         (pa.table({}), "no column with a name and a type that can land"),
     ],

@@ -70,11 +70,11 @@ def test_no_value_of_a_row_is_told(tmp_path: Path, receiver: Receiver) -> None:
     assert heard[0]["error"].startswith("step quotes_a_row ended with ")
 
 
-@pytest.mark.parametrize("status", [None, 500])
+@pytest.mark.parametrize("status", [None, 302, 500])
 def test_a_dead_receiver_breaks_nothing(
     tmp_path: Path, receiver: Receiver, caplog: pytest.LogCaptureFixture, status: int | None
 ) -> None:
-    """It is logged, and the run is as it was."""
+    """It is logged, and the run is as it was; a redirect would drop the body, and counts as no answer."""
     with dg.DagsterInstance.ephemeral() as instance, receiver(status or 200) as (url, _):
         settings = Settings(home=tmp_path, alert_webhook=url if status else "http://127.0.0.1:9/hook")
         assert alert(settings, instance, _failed_run(instance, shelf, quotes_a_row)) is False

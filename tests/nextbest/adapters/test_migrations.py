@@ -292,3 +292,17 @@ def test_a_folder_that_cannot_be_written_is_said(landed: Path, monkeypatch: pyte
 
 def _door_without_folder(root: Path) -> Door:
     return Door(root / "landing", root / "quarantine", {"sales": NEW}, root / "migrations")
+
+
+def test_a_failure_quotes_no_row_that_identifies_a_person(tmp_path: Path) -> None:
+    """DuckDB's message names the value that it could not convert: of personal data, only the kind of error is told."""
+    mail = Field("sale_id", "string", "VARCHAR", key=True, classification="pii", rules=REQUIRED)
+    old, new = (
+        msgspec.structs.replace(OLD, version=version, fields=(mail, *OLD.fields[1:])) for version in ("1.0.0", "2.0.0")
+    )
+    _door(tmp_path, old).land("sales", _sales({"ann@example.org": 1}), source_name="till")
+    door = _door(tmp_path, new, _1_to_2="select * replace (cast(sale_id as integer)::varchar as sale_id) from landed")
+    with pytest.raises(MigrationError, match="ConversionException; what it says may hold personal data") as caught:
+        door.migrate("sales")
+    assert "ann@example.org" not in str(caught.value)
+    assert caught.value.__cause__ is None
