@@ -96,7 +96,7 @@ def check(against: str | None, json_file: Path | None, sarif: Path | None, junit
     if changes:
         Console(width=None if sys.stdout.isatty() else 160).print(_table(hits))
     show(report, sarif=sarif, junit=junit)
-    click.echo(_summary(len(files), against, changes, report))
+    click.echo(_summary(len(files), against, changes, report, is_compared=bool(new)))
     end(report)
 
 
@@ -223,11 +223,11 @@ def _owners(readers: Iterable[Column]) -> str:
     return "\n".join(f"{kind}: {', '.join(names)}" for kind, names in owners.items())
 
 
-def _summary(files: int, against: str | None, changes: list[Change], report: Report) -> str:
+def _summary(files: int, against: str | None, changes: list[Change], report: Report, *, is_compared: bool) -> str:
     problems = f"{report.errors} problems"
     if against is None:
         return f"{files} contracts, {problems}"
-    if report.errors and not changes:
+    if not is_compared:
         return f"{files} contracts, {problems}; they are compared with {against} once these are mended"
     verdicts = Counter(change.verdict for change in changes)
     kinds = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in reversed(get_args(Verdict)))
