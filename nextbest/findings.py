@@ -7,6 +7,7 @@ it is written down for machines (`nextbest.adapters.reports`), or what is checke
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from posixpath import normpath
 from typing import Literal
 
 import msgspec
@@ -55,7 +56,7 @@ class Report(msgspec.Struct, frozen=True):
 
     def path(self, file: str) -> str:
         """Where a file is, relative to the repository's root."""
-        return f"{self.folder}/{file}" if self.folder else file
+        return normpath(f"{self.folder}/{file}" if self.folder else file)
 
 
 def count(findings: Iterable[Finding], level: Level) -> int:
