@@ -75,9 +75,7 @@ def stability_index(reference: Sequence[int], current: Sequence[int]) -> float:
     return float(np.sum((q - p) * np.log(q / p)))
 
 
-def _shares(
-    rows: Array,
-) -> Array:
+def _shares(rows: Array) -> Array:
     smoothed = rows + _SMOOTHING
     shares: Array = smoothed / smoothed.sum()
     return shares

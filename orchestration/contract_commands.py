@@ -81,7 +81,7 @@ def check(against: str | None, json_file: Path | None, sarif: Path | None, junit
     changes: list[Change] = []
     lineage = Lineage()
     new = _readable(folder)
-    found += unresolved_mappings(settings, new)
+    found += _unresolved_mappings(settings, new)
     if against is not None and new:
         changes = compare(old, new)
         lineage = read_lineage(settings, old) if any(change.consumers for change in changes) else lineage
@@ -176,7 +176,7 @@ def _readable(folder: Path) -> dict[str, Contract]:
         return {}
 
 
-def unresolved_mappings(settings: Settings, contracts: dict[str, Contract]) -> list[Finding]:
+def _unresolved_mappings(settings: Settings, contracts: dict[str, Contract]) -> list[Finding]:
     """The queries of a home's own data that name a column which no contract has, or has no more."""
     queries = Mappings(settings).queries if contracts else {}
     if not queries:
