@@ -14,6 +14,7 @@ from nextbest.records import Attribute, DecisionRecord, Mode, Options
 
 Count = Literal["decision", "impression"]
 Scope = Literal["action", "group", "channel", "all"]
+Period = Literal["day", "week", "month", "total"]
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,9 +40,10 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cap(msgspec.Struct, frozen=True):
-    """One counter a candidate must pass: at most `limit` contacts with `member` of `scope` in the sliding window.
+    """One counter a candidate must pass: fewer than `limit` contacts with `member` of `scope` in the sliding window.
 
-    Scope `all` has no members: its `member` is empty.
+    Scope `all` has no members: its `member` is empty. The member need not be the candidate's own: an action that
+    another one excludes has a cap on that other one.
     """
 
     rule: str
@@ -52,24 +54,57 @@ class Cap(msgspec.Struct, frozen=True):
     window_seconds: int
 
 
+class Limit(msgspec.Struct, frozen=True):
+    """One counter over all customers: what was seen and what is reserved, plus `amount`, stay within `most`.
+
+    A volume counts contacts, a budget millionths of the policy's currency. A counter without `most` only counts.
+    """
+
+    name: str
+    per: Period
+    amount: int
+    most: int | None
+
+    def counter(self, now: datetime) -> str:
+        """The name of the counter of the period that holds `now`, in UTC."""
+        return f"{self.name}@{_period(self.per, now)}"
+
+
+def _period(per: Period, now: datetime) -> str:
+    match per:
+        case "day":
+            return f"{now:%Y-%m-%d}"
+        case "week":
+            return f"{now:%G-W%V}"
+        case "month":
+            return f"{now:%Y-%m}"
+        case "total":
+            return "total"
+
+
 class Option(msgspec.Struct, frozen=True, kw_only=True):
-    """A candidate that may be chosen. `do_nothing` has no caps: it is always available."""
+    """A candidate that may be chosen. `do_nothing` has neither caps nor limits: it is always available."""
 
     key: str
     action: str
     treatment: str
     group: str
-    probability: float
     caps: tuple[Cap, ...] = ()
+    limits: tuple[Limit, ...] = ()
 
 
 class PlacementProposal(msgspec.Struct, frozen=True, kw_only=True):
-    """For one placement the candidates in the order drawn, each with its mass in the pmf."""
+    """For one placement the candidates in the order drawn, each with its mass in the pmf.
+
+    The first `ahead` of them are mandatory: they come before the draw, and the pmf is that of the others.
+    """
 
     id: str
     channel: str
     slots: int
     order: tuple[Option, ...]
+    pmf: tuple[float, ...]
+    ahead: int = 0
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +127,8 @@ class SlotGrant(msgspec.Struct, frozen=True, kw_only=True):
     available: tuple[bool, ...]
     reservation_id: str | None = None
     expires_at: datetime | None = None
+    takes: dict[str, int] = {}
+    """By counter over all customers, what the contact takes of it."""
 
 
 class Grant(msgspec.Struct, frozen=True):

@@ -19,9 +19,20 @@ DO_NOTHING = "do_nothing"
 Attribute = bool | int | float | str
 Mode = Literal["live", "shadow", "batch", "dry_run"]
 Stage = Literal[
-    "consent", "pause", "eligibility", "applicability", "suitability", "contact_policy", "score", "arbitration"
+    "experiment",
+    "consent",
+    "pause",
+    "schedule",
+    "eligibility",
+    "applicability",
+    "suitability",
+    "contact_policy",
+    "reach",
+    "score",
+    "arbitration",
 ]
-Tier = Literal["full", "fallback"]
+Tier = Literal["full", "reduced", "fallback"]
+"""How complete a decision is. Reduced: the models were not asked, for want of time."""
 
 
 def candidate_key(action: str, treatment: str) -> str:
@@ -36,8 +47,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Most slots to fill per placement; none means as many as the placement has."""
     dedup: bool = True
     """An action fills at most one slot of the whole decision."""
+    dedup_with: tuple[str, ...] = ()
+    """Earlier decisions whose actions are not taken again: of the same page, say."""
     count_toward_caps: bool = True
     budget_ms: float | None = None
+    """How long the answer may take; a decision that would come late is a reduced one, or the fallback."""
 
 
 class Contact(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,19 +66,24 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
     """Until then an unseen contact holds its place under caps that count impressions."""
     impressed_at: datetime | None = None
+    takes: dict[str, int] = {}
+    """By counter over all customers (`messages.Limit`), what it takes of it."""
 
 
-class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What State knew of the customer when the decision was made, in one round trip."""
+class Interaction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Something else the customer did: the type of an event that is no impression, or the kind of an outcome."""
 
-    consents: dict[str, Literal["granted", "withdrawn"]] = {}
-    """By purpose, what the customer has said; a purpose not said anything about is absent."""
-    contacts: tuple[Contact, ...] = ()
-    """Every contact inside the longest window of the contact policy, from which counters are counted."""
-    arms: dict[str, str] = {}
-    """By experiment, the arm the customer was assigned to earlier."""
-    pauses: tuple[str, ...] = ()
-    """Actions stopped by hand."""
+    kind: str
+    at: datetime
+    action: str | None = None
+    channel: str | None = None
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """How much of a counter over all customers is used up: by contacts that were seen, and by those still reserved."""
+
+    seen: int = 0
+    held: int = 0
 
 
 class Arm(msgspec.Struct, frozen=True):
@@ -75,7 +94,24 @@ class Arm(msgspec.Struct, frozen=True):
     probability: float
 
 
-class Candidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What State knew of the customer when the decision was made, in one round trip."""
+
+    consents: dict[str, Literal["granted", "withdrawn"]] = {}
+    """By purpose, what the customer has said; a purpose not said anything about is absent."""
+    contacts: tuple[Contact, ...] = ()
+    """Every contact inside the longest window of the contact policy, from which counters are counted."""
+    interactions: tuple[Interaction, ...] = ()
+    """Every interaction as far back as the contact policy looks."""
+    arms: tuple[Arm, ...] = ()
+    """The arms the customer was assigned to earlier, one per experiment."""
+    pauses: tuple[str, ...] = ()
+    """Actions stopped by hand."""
+    usage: dict[str, Usage] = {}
+    """By counter over all customers; one that nothing was counted under is absent."""
+
+
+class Candidate(msgspec.Struct, frozen=True, omit_defaults=True):
     """A treatment that could have filled a placement, the furthest stage it reached, and why it went no further.
 
     `reason` is empty for what took part in the arbitration. Money is in the policy's currency; `lever` in per cent.
@@ -113,6 +149,8 @@ class SlotRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reservation_id: str | None = None
     """None where the slot counts toward no cap."""
     expires_at: datetime | None = None
+    takes: dict[str, int] = {}
+    """By counter over all customers, what the contact takes of it."""
 
     @property
     def key(self) -> str:
@@ -125,9 +163,11 @@ class PlacementRecord(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     channel: str
     pmf: dict[str, float]
-    """Selection probability of every candidate for the first slot, were all available; sums to 1."""
+    """Selection probability of every candidate in the draw for the first slot, were all available; sums to 1."""
     order: tuple[str, ...]
-    """The full order drawn without replacement."""
+    """The full order: mandatory candidates by priority, then all others as drawn without replacement."""
+    ahead: int = 0
+    """How many of the order are mandatory: they come before the draw, and have no mass in the pmf."""
     available: tuple[tuple[bool, ...], ...] = ()
     """Per slot, along `order`: who could be had when it was filled."""
     slots: tuple[SlotRecord, ...] = ()
@@ -202,6 +242,7 @@ def contacts_of(record: DecisionRecord) -> tuple[Contact, ...]:
             channel=placement.channel,
             decided_at=record.occurred_at,
             expires_at=slot.expires_at,
+            takes=slot.takes,
         )
         for placement in record.placements
         for slot in placement.slots

@@ -1,15 +1,15 @@
-"""Caps: counting contacts and granting the first available candidates of a proposal.
+"""Caps and limits: counting what happened and granting the first available candidates of a proposal.
 
 Belongs here: the arithmetic that every State adapter runs inside its own atomic step, so that all count alike. Does not
 belong here: transactions and storage (`nextbest.state` and its adapters), or which caps apply (`nextbest.policy`).
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from nextbest.messages import Cap, Grant, Option, PlacementProposal, Proposal, Scope, SlotGrant
-from nextbest.records import DO_NOTHING, Contact
+from nextbest.messages import Cap, Grant, Limit, Option, PlacementProposal, Proposal, Scope, SlotGrant
+from nextbest.records import DO_NOTHING, Contact, Usage
 
 
 class Tally:
@@ -21,14 +21,12 @@ class Tally:
     def __init__(self, contacts: Iterable[Contact], now: datetime, deciding: str | None = None) -> None:
         self._now = now
         self._members: defaultdict[tuple[Scope, str], list[Contact]] = defaultdict(list)
-        self._usage: dict[Cap, int] = {}
         for contact in contacts:
             if contact.decision_id != deciding:
                 self.add(contact)
 
     def add(self, contact: Contact) -> None:
         """Count one more contact."""
-        self._usage.clear()
         self._members["action", contact.action].append(contact)
         self._members["group", contact.group].append(contact)
         self._members["channel", contact.channel].append(contact)
@@ -40,15 +38,18 @@ class Tally:
         A cap on decisions counts each from the moment it is made. A cap on impressions counts what was seen, and what
         may still be seen because its reservation has not expired.
         """
-        used = self._usage.get(cap)
-        if used is None:
-            members = self._members.get((cap.scope, cap.member))
-            used = self._usage[cap] = self._count(members, cap) if members else 0
-        return used
+        members = self._members.get((cap.scope, cap.member))
+        return self._count(members, cap) if members else 0
 
     def has_room(self, cap: Cap) -> bool:
         """Whether one more contact stays within `cap`."""
         return self.usage(cap) < cap.limit
+
+    def full(self, caps: Iterable[Cap]) -> Cap | None:
+        """The first of `caps` that has no room."""
+        if not self._members:
+            return None
+        return next((cap for cap in caps if not self.has_room(cap)), None)
 
     def _count(self, contacts: Sequence[Contact], cap: Cap) -> int:
         since = self._now - timedelta(seconds=cap.window_seconds)
@@ -57,19 +58,52 @@ class Tally:
         return sum(c.impressed_at > since if c.impressed_at else c.expires_at > self._now for c in contacts)
 
 
-def reserve(proposal: Proposal, contacts: Sequence[Contact], now: datetime) -> tuple[Grant, tuple[Contact, ...]]:
+class Budgets:
+    """What is used of the counters over all customers, as of `now`."""
+
+    def __init__(self, usage: Mapping[str, Usage], now: datetime) -> None:
+        self._used = {counter: used.seen + used.held for counter, used in usage.items()}
+        self._now = now
+
+    def full(self, limits: Iterable[Limit]) -> Limit | None:
+        """The first of `limits` that has no room for what one more contact takes."""
+        return next((limit for limit in limits if limit.most is not None and self._left(limit) < limit.amount), None)
+
+    def take(self, limits: Iterable[Limit]) -> dict[str, int]:
+        """Use up what one contact takes; returns it by counter."""
+        takes = {limit.counter(self._now): limit.amount for limit in limits}
+        for counter, amount in takes.items():
+            self._used[counter] = self._used.get(counter, 0) + amount
+        return takes
+
+    def _left(self, limit: Limit) -> int:
+        return (limit.most or 0) - self._used.get(limit.counter(self._now), 0)
+
+
+def counters(proposal: Proposal, now: datetime) -> list[str]:
+    """The counters over all customers whose usage `reserve` must know."""
+    options = (option for placement in proposal.placements for option in placement.order)
+    return list(dict.fromkeys(limit.counter(now) for option in options for limit in option.limits))
+
+
+def reserve(
+    proposal: Proposal, contacts: Sequence[Contact], now: datetime, usage: Mapping[str, Usage] | None = None
+) -> tuple[Grant, tuple[Contact, ...]]:
     """Grant each slot the first available option in the order drawn.
 
     Args:
         proposal: What the engine proposes.
         contacts: Every contact of the customer inside the longest window, read in the same atomic step.
         now: The time of the reservation.
+        usage: What is used of `counters(proposal, now)`, read in the same atomic step, without what the decision itself
+            holds from an earlier try.
 
     Returns:
         The grant, and the new contacts that the same atomic step must store for it.
 
     """
     tally = Tally(contacts, now, proposal.record.decision_id)
+    budgets = Budgets(usage or {}, now)
     granted: dict[str, tuple[SlotGrant, ...]] = {}
     taken: set[str] = set()
     new: list[Contact] = []
@@ -79,12 +113,17 @@ def reserve(proposal: Proposal, contacts: Sequence[Contact], now: datetime) -> t
             taken = set()
         slots: list[SlotGrant] = []
         while len(slots) < placement.slots:
-            available = tuple(_available(option, taken, tally) for option in placement.order)
-            option = next((o for o, free in zip(placement.order, available, strict=True) if free), None)
-            if option is None:
+            available = tuple(
+                [
+                    option.action not in taken and not tally.full(option.caps) and not budgets.full(option.limits)
+                    for option in placement.order
+                ]
+            )
+            if True not in available:
                 break
-            contact = _contact(proposal, placement, option, slot, now)
-            slots.append(_grant(option, contact, available, slot=slot, reserved=proposal.reserves))
+            option = placement.order[available.index(True)]
+            contact = _contact(proposal, placement, option, slot, now, budgets)
+            slots.append(_grant(option, contact, available, reserved=proposal.reserves))
             slot += 1
             if option.action == DO_NOTHING:
                 break
@@ -95,12 +134,9 @@ def reserve(proposal: Proposal, contacts: Sequence[Contact], now: datetime) -> t
     return Grant(granted), tuple(new) if proposal.reserves else ()
 
 
-def _available(option: Option, taken: set[str], tally: Tally) -> bool:
-    """Whether the decision has not taken the action already, and every cap has room for it."""
-    return option.action not in taken and all(map(tally.has_room, option.caps))
-
-
-def _contact(proposal: Proposal, placement: PlacementProposal, option: Option, slot: int, now: datetime) -> Contact:
+def _contact(
+    proposal: Proposal, placement: PlacementProposal, option: Option, slot: int, now: datetime, budgets: Budgets
+) -> Contact:
     return Contact(
         decision_id=proposal.record.decision_id,
         slot=slot,
@@ -109,15 +145,17 @@ def _contact(proposal: Proposal, placement: PlacementProposal, option: Option, s
         channel=placement.channel,
         decided_at=now,
         expires_at=now + timedelta(seconds=proposal.ttl_seconds),
+        takes=budgets.take(option.limits),
     )
 
 
-def _grant(option: Option, contact: Contact, available: tuple[bool, ...], *, slot: int, reserved: bool) -> SlotGrant:
+def _grant(option: Option, contact: Contact, available: tuple[bool, ...], *, reserved: bool) -> SlotGrant:
     held = reserved and option.action != DO_NOTHING
     return SlotGrant(
-        slot=slot,
+        slot=contact.slot,
         key=option.key,
         available=available,
-        reservation_id=f"{contact.decision_id}/{slot}" if held else None,
+        reservation_id=f"{contact.decision_id}/{contact.slot}" if held else None,
         expires_at=contact.expires_at if held else None,
+        takes=contact.takes if held else {},
     )

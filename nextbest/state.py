@@ -15,11 +15,19 @@ from nextbest import records
 from nextbest.envelope import Envelope, Identifier
 from nextbest.errors import NextbestError
 from nextbest.messages import Grant, Proposal
-from nextbest.records import Contact, Snapshot
+from nextbest.records import Arm, Contact, Interaction, Snapshot
 
 
 class StateUnavailableError(NextbestError):
     """State could not be read or changed; nothing of the call took effect that repeating it would not repeat."""
+
+
+class SnapshotScope(msgspec.Struct, frozen=True):
+    """What a snapshot is to hold: contacts and interactions that count after a moment, and the usage of counters."""
+
+    contacts_since: datetime
+    interactions_since: datetime
+    counters: tuple[str, ...] = ()
 
 
 class State(Protocol):
@@ -29,20 +37,26 @@ class State(Protocol):
         """The customer the first known one of `identifiers` belongs to."""
         ...
 
-    async def snapshot(self, customer_id: str | None, since: datetime) -> Snapshot:
-        """What is known of the customer, with the contacts that may count after `since`; pauses only for nobody."""
+    async def snapshot(self, customer_id: str | None, scope: SnapshotScope) -> Snapshot:
+        """What is known of the customer as far as `scope` asks; for nobody only pauses and usage. One round trip."""
         ...
 
     async def reserve(self, proposal: Proposal, now: datetime) -> Grant:
-        """Grant each slot the first candidate whose caps all have room, counting what is granted at once.
+        """Grant each slot the first candidate whose caps and limits all have room, counting what is granted at once.
+
+        Whatever has expired by `now` is given back first, and for good: a clock that is set back cannot bring it to
+        life beside what took its place. The customer's arms in the record are kept where there are none yet.
 
         The same decision reserved again is tested without what it holds, and holds that too until the log says which of
-        its tries became the decision: so the same contact counts once, and no cap is exceeded whichever it was.
+        its tries became the decision: so the same contact counts once, and nothing is exceeded whichever it was.
         """
         ...
 
     async def commit(self, decision_id: str, slot: int, event_id: str, impressed_at: datetime) -> None:
-        """The contact was seen, not before it was decided. An impression after the reservation expired counts too."""
+        """The contact was seen, not before it was decided.
+
+        An impression after the reservation was given back counts too, and is an overrun.
+        """
         ...
 
     async def release(self, decision_id: str, slot: int) -> None:
@@ -55,6 +69,10 @@ class State(Protocol):
         What is not above the offset kept is ignored. With `offset` none the effects come ahead of the log's tail, so
         that they bind at once; applying the records again in their turn changes nothing.
         """
+        ...
+
+    async def overruns(self) -> int:
+        """How many impressions came after their reservation had been given back."""
         ...
 
     async def rewind(self) -> None:
@@ -75,7 +93,10 @@ class DecisionMade(msgspec.Struct, frozen=True, kw_only=True):
 
     decision_id: str
     customer_id: str | None
+    at: datetime
     contacts: tuple[Contact, ...]
+    arms: tuple[Arm, ...]
+    """The sides of experiments the customer was on; of two in one experiment the earlier holds."""
 
 
 class ConsentChanged(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +126,14 @@ class ActionSeen(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
+class CustomerInteracted(msgspec.Struct, frozen=True, kw_only=True):
+    """The customer did something that contact rules may count, be it about an action or not."""
+
+    event_id: str
+    customer_id: str
+    interaction: Interaction
+
+
 class ActionSwitched(msgspec.Struct, frozen=True, kw_only=True):
     """The kill switch of an action was used; the latest use holds."""
 
@@ -113,7 +142,7 @@ class ActionSwitched(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
-Effect = DecisionMade | ConsentChanged | IdentifierLinked | ActionSeen | ActionSwitched
+Effect = DecisionMade | ConsentChanged | IdentifierLinked | ActionSeen | CustomerInteracted | ActionSwitched
 
 
 def horizon(proposal: Proposal, now: datetime) -> datetime:
@@ -151,6 +180,12 @@ class _Identity(msgspec.Struct):
     customer_id: str
 
 
+class _Interaction(msgspec.Struct):
+    customer_id: str
+    type: str | None = None
+    kind: str | None = None
+
+
 class _Impression(msgspec.Struct):
     decision_id: str | None = None
     action: str | None = None
@@ -162,7 +197,13 @@ def _decision(record: Envelope) -> Effect | None:
     if row.slot != 0:
         return None
     made = records.decode(row.record)
-    return DecisionMade(decision_id=made.decision_id, customer_id=made.customer_id, contacts=records.contacts_of(made))
+    return DecisionMade(
+        decision_id=made.decision_id,
+        customer_id=made.customer_id,
+        at=made.occurred_at,
+        contacts=records.contacts_of(made),
+        arms=made.arms if made.mode == "live" else (),
+    )
 
 
 def _consent(record: Envelope) -> Effect:
@@ -190,6 +231,16 @@ def _impression(record: Envelope) -> Effect | None:
     )
 
 
+def _interaction(record: Envelope) -> Effect | None:
+    """An event has a type, an outcome a kind; what is about no customer counts for nobody."""
+    row = msgspec.convert(record.properties, _Interaction)
+    kind = row.type or row.kind
+    if kind is None:
+        return None
+    done = Interaction(kind=kind, at=_moment(record), action=record.action, channel=record.channel)
+    return CustomerInteracted(event_id=record.event_id, customer_id=row.customer_id, interaction=done)
+
+
 def _switch(record: Envelope) -> Effect:
     if record.action is None:
         raise msgspec.ValidationError(f"a {record.type} names the action it is about")
@@ -207,6 +258,8 @@ _EFFECTS = MappingProxyType(
         "consent": _consent,
         "identity": _identity,
         "impression": _impression,
+        "event": _interaction,
+        "outcome": _interaction,
         "pause": _switch,
         "resume": _switch,
     }
