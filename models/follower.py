@@ -27,7 +27,7 @@ from nextbest.adapters.bundles import BundleError, read_bundle, write_bundle
 from nextbest.adapters.onnx import Scorer
 from nextbest.errors import NextbestError
 from nextbest.model_set import Model, model_set
-from nextbest.scoring import ScoringError
+from nextbest.situation import ScoringError
 from nextbest.state import State
 
 TAG = "follower"

@@ -1,32 +1,64 @@
 """Arbitration: from priorities to probabilities, an order drawn from them, and the probability of what is shown.
 
 Belongs here: the numbers. Does not belong here: who is a candidate (`nextbest.screening`) or what a priority is made of
-(`nextbest.decision`). Candidates are positions in an array; `do_nothing` is the first, so that it wins ties.
+(`nextbest.scoring`). Candidates are positions in an array; `do_nothing` is the first, so that it wins ties.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
-Strategy = Literal["greedy", "epsilon"]
+Strategy = Literal["greedy", "epsilon", "inverse_gap", "thompson"]
 
 
-def selection_pmf(priorities: Vector, strategy: Strategy, epsilon: float = 0.0) -> Vector:
-    """The probability of each candidate to fill the first slot.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exploration:
+    """How chance comes in.
 
-    Args:
-        priorities: One per candidate, shape (n,), n ≥ 1; `do_nothing` first.
-        strategy: `greedy` gives all mass to the highest priority; `epsilon` spreads a share of it evenly over all.
-        epsilon: That share, from 0 to 1.
-
+    `epsilon` is the share drawn evenly; `gamma` counts gaps, per unit of priority; `floor` is the least probability.
     """
-    explored = epsilon if strategy == "epsilon" else 0.0
-    pmf = np.full(len(priorities), explored / len(priorities))
-    pmf[np.argmax(priorities)] += 1.0 - explored
+
+    strategy: Strategy
+    epsilon: float = 0.0
+    gamma: float = 100.0
+    floor: float = 0.0
+
+
+def greedy(priorities: Vector) -> Vector:
+    """All mass on the highest priority; shape (n,)."""
+    pmf = np.zeros(len(priorities))
+    pmf[np.argmax(priorities)] = 1.0
     return pmf
+
+
+def epsilon_greedy(priorities: Vector, epsilon: float) -> Vector:
+    """A share `epsilon`, from 0 to 1, spread evenly over all, the rest on the highest priority; shape (n,)."""
+    pmf = np.full(len(priorities), epsilon / len(priorities))
+    pmf[np.argmax(priorities)] += 1.0 - epsilon
+    return pmf
+
+
+def inverse_gap(priorities: Vector, gamma: float) -> Vector:
+    """Inverse gap weighting: 1 / (n + gamma · gap) for all but the best, which has the rest; shape (n,).
+
+    Source: Foster & Rakhlin, "Beyond UCB: Optimal and Efficient Contextual Bandits with Regression Oracles", ICML
+    2020, algorithm 1, with its exploration parameter mu set to the number of candidates.
+    """
+    best = np.argmax(priorities)
+    pmf = 1.0 / (len(priorities) + gamma * (priorities[best] - priorities))
+    pmf[best] = 0.0
+    pmf[best] = 1.0 - pmf.sum()
+    return np.asarray(pmf)
+
+
+def with_floor(pmf: Vector, floor: float) -> Vector:
+    """The mixture in which no candidate has less than `floor`; an even draw where there are too many for that."""
+    reserved = min(floor * len(pmf), 1.0)
+    return (1.0 - reserved) * pmf + reserved / len(pmf) if reserved else pmf
 
 
 def draw_order(pmf: Vector, priorities: Vector, uniforms: Vector) -> NDArray[np.intp]:
@@ -41,10 +73,13 @@ def draw_order(pmf: Vector, priorities: Vector, uniforms: Vector) -> NDArray[np.
     return np.lexsort((-priorities, arrival))
 
 
-def selection_probability(pmf: Sequence[float], available: Sequence[bool], chosen: int) -> float:
+def selection_probability(pmf: Sequence[float], available: Sequence[bool], chosen: int, ahead: int = 0) -> float:
     """The probability of `chosen` given what was available; along an order drawn with `draw_order`.
 
-    Where nothing available has mass, priority decides and nothing is random: the probability is 1.
+    The first `ahead` come before the draw. Where one of them is available, or nothing available has mass, priority
+    decides and nothing is random: the probability is 1.
     """
+    if chosen < ahead:
+        return 1.0
     total = sum(p for p, free in zip(pmf, available, strict=True) if free)
     return pmf[chosen] / total if total > 0.0 else 1.0

@@ -7,6 +7,7 @@ name and their defaults (`nextbest.features`), or what follows from its answer (
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from math import isfinite
 
 import cel
 
@@ -49,13 +50,28 @@ class Expression:
             ExpressionError: it names what the context has not, compares what cannot be compared, or is no yes or no.
 
         """
-        try:
-            answer = self._program.execute(context)
-        except Exception as error:  # the binding raises ValueError, TypeError and RuntimeError as CEL's errors fall
-            raise ExpressionError(str(error).partition(".")[0]) from error
+        answer = self._answer(context)
         if not isinstance(answer, bool):
             raise ExpressionError(f"it answers {answer!r}, not true or false")
         return answer
+
+    def number(self, context: cel.Context) -> float:
+        """The number the expression comes to.
+
+        Raises:
+            ExpressionError: it names what the context has not, mixes what cannot be mixed, or is no finite number.
+
+        """
+        answer = self._answer(context)
+        if isinstance(answer, bool) or not isinstance(answer, int | float) or not isfinite(answer):
+            raise ExpressionError(f"it answers {answer!r}, not a number")
+        return float(answer)
+
+    def _answer(self, context: cel.Context) -> object:
+        try:
+            return self._program.execute(context)
+        except Exception as error:  # the binding raises ValueError, TypeError and RuntimeError as CEL's errors fall
+            raise ExpressionError(str(error).partition(".")[0]) from error
 
 
 def evaluation_context(features: Mapping[str, bool | float | str]) -> cel.Context:

@@ -29,6 +29,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     options: Options = Options()
     trigger: str = "request"
     mode: Mode = "live"
+    shadow: str = ""
+    """The shadow policy that is to decide, in mode `shadow`."""
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +51,7 @@ class Cap(msgspec.Struct, frozen=True):
     rule: str
     scope: Scope
     member: str
-    count: Count
+    count: str
     limit: int
     window_seconds: int
 
@@ -64,6 +66,7 @@ class Limit(msgspec.Struct, frozen=True):
     per: Period
     amount: int
     most: int | None
+    is_money: bool = False
 
     def counter(self, now: datetime) -> str:
         """The name of the counter of the period that holds `now`, in UTC."""

@@ -1,34 +1,47 @@
 """The policy as the engine uses it: compiled once from its document, immutable, and named by a hash of its content.
 
-Belongs here: the compiled form and the compiling. Does not belong here: the files' fields (`nextbest.policy_document`),
-finding mistakes in them (`nextbest.policy_check`), or deciding (`nextbest.decision`).
+Belongs here: the compiled form. Does not belong here: the compiling (`nextbest.policy_compiler`), the files' fields
+(`nextbest.policy_document`), finding mistakes in them (`nextbest.policy_check`), or deciding (`nextbest.decision`).
 """
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, time, timedelta
 from functools import cached_property
 from typing import Literal
 
-import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-from nextbest.arbitration import Strategy
-from nextbest.expressions import Expression, compile_expression
+from nextbest.arbitration import Exploration
+from nextbest.expressions import Expression
 from nextbest.features import RuleFeature
-from nextbest.messages import Cap
-from nextbest.policy_document import (
-    ActionDocument,
-    ContactRuleDocument,
-    FeaturesFile,
-    PlacementDocument,
-    PolicyDocument,
-    TreatmentDocument,
-)
-from nextbest.records import candidate_key
-from nextbest.source import slug
+from nextbest.messages import Cap, Limit, Option, Scope
+from nextbest.policy_document import ActionClass, Regime
+from nextbest.state import SnapshotScope
+from nextbest.templates import Template
 
 EngagementTier = Literal["eligibility", "applicability", "suitability"]
-Regime = Literal["opt_in", "opt_out"]
+Amount = float | Expression
+"""Money in the policy's currency, or what it comes to for a customer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Starting:
+    """What is believed of a new action: a propensity, worth `evidence` answers; `reach` counts its impressions."""
+
+    propensity: float
+    evidence: float
+    reach: Limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Follow:
+    """What must have happened with the customer before: `event` of `action` inside the window."""
+
+    action: str
+    event: str
+    window_seconds: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,31 +49,58 @@ class Action:
     """What can be proposed; money in the policy's currency, lever in per cent."""
 
     id: str
+    number: int
+    """Its place in the policy: the row of its numbers in arrays."""
     name: str
     group: str
-    purpose: str
-    value: float
-    cost: float
+    objective: str
+    action_class: ActionClass
+    is_bound: bool
+    """Whether contact rules, suppressions, quiet hours and channel purposes bind it."""
+    value: Amount
+    cost: Amount
     lever: float
     rules: tuple[tuple[EngagementTier, Expression], ...]
+    opens: datetime | None
+    closes: datetime | None
+    follows: tuple[Follow, ...]
+    starting: Starting | None
     context: Mapping[str, float]
     """The action's attributes as numbers, for models: a text one is 1 under `attribute_value`."""
+    words: Mapping[str, str | float]
+    """What content may say of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Treatment:
-    """One action in one placement; `cost` is the action's and the channel's together."""
+    """One action in one placement, with everything that binds it there."""
 
     id: str
     action: Action
-    cost: float
     purposes: tuple[str, ...]
-    caps: tuple[Cap, ...]
-    content: dict[str, str]
+    event_caps: tuple[Cap, ...]
+    """Caps on what only the past tells: clicks and other events."""
+    option: Option
+    """What a proposal says of it: its key, and the caps and limits that State tests. A budget's amount is set for each
+    decision where the cost is an expression."""
+    content: Mapping[str, Template]
 
     @property
     def key(self) -> str:
-        return candidate_key(self.action.id, self.id)
+        return self.option.key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuietHours:
+    """From one time of day to another, which may be on the next day."""
+
+    start: time
+    end: time
+
+    def __contains__(self, local: time) -> bool:
+        if self.start <= self.end:
+            return self.start <= local < self.end
+        return local >= self.start or local < self.end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +109,44 @@ class Placement:
 
     id: str
     channel: str
+    channel_cost: float
+    quiet_hours: QuietHours | None
     slots: int
     treatments: tuple[Treatment, ...]
     fallback: str
-    fallback_content: dict[str, str]
+    fallback_content: Mapping[str, Template]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suppression:
+    """`count` interactions of a kind in a window pause their member of `scope`, from the last of them."""
+
+    id: str
+    scope: Scope
+    only: frozenset[str]
+    kind: str
+    count: int
+    window: timedelta
+    pause: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ramp:
+    """The share of customers a new action can reach grows evenly from `initial` to 1 with its impressions."""
+
+    initial: float
+    impressions: float
+
+    def share(self, seen: int) -> float:
+        return min(1.0, self.initial + (1.0 - self.initial) * seen / self.impressions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearningFeature:
+    """A number that the online correction depends on, divided by `scale`."""
+
+    name: str
+    scale: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +157,58 @@ class Arbitration:
     use_value: bool
     use_lever: bool
     use_cost: bool
+    formula: Expression | None
+    """Priority by an expression instead of the four switches."""
     do_nothing_threshold: float
-    strategy: Strategy
-    epsilon: float
+    exploration: Exploration
+    unscored_propensity: float
+    learning: tuple[LearningFeature, ...]
+    prior_sd: float
+    ramp: Ramp | None
     salt: str
+
+    @property
+    def uses_propensity(self) -> bool:
+        return "propensity" in self.formula.variables if self.formula else self.use_propensity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """Another policy for a share of the customers."""
+
+    id: str
+    share: float
+    policy: "Policy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """Actions that only a share of the customers can get."""
+
+    id: str
+    share: float
+    actions: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiments:
+    """Who is treated how; shares from 0 to 1. Challengers are tried on disjoint customers."""
+
+    salt: str
+    control: str
+    """The name of the universal control; empty where there is none."""
+    control_share: float
+    challengers: tuple[Variant, ...]
+    rollouts: tuple[Rollout, ...]
+    shadows: tuple[Variant, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeZone:
+    """Where the customer's time zone is found, and the one where it is not."""
+
+    feature: str | None
+    default: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,123 +222,52 @@ class Policy:
     actions: Mapping[str, Action]
     placements: Mapping[str, Placement]
     regimes: Mapping[str, Regime]
+    suppressions: tuple[Suppression, ...]
+    time_zone: TimeZone
     arbitration: Arbitration
+    experiments: Experiments
     features: tuple[RuleFeature, ...]
-    """What the rules name, and no more: a context for CEL costs by the value."""
+    """What expressions name, and no more: a context for CEL costs by the value."""
+    catalogue: Mapping[str, RuleFeature]
+    """Every feature that expressions and content may name."""
     reservation_seconds: int
 
     @cached_property
-    def longest_window_seconds(self) -> int:
-        """How far back State must remember contacts; 0 without caps."""
+    def lookback(self) -> tuple[timedelta, timedelta]:
+        """How far back State must remember contacts, and interactions."""
         treatments = [treatment for placement in self.placements.values() for treatment in placement.treatments]
-        return max((cap.window_seconds for treatment in treatments for cap in treatment.caps), default=0)
+        follows = [follow.window_seconds for action in self.actions.values() for follow in action.follows]
+        caps = [cap.window_seconds for t in treatments for cap in t.option.caps]
+        events = [cap.window_seconds for t in treatments for cap in t.event_caps]
+        pauses = [suppression.window + suppression.pause for suppression in self.suppressions]
+        contacts = timedelta(seconds=max((*caps, *follows), default=0))
+        return contacts, max((timedelta(seconds=max((*events, *follows), default=0)), *pauses))
+
+    @cached_property
+    def limits(self) -> tuple[Limit, ...]:
+        """Every counter over all customers, each once."""
+        treatments = (treatment for placement in self.placements.values() for treatment in placement.treatments)
+        return tuple({limit.name: limit for t in treatments for limit in t.option.limits}.values())
+
+    def scope(self, now: datetime) -> SnapshotScope:
+        """What a decision at `now` must know of the customer."""
+        contacts, interactions = self.lookback
+        counters = tuple(limit.counter(now) for limit in self.limits)
+        return SnapshotScope(now - contacts, now - interactions, counters)
+
+    @cached_property
+    def values(self) -> NDArray[np.float64]:
+        """Per action, by number; NaN where it is an expression. Shape (actions,), and so below."""
+        return _numbers(action.value for action in self.actions.values())
+
+    @cached_property
+    def costs(self) -> NDArray[np.float64]:
+        return _numbers(action.cost for action in self.actions.values())
+
+    @cached_property
+    def levers(self) -> NDArray[np.float64]:
+        return _numbers(action.lever for action in self.actions.values())
 
 
-def compile_policy(document: PolicyDocument) -> Policy:
-    """Compile a document that `nextbest.policy_check` finds nothing wrong with.
-
-    Raises:
-        ExpressionError: a rule cannot be compiled; checking first names every such rule with its place.
-
-    """
-    arbitration = document.arbitration
-    actions = {action.id: _action(action) for action in document.actions.actions}
-    used = {name for action in actions.values() for _, rule in action.rules for name in rule.variables}
-    return Policy(
-        hash=policy_hash(document),
-        catalogue_version=_digest(document.model_dump(by_alias=True, include={"actions", "placements"})),
-        currency=document.actions.currency,
-        actions=actions,
-        placements={p.id: _placement(p, document, actions) for p in document.placements.placements},
-        regimes={purpose.id: purpose.regime for purpose in document.contact_policy.purposes},
-        arbitration=Arbitration(
-            **arbitration.formula.model_dump(),
-            do_nothing_threshold=arbitration.do_nothing_threshold,
-            strategy=arbitration.exploration.strategy,
-            epsilon=arbitration.exploration.epsilon,
-            salt=arbitration.salt,
-        ),
-        features=tuple(f for f in rule_features(document.features, actions) if f.name in used),
-        reservation_seconds=document.contact_policy.reservation_minutes * 60,
-    )
-
-
-def policy_hash(document: PolicyDocument) -> str:
-    """A name for what the policy says: comments, layout and the order of keys do not change it."""
-    return _digest(document.model_dump(by_alias=True))
-
-
-def _digest(content: Mapping[str, object]) -> str:
-    return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:16]
-
-
-def rule_features(catalogue: FeaturesFile, actions: Mapping[str, object]) -> Iterator[RuleFeature]:
-    """Every feature rules may name, those there is one of per action included."""
-    for feature in catalogue.features:
-        names = [f"{feature.name}__{action}" for action in actions] if feature.per_action else [feature.name]
-        for name in names:
-            yield RuleFeature(name=name, kind=feature.kind, origin=feature.origin, default=feature.default)
-
-
-def _action(document: ActionDocument) -> Action:
-    tiers: tuple[tuple[EngagementTier, tuple[str, ...]], ...] = (
-        ("eligibility", document.eligibility),
-        ("applicability", document.applicability),
-        ("suitability", document.suitability),
-    )
-    return Action(
-        id=document.id,
-        name=document.name,
-        group=document.group,
-        purpose=document.purpose,
-        value=document.value,
-        cost=document.cost,
-        lever=document.lever,
-        rules=tuple((tier, compile_expression(source)) for tier, sources in tiers for source in sources),
-        context=dict(_numbers(document.attributes)),
-    )
-
-
-def _numbers(attributes: Mapping[str, str | float]) -> Iterator[tuple[str, float]]:
-    """Attributes as models take them; a word that name and value share is said once: campaign_type_a, for Type A."""
-    for name, value in attributes.items():
-        if isinstance(value, str):
-            yield f"{name}_{slug(value).removeprefix(name.rpartition('_')[2] + '_')}", 1.0
-        else:
-            yield name, value
-
-
-def _placement(document: PlacementDocument, policy: PolicyDocument, actions: Mapping[str, Action]) -> Placement:
-    channel = next(channel for channel in policy.placements.channels if channel.id == document.channel)
-    return Placement(
-        id=document.id,
-        channel=document.channel,
-        slots=document.slots,
-        treatments=tuple(
-            Treatment(
-                id=treatment.id,
-                action=actions[action.id],
-                cost=action.cost + channel.cost,
-                purposes=tuple(dict.fromkeys(filter(None, (action.purpose, channel.purpose)))),
-                caps=tuple(_caps(action, treatment, policy.contact_policy.rules)),
-                content=treatment.content,
-            )
-            for action in policy.actions.actions
-            for treatment in action.treatments
-            if treatment.placement == document.id
-        ),
-        fallback=document.fallback.treatment,
-        fallback_content=document.fallback.content,
-    )
-
-
-def _caps(
-    action: ActionDocument, treatment: TreatmentDocument, rules: tuple[ContactRuleDocument, ...]
-) -> Iterator[Cap]:
-    if action.action_class != "standard":
-        return
-    members = {"action": action.id, "group": action.group, "channel": treatment.channel, "all": ""}
-    for rule in rules:
-        member = members[rule.scope]
-        if not rule.only or member in rule.only:
-            yield Cap(rule.id, rule.scope, member, rule.count, rule.limit, rule.window_hours * 3_600)
+def _numbers(amounts: Iterable[Amount]) -> NDArray[np.float64]:
+    return np.array([amount if isinstance(amount, float) else np.nan for amount in amounts])

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 from nextbest.expressions import ExpressionError, compile_expression, evaluation_context
 from nextbest.features import RuleFeature, rule_values
 from nextbest.findings import Place, Problem
-from nextbest.policy import rule_features
+from nextbest.policy_compiler import rule_features
 from nextbest.policy_document import ActionDocument, PolicyDocument
 from nextbest.records import DO_NOTHING
 
@@ -61,7 +61,8 @@ def _channels(policy: PolicyDocument) -> Iterator[Problem]:
 def _purposes(policy: PolicyDocument) -> Iterator[Problem]:
     purposes = {purpose.id for purpose in policy.contact_policy.purposes}
     for index, action in enumerate(policy.actions.actions):
-        yield from _unknown(("actions", "actions", index, "purpose"), "purpose", action.purpose, purposes)
+        if action.purpose:
+            yield from _unknown(("actions", "actions", index, "purpose"), "purpose", action.purpose, purposes)
     for index, channel in enumerate(policy.placements.channels):
         if channel.purpose:
             yield from _unknown(("placements", "channels", index, "purpose"), "purpose", channel.purpose, purposes)

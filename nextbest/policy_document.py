@@ -305,17 +305,23 @@ class ExplorationDocument(_Document):
     )
 
 
+class LearningFeatureDocument(_Document):
+    """A number the correction depends on."""
+
+    name: Identity = Field(description="A number among the features of features.yaml.")
+    scale: float = Field(
+        default=1.0, gt=0.0, le=MOST, description="It is divided by this, and counts up to three of it either way."
+    )
+
+
 class LearningDocument(_Document):
     """What of the customer the correction of a model's propensity may depend on."""
 
-    features: tuple[Identity, ...] = Field(
-        default=(), max_length=7, description="Numbers among the features of features.yaml, beside the constant."
+    features: tuple[LearningFeatureDocument, ...] = Field(
+        default=(), max_length=7, description="Beside the constant that every action has."
     )
     prior_sd: float = Field(
-        default=0.5,
-        gt=0.0,
-        le=10.0,
-        description="How far off a model is expected to be, in log odds per standard step of a feature.",
+        default=0.5, gt=0.0, le=10.0, description="How far off a model is expected to be, in log odds, each way."
     )
 
 
@@ -343,6 +349,12 @@ class ArbitrationFile(_Document):
         description="The priority of doing nothing: what does not beat it is not proposed.",
     )
     exploration: ExplorationDocument = Field(description="How chance comes in.")
+    unscored_propensity: float = Field(
+        default=0.01,
+        gt=0.0,
+        lt=1.0,
+        description="Stands in for a model that cannot be asked in time, for actions without `starting`.",
+    )
     learning: LearningDocument = Field(default=LearningDocument(), description="How models are corrected online.")
     ramp: RampDocument | None = Field(
         default=None, description="For actions with `starting`; without it they can go to everybody at once."

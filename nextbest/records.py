@@ -183,12 +183,14 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
     identifiers: tuple[Identifier, ...] = ()
     trigger: str = "request"
     mode: Mode = "live"
+    shadow: str = ""
+    """The shadow policy that decided, in mode `shadow`."""
     tier: Tier = "full"
     degraded: tuple[str, ...] = ()
     """Why the decision is less than it could have been; empty when it is not."""
     logged: bool = True
     learning: bool = True
-    """Whether models may learn from it: a live decision of the full tier."""
+    """Whether models may learn from it: a live decision of the full tier, outside the universal control."""
     policy_hash: str
     model_set_id: str | None = None
     catalogue_version: str = ""

@@ -4,14 +4,18 @@ Belongs here: turning a record back into what the engine was given. Does not bel
 policy and the model set it names (adapters).
 """
 
+from collections.abc import Mapping, Sequence
+
 import msgspec
+import numpy as np
 
 from nextbest.decision import decide, settle
 from nextbest.errors import NextbestError
 from nextbest.messages import Grant, Profile, Request, SlotGrant
-from nextbest.policy import Policy
+from nextbest.policy import Action, Policy
 from nextbest.records import DecisionRecord
-from nextbest.scoring import Models
+from nextbest.residual import Vector
+from nextbest.situation import Models
 
 
 class ReplayError(NextbestError):
@@ -21,7 +25,8 @@ class ReplayError(NextbestError):
 def replay(record: DecisionRecord, policy: Policy, models: Models | None) -> DecisionRecord:
     """Decide again from a record; the same policy and models give the same record, bit for bit.
 
-    What was measured or happened around the decision (`stage_us`, `logged`, what State granted) is taken over.
+    What was measured, learned or happened around the decision (`stage_us`, `logged`, the residuals, what State granted)
+    is taken over.
 
     Raises:
         ReplayError: policy or models are not those the record names.
@@ -33,7 +38,24 @@ def replay(record: DecisionRecord, policy: Policy, models: Models | None) -> Dec
             f"decision {record.decision_id} was made with policy {record.policy_hash} and model set "
             f"{record.model_set_id}, not with {policy.hash} and {model_set_id}"
         )
-    request = Request(
+    proposal = decide(
+        request_of(record),
+        Profile(features=dict(record.features), unavailable=record.degraded[0] if record.tier == "fallback" else ""),
+        policy,
+        models,
+        record.snapshot,
+        record.occurred_at,
+        seed=record.seed,
+        residuals=RecordedResiduals.of_record(record),
+        tier="reduced" if record.tier == "reduced" else "full",
+    )
+    again = settle(proposal, _granted(record), record.stage_us)
+    return msgspec.structs.replace(again, logged=record.logged)
+
+
+def request_of(record: DecisionRecord) -> Request:
+    """The request that a record answers."""
+    return Request(
         decision_id=record.decision_id,
         request_id=record.request_id,
         customer_id=record.customer_id,
@@ -43,11 +65,30 @@ def replay(record: DecisionRecord, policy: Policy, models: Models | None) -> Dec
         options=record.options,
         trigger=record.trigger,
         mode=record.mode,
+        shadow=record.shadow,
     )
-    profile = Profile(features=dict(record.features), unavailable=record.degraded[0] if record.degraded else "")
-    proposal = decide(request, profile, policy, models, record.snapshot, record.occurred_at, seed=record.seed)
-    again = settle(proposal, _granted(record), record.stage_us)
-    return msgspec.structs.replace(again, logged=record.logged)
+
+
+class RecordedResiduals:
+    """The corrections that a record says were made."""
+
+    def __init__(self, corrections: Mapping[str, tuple[float, float]]) -> None:
+        self._corrections = corrections
+
+    @classmethod
+    def of_record(cls, record: DecisionRecord) -> "RecordedResiduals | None":
+        """Those of the record; none where it was decided without."""
+        corrections = {
+            each.action: (each.residual_mean, each.residual_var)
+            for each in record.candidates
+            if each.residual_mean is not None and each.residual_var is not None
+        }
+        return cls(corrections) if corrections else None
+
+    def of(self, actions: Sequence[Action], _x: Vector) -> tuple[Vector, Vector]:
+        """As recorded; an action that was not scored then is not corrected."""
+        found = np.array([self._corrections.get(action.id, (0.0, 0.0)) for action in actions]).reshape(-1, 2)
+        return found[:, 0], found[:, 1]
 
 
 def _granted(record: DecisionRecord) -> Grant:
@@ -60,6 +101,7 @@ def _granted(record: DecisionRecord) -> Grant:
                     available=available,
                     reservation_id=slot.reservation_id,
                     expires_at=slot.expires_at,
+                    takes=slot.takes,
                 )
                 for slot, available in zip(placement.slots, placement.available, strict=True)
             )

@@ -69,12 +69,10 @@ class Budgets:
         """The first of `limits` that has no room for what one more contact takes."""
         return next((limit for limit in limits if limit.most is not None and self._left(limit) < limit.amount), None)
 
-    def take(self, limits: Iterable[Limit]) -> dict[str, int]:
-        """Use up what one contact takes; returns it by counter."""
-        takes = {limit.counter(self._now): limit.amount for limit in limits}
+    def take(self, takes: Mapping[str, int]) -> None:
+        """Use up what one contact takes, by counter."""
         for counter, amount in takes.items():
             self._used[counter] = self._used.get(counter, 0) + amount
-        return takes
 
     def _left(self, limit: Limit) -> int:
         return (limit.most or 0) - self._used.get(limit.counter(self._now), 0)
@@ -122,7 +120,7 @@ def reserve(
             if True not in available:
                 break
             option = placement.order[available.index(True)]
-            contact = _contact(proposal, placement, option, slot, now, budgets)
+            contact = _contact(proposal, placement, option, slot, now)
             slots.append(_grant(option, contact, available, reserved=proposal.reserves))
             slot += 1
             if option.action == DO_NOTHING:
@@ -130,13 +128,12 @@ def reserve(
             taken.add(option.action)
             new.append(contact)
             tally.add(contact)
+            budgets.take(contact.takes)
         granted[placement.id] = tuple(slots)
     return Grant(granted), tuple(new) if proposal.reserves else ()
 
 
-def _contact(
-    proposal: Proposal, placement: PlacementProposal, option: Option, slot: int, now: datetime, budgets: Budgets
-) -> Contact:
+def _contact(proposal: Proposal, placement: PlacementProposal, option: Option, slot: int, now: datetime) -> Contact:
     return Contact(
         decision_id=proposal.record.decision_id,
         slot=slot,
@@ -145,7 +142,7 @@ def _contact(
         channel=placement.channel,
         decided_at=now,
         expires_at=now + timedelta(seconds=proposal.ttl_seconds),
-        takes=budgets.take(option.limits),
+        takes={limit.counter(now): limit.amount for limit in option.limits},
     )
 
 

@@ -1,80 +1,152 @@
 """Scoring: what each action is worth to this customer, in the policy's currency.
 
-Belongs here: feeding the models and the priority formula. Does not belong here: running a model (an adapter that
-implements `Models`), who is scored at all (`nextbest.screening`), or who wins (`nextbest.arbitration`).
+Belongs here: feeding the models, their online correction, amounts that are expressions, and the priority formula. Does
+not belong here: running a model (an adapter), who is scored at all (`nextbest.screening`), or
+who wins (`nextbest.arbitration`). Arrays have a row per action of the policy; what is not scored is NaN.
 """
 
 from collections.abc import Mapping, Sequence
-from math import log
-from typing import Protocol
+from contextlib import suppress
+from dataclasses import dataclass
 
+import cel
 import numpy as np
 from numpy.typing import NDArray
 
-from nextbest.errors import NextbestError
-from nextbest.features import Matrix, design_matrix
-from nextbest.model_set import Model, ModelSet
-from nextbest.policy import Action, Arbitration, Treatment
+from nextbest.expressions import Expression, ExpressionError, evaluation_context
+from nextbest.features import design_matrix, rule_values
+from nextbest.model_set import Model
+from nextbest.policy import Action, Policy
 from nextbest.records import Attribute
+from nextbest.residual import numbers
+from nextbest.situation import PROPENSITY, Situation
 
-PROPENSITY = "propensity"
-
-
-class ScoringError(NextbestError):
-    """A model that cannot score what it is given."""
+Vector = NDArray[np.float64]
 
 
-class Models(Protocol):
-    """The models of one set, ready to score."""
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What was found out about the actions that passed, shape (actions,) each; money in the policy's currency."""
 
-    @property
-    def model_set(self) -> ModelSet:
-        """Which models, and what they are fed."""
-        ...
-
-    def score(self, name: str, matrix: Matrix) -> NDArray[np.float64]:
-        """Scores of model `name`, shape (rows,), finite.
-
-        Raises:
-            ScoringError: the model cannot score the matrix.
-
-        """
-        ...
+    logit: Vector
+    """Of the batch model."""
+    residual_mean: Vector | None
+    residual_var: Vector | None
+    p: Vector
+    value: Vector
+    cost: Vector
+    """Of the action alone; a channel's comes on top."""
+    failed: Mapping[str, str]
+    """Actions whose value or cost could not be found out, and why."""
 
 
-def propensities(
-    models: Models,
-    actions: Sequence[Action],
-    features: Mapping[str, Attribute],
-    context: Mapping[str, Attribute],
-) -> dict[str, float]:
-    """The calibrated probability that the customer responds, by action id.
+def score(actions: Sequence[Action], situation: Situation, context: cel.Context) -> Scores:
+    """Score `actions` for one customer; `context` has the features as expressions see them.
 
     Raises:
         ScoringError: the model cannot score.
 
     """
-    if not actions:
-        return {}
-    names = [action.id for action in actions]
-    model = models.model_set.models[PROPENSITY]
-    matrix = design_matrix(model, features, names, _context_columns(model, actions, context))
-    return dict(zip(names, models.score(PROPENSITY, matrix).tolist(), strict=True))
+    policy, residuals = situation.policy, situation.residuals
+    value, cost, failed = _amounts(actions, policy, context)
+    logits, p = np.full(len(policy.actions), np.nan), np.full(len(policy.actions), np.nan)
+    mean = variance = None
+    rows = [action.number for action in actions]
+    if rows and policy.arbitration.uses_propensity:
+        p[rows] = _propensities(actions, situation)
+        with np.errstate(divide="ignore"):  # a model's 0 or 1 has infinite log odds
+            logits[rows] = np.log(p[rows]) - np.log1p(-p[rows])
+        if residuals is not None:
+            mean, variance = np.full(len(p), np.nan), np.full(len(p), np.nan)
+            mean[rows], variance[rows] = residuals.of(actions, numbers(policy.arbitration.learning, situation.features))
+            moved = [row for row in rows if mean[row] != 0.0]  # what is not corrected keeps its very bits
+            p[moved] = 1.0 / (1.0 + np.exp(-(logits[moved] + mean[moved])))
+    return Scores(logits, mean, variance, p, value, cost, failed)
 
 
-def priority(treatment: Treatment, p: float, formula: Arbitration) -> float:
-    """P · V · L less cost, of the parts that are switched on; `p` is 1 when propensity is off."""
-    worth = p
-    if formula.use_value:
-        worth *= treatment.action.value
+def priorities(rows: Sequence[int], scores: Scores, situation: Situation, channel_cost: float) -> Vector:
+    """P · V · L less cost for actions by number, of the parts that are switched on; shape (len(rows),).
+
+    Or what the policy's own formula comes to; NaN where that is no number.
+    """
+    policy = situation.policy
+    formula = policy.arbitration
+    if formula.formula is not None:
+        return _by_formula(formula.formula, rows, scores, situation, channel_cost)
+    worth = scores.p[rows] if formula.use_propensity else np.ones(len(rows))
+    gain, cost = gains(rows, scores, policy, channel_cost)
+    return worth * gain - cost
+
+
+def gains(rows: Sequence[int], scores: Scores, policy: Policy, channel_cost: float) -> tuple[Vector, Vector]:
+    """V · L and cost of actions by number, as far as they are switched on: priority is P · gain - cost."""
+    formula = policy.arbitration
+    gain = scores.value[rows] if formula.use_value else np.ones(len(rows))
     if formula.use_lever:
-        worth *= treatment.action.lever / 100.0
-    return worth - treatment.cost if formula.use_cost else worth
+        gain = gain * (policy.levers[rows] / 100.0)
+    return gain, scores.cost[rows] + channel_cost if formula.use_cost else np.zeros(len(rows))
 
 
-def logit(p: float) -> float | None:
-    """The log odds of `p`; none where they are not finite, which JSON could not write."""
-    return log(p / (1.0 - p)) if 0.0 < p < 1.0 else None
+def _by_formula(
+    formula: Expression, rows: Sequence[int], scores: Scores, situation: Situation, channel_cost: float
+) -> Vector:
+    """Priority by an expression over propensity, value, lever (1 for 100 per cent), cost and the features."""
+    named = [feature for feature in situation.policy.features if feature.name in formula.variables]
+    values = rule_values(named, situation.features, situation.request.context)
+    found = np.full(len(rows), np.nan)
+    for position, row in enumerate(rows):
+        given = {
+            "propensity": scores.p[row].item(),
+            "value": scores.value[row].item(),
+            "lever": situation.policy.levers[row].item() / 100.0,
+            "cost": scores.cost[row].item() + channel_cost,
+        }
+        with suppress(ExpressionError):
+            found[position] = formula.number(evaluation_context(values | given))
+    return found
+
+
+def _amounts(
+    actions: Sequence[Action], policy: Policy, context: cel.Context
+) -> tuple[Vector, Vector, Mapping[str, str]]:
+    """Value and cost by action number, and those that failed with the reason."""
+    value, cost, failed = policy.values, policy.costs, {}
+    written = [action for action in actions if not (isinstance(action.value, float) and isinstance(action.cost, float))]
+    if written:
+        value, cost = value.copy(), cost.copy()
+    for action in written:
+        try:
+            value[action.number] = _amount(action.value, context)
+            cost[action.number] = _amount(action.cost, context)
+        except ExpressionError as error:
+            failed[action.id] = f"failed: {error}"
+            continue
+        if cost[action.number] < 0.0:
+            failed[action.id] = f"failed: a cost of {cost[action.number]:g} is below 0"
+    return value, cost, failed
+
+
+def _amount(amount: float | Expression, context: cel.Context) -> float:
+    return amount.number(context) if isinstance(amount, Expression) else amount
+
+
+def _propensities(actions: Sequence[Action], situation: Situation) -> Vector:
+    """The probability that the customer responds to each, shape (n,).
+
+    A new action has what the policy starts it with; so has every action where models are not asked.
+    """
+    models = situation.models if situation.tier == "full" else None
+    known, otherwise = situation.known_actions, situation.policy.arbitration.unscored_propensity
+    is_new = [action.starting is not None and action.id not in known for action in actions]
+    p = np.array([action.starting.propensity if action.starting else otherwise for action in actions])
+    scored = [i for i, new in enumerate(is_new) if not new]
+    if models is not None and scored:
+        asked = [actions[i] for i in scored]
+        model = models.model_set.models[PROPENSITY]
+        columns = _context_columns(model, asked, situation.request.context)
+        matrix = design_matrix(model, situation.features, [action.id for action in asked], columns)
+        p[scored] = models.score(PROPENSITY, matrix)
+    return p
 
 
 def _context_columns(

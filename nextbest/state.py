@@ -181,7 +181,7 @@ class _Identity(msgspec.Struct):
 
 
 class _Interaction(msgspec.Struct):
-    customer_id: str
+    customer_id: str | None = None
     type: str | None = None
     kind: str | None = None
 
@@ -235,7 +235,7 @@ def _interaction(record: Envelope) -> Effect | None:
     """An event has a type, an outcome a kind; what is about no customer counts for nobody."""
     row = msgspec.convert(record.properties, _Interaction)
     kind = row.type or row.kind
-    if kind is None:
+    if kind is None or row.customer_id is None:
         return None
     done = Interaction(kind=kind, at=_moment(record), action=record.action, channel=record.channel)
     return CustomerInteracted(event_id=record.event_id, customer_id=row.customer_id, interaction=done)

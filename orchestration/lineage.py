@@ -26,7 +26,7 @@ from nextbest.contracts import Contract
 from nextbest.expressions import compile_expression
 from nextbest.intake import TYPES
 from nextbest.lineage import Column, Kind, Lineage
-from nextbest.policy import rule_features
+from nextbest.policy_compiler import rule_features
 from nextbest.policy_document import PolicyDocument
 from nextbest.settings import Settings
 from orchestration.dbt import compiled_models

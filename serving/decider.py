@@ -26,7 +26,7 @@ from nextbest.messages import Grant, Profile, Proposal, Request
 from nextbest.policy import Policy
 from nextbest.records import DecisionRecord, Options, Snapshot
 from nextbest.reservations import reserve
-from nextbest.scoring import Models
+from nextbest.situation import Models
 from nextbest.state import State, StateUnavailableError
 from serving.schemas import DecisionRequest
 from serving.stopwatch import Stopwatch

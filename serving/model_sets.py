@@ -12,7 +12,7 @@ import numpy as np
 
 from nextbest.adapters.bundles import MANIFEST, BundleError
 from nextbest.adapters.onnx import Scorer
-from nextbest.scoring import ScoringError
+from nextbest.situation import ScoringError
 from nextbest.state import State, StateUnavailableError
 
 _log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nextbest.adapters.bundles import read_bundle
 from nextbest.features import Matrix
 from nextbest.model_set import Model, ModelSet
-from nextbest.scoring import ScoringError
+from nextbest.situation import ScoringError
 
 INPUT = "features"
 _OUTPUTS = {"probability": "probabilities", "value": "variable"}

@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from nextbest.adapters.yaml_files import YamlFile
 from nextbest.errors import NextbestError
 from nextbest.findings import Finding, Place, Problem
-from nextbest.policy import Policy, compile_policy
+from nextbest.policy import Policy
 from nextbest.policy_check import check
+from nextbest.policy_compiler import compile_policy
 from nextbest.policy_document import PolicyDocument
 
 FILES = tuple(PolicyDocument.model_fields)

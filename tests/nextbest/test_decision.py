@@ -13,12 +13,13 @@ from nextbest import records
 from nextbest.decision import UnknownPlacementError, decide, settle
 from nextbest.envelope import Identifier
 from nextbest.messages import Profile, Proposal, Request
-from nextbest.policy import Policy, compile_policy
+from nextbest.policy import Policy
+from nextbest.policy_compiler import compile_policy
 from nextbest.policy_document import PolicyDocument
 from nextbest.records import Attribute, Contact, DecisionRecord, Options, Snapshot
 from nextbest.replay import ReplayError, replay
 from nextbest.reservations import reserve
-from nextbest.scoring import Models, ScoringError
+from nextbest.situation import Models, ScoringError
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 CUSTOMER = Profile(features={"spend_91d": 50.0, "visits": 2.0})

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from nextbest.messages import Cap
-from nextbest.policy import Policy, compile_policy, policy_hash
+from nextbest.policy import Policy
+from nextbest.policy_compiler import compile_policy, policy_hash
 from nextbest.policy_check import check
 from nextbest.policy_document import PolicyDocument
 

@@ -16,7 +16,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from nextbest.adapters.bundles import write_bundle
 from nextbest.adapters.onnx import OnnxModel, Scorer
 from nextbest.model_set import FeatureSpec, Model, model_set
-from nextbest.scoring import ScoringError
+from nextbest.situation import ScoringError
 
 RANDOM = np.random.default_rng(7)
 ROWS = RANDOM.normal(size=(200, 3)).astype(np.float32)

@@ -1,0 +1,92 @@
+"""Thompson sampling without sampling: the exact probability of each candidate to be the best.
+
+Belongs here: the integral. Does not belong here: where the uncertainty comes from (`nextbest.residual`), or any draw
+(`nextbest.arbitration`). Thompson sampling (Thompson 1933) takes each candidate as often as a draw from what is
+believed of all of them makes it the best; logging that probability needs the integral, not the draw.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit, ndtr
+
+Vector = NDArray[np.float64]
+
+_POINTS = 1_024
+_LEAST_POINTS = 33
+_REACH_SD = 7.5
+"""Normal quantiles beyond this many standard deviations have no mass that a float would notice."""
+
+
+def best_probabilities(location: Vector, deviation: Vector, gain: Vector, cost: Vector) -> Vector:
+    """The probability that each candidate has the highest priority, where priorities are independent.
+
+    A candidate's priority is `gain · sigmoid(L) - cost` with L normal. One without deviation or gain is certain: among
+    equal certain ones the first wins.
+
+    Args:
+        location: Mean of L, in log odds, shape (n,).
+        deviation: Standard deviation of L, shape (n,), not negative.
+        gain: What a response is worth, in units of priority, shape (n,); may be negative.
+        cost: Subtracted, shape (n,).
+
+    Returns:
+        Shape (n,), sums to 1. By quadrature over the priority: the distribution functions are exact at its nodes, which
+        are quantiles of the candidates that can win; the error is below 1e-3 and mostly far less.
+
+    """
+    mean = gain * expit(location) - cost
+    is_certain = (deviation <= 0.0) | (gain == 0.0)
+    pmf = np.zeros(len(location))
+    uncertain = np.flatnonzero(~is_certain)
+    best_certain = int(np.argmax(np.where(is_certain, mean, -np.inf))) if is_certain.any() else None
+    lowest = -np.inf if best_certain is None else mean[best_certain]
+    if len(uncertain):
+        law = _Law(location[uncertain], deviation[uncertain], gain[uncertain], cost[uncertain])
+        floor = max(lowest, law.quantiles(np.array([-_REACH_SD])).max())
+        contending = law.quantiles(np.array([_REACH_SD]))[:, 0] > floor
+        if contending.any():
+            pmf[uncertain[contending]] = law.of(contending).wins(lowest, floor)
+    if best_certain is not None:
+        pmf[best_certain] = max(0.0, 1.0 - pmf.sum())
+    return np.asarray(pmf / pmf.sum())
+
+
+class _Law:
+    """The distributions of priorities that are gain · sigmoid(normal) - cost; arrays of shape (n,)."""
+
+    def __init__(self, location: Vector, deviation: Vector, gain: Vector, cost: Vector) -> None:
+        self._parts = (location, deviation, gain, cost)
+        self._location, self._deviation, self._gain, self._cost = (part[:, None] for part in self._parts)
+
+    def of(self, mask: NDArray[np.bool_]) -> "_Law":
+        return _Law(*(part[mask] for part in self._parts))
+
+    def quantiles(self, z: Vector) -> Vector:
+        """Priorities at the normal quantiles `z`, shape (n, len(z)), growing along z."""
+        signed = np.sign(self._gain) * z[None, :]
+        return np.asarray(self._gain * expit(self._location + self._deviation * signed) - self._cost)
+
+    def below(self, priority: Vector) -> Vector:
+        """The probability of each to be at most `priority`, shape (n, len(priority))."""
+        share = np.clip((priority[None, :] + self._cost) / self._gain, 0.0, 1.0)
+        z = np.sign(self._gain) * (logit(share) - self._location) / self._deviation
+        return np.asarray(ndtr(z))
+
+    def wins(self, lowest: float, floor: float) -> Vector:
+        """The probability of each to be above all others and above `lowest`; below `floor` nothing wins."""
+        count = max(_LEAST_POINTS, _POINTS // len(self._parts[0]))
+        points = np.unique(self.quantiles(np.linspace(-_REACH_SD, _REACH_SD, count)))
+        points = points[points > floor]
+        points = np.concatenate(([floor], points[:: -(-len(points) // _POINTS)], points[-1:]))
+        below = self.below(points)
+        steps = np.diff(below, axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logs = np.log(below)
+            others = np.exp(logs.sum(axis=0) - logs)
+        # Where a factor is 0 the quotient is undefined: such a node is a product without that factor, computed anew.
+        for column in np.flatnonzero(~np.isfinite(others).all(axis=0)):
+            column_below = below[:, column]
+            others[:, column] = [np.prod(np.delete(column_below, row)) for row in range(len(column_below))]
+        won = (steps * (others[:, 1:] + others[:, :-1]) / 2.0).sum(axis=1)
+        total = 1.0 - (float(np.prod(self.below(np.array([lowest]))[:, 0])) if np.isfinite(lowest) else 0.0)
+        return np.asarray(won * (total / won.sum()) if won.sum() > 0.0 else won)
