@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from nextbest.messages import Cap, Scope
+from nextbest.messages import Bound, Cap, Caps, Scope
 from nextbest.policy import Follow, Placement, Policy, Suppression
 from nextbest.records import Interaction, Snapshot
 from nextbest.situation import Situation
@@ -31,9 +31,12 @@ class History:
         self.suppressed: Mapping[Member, str] = dict(self._suppressed(policy.suppressions))
         """By what is paused, the reason."""
 
-    def full(self, caps: Iterable[Cap]) -> Cap | None:
-        """The first cap on interactions that has no room."""
-        return next((cap for cap in caps if self.usage(cap) >= cap.limit), None)
+    def full(self, caps: Caps) -> Iterator[Bound]:
+        """Those of `caps`, on interactions, that have no room."""
+        for scope, member in {(scope, member) for scope, member, _ in self._interactions}:
+            for bound in caps.get((scope, member), ()):
+                if self.usage(bound.cap) >= bound.cap.limit:
+                    yield bound
 
     def usage(self, cap: Cap) -> int:
         since = self._now - timedelta(seconds=cap.window_seconds)

@@ -14,10 +14,10 @@ import numpy as np
 from nextbest.arbitration import Vector, draw_order, epsilon_greedy, greedy, inverse_gap, with_floor
 from nextbest.hashing import uniforms
 from nextbest.messages import Option, PlacementProposal
-from nextbest.policy import Placement, Treatment
+from nextbest.policy import Placement
 from nextbest.policy_compiler import millionths
 from nextbest.records import DO_NOTHING, Candidate
-from nextbest.scoring import Scores, gains, priorities
+from nextbest.scoring import Rows, Scores, gains, priorities
 from nextbest.screening import Verdict
 from nextbest.situation import Situation
 from nextbest.thompson import best_probabilities
@@ -33,44 +33,44 @@ class Contest:
     proposal: PlacementProposal
 
 
-def contest(placement: Placement, verdicts: Sequence[Verdict], scores: Scores, situation: Situation) -> Contest:
+def contest(
+    placement: Placement, verdicts: Sequence[Verdict], passed: Rows, scores: Scores, situation: Situation
+) -> Contest:
     """Let everything that passed compete with doing nothing.
 
     Args:
         placement: What is to be filled.
         verdicts: By treatment of the placement, what stopped it.
+        passed: The numbers of the treatments that nothing stopped.
         scores: Of the actions that passed.
         situation: Who is asked for, and the policy in force.
 
     """
-    verdicts = list(verdicts)
-    for number, treatment in enumerate(placement.treatments) if scores.failed else ():
-        if verdicts[number] is None and treatment.action.id in scores.failed:
-            verdicts[number] = "score", scores.failed[treatment.action.id]
-    numbers = _passed(verdicts)
-    priority = priorities(_rows(placement, numbers), scores, situation, placement.channel_cost)
-    if np.isnan(priority).any():
-        for number, worth in zip(numbers, priority, strict=True):
-            if np.isnan(worth):
-                verdicts[number] = "score", _NO_PRIORITY
-        numbers, priority = _passed(verdicts), priority[~np.isnan(priority)]
+    verdicts, numbers = list(verdicts), passed
+    if scores.failed:
+        for number in passed.tolist():
+            if reason := scores.failed.get(placement.options[number].action):
+                verdicts[number] = "score", reason
+        numbers = passed_by(verdicts)
+    priority = priorities(placement.rows[numbers], scores, situation, placement.channel_cost)
+    has_none = np.isnan(priority)
+    if has_none.any():
+        for number in numbers[has_none].tolist():
+            verdicts[number] = "score", _NO_PRIORITY
+        numbers, priority = numbers[~has_none], priority[~has_none]
     field = _Field(placement, situation, numbers, priority, scores)
     return Contest([_nothing(placement, situation), *field.candidates(verdicts)], field.proposal())
 
 
 def no_contest(placement: Placement, situation: Situation) -> Contest:
     """Nothing is considered: the placement shows its fallback."""
-    field = _Field(placement, situation, [], np.empty(0), None)
+    field = _Field(placement, situation, passed_by(()), np.empty(0), None)
     return Contest([_nothing(placement, situation)], field.proposal())
 
 
-def _passed(verdicts: Sequence[Verdict]) -> list[int]:
-    return [number for number, verdict in enumerate(verdicts) if verdict is None]
-
-
-def _rows(placement: Placement, numbers: Sequence[int]) -> list[int]:
-    """Where the actions of the placement's treatments are among the policy's."""
-    return [placement.treatments[number].action.number for number in numbers]
+def passed_by(verdicts: Sequence[Verdict]) -> Rows:
+    """The numbers of the treatments that nothing stopped."""
+    return np.array([number for number, verdict in enumerate(verdicts) if verdict is None], dtype=np.intp)
 
 
 def _nothing(placement: Placement, situation: Situation) -> Candidate:
@@ -85,7 +85,7 @@ class _Field:
 
     placement: Placement
     situation: Situation
-    numbers: Sequence[int]
+    numbers: Rows
     priority: Vector
     """Of each, shape (len(numbers),)."""
     scores: Scores | None
@@ -93,17 +93,16 @@ class _Field:
     def candidates(self, verdicts: Sequence[Verdict]) -> Iterator[Candidate]:
         """A candidate per treatment, with the numbers of those that take part."""
         place, taking_part = self.placement.id, self._columns()
-        for treatment, verdict in zip(self.placement.treatments, verdicts, strict=True):
-            action = treatment.action.id
+        for option, verdict in zip(self.placement.options, verdicts, strict=True):
             if verdict is None:
-                yield Candidate(place, action, treatment.id, "arbitration", "", *next(taking_part))
+                yield Candidate(place, option.action, option.treatment, "arbitration", "", *next(taking_part))
             else:
-                yield Candidate(place, action, treatment.id, *verdict)
+                yield Candidate(place, option.action, option.treatment, *verdict)
 
     def _columns(self) -> Iterator[tuple[float | None, ...]]:
         """By candidate: log odds, mean and variance of the residual, p, value, lever, cost, priority."""
-        scores, rows = self.scores, _rows(self.placement, self.numbers)
-        if scores is None or not rows:
+        scores, rows = self.scores, self.placement.rows[self.numbers]
+        if scores is None or not len(rows):
             return iter(())
         blank = [None] * len(rows)
         return zip(
@@ -125,27 +124,31 @@ class _Field:
         """
         placement, situation = self.placement, self.situation
         arbitration, request = situation.policy.arbitration, situation.request
-        treatments = [placement.treatments[number] for number in self.numbers]
-        options = [_nothing_option(placement), *[self._option(treatment) for treatment in treatments]]
+        options = [_nothing_option(placement), *self._options()]
         worth = np.concatenate(([arbitration.do_nothing_threshold], self.priority))
-        first = [i for i, t in enumerate(treatments, start=1) if t.action.action_class == "mandatory"]
-        first.sort(key=lambda i: -worth[i])
-        drawn = [i for i in range(len(options)) if i not in first] if first else list(range(len(options)))
+        first: list[int] = []
+        drawn = np.arange(len(options))
+        if placement.has_mandatory:
+            classes = (placement.treatments[number].action.action_class for number in self.numbers.tolist())
+            first = [i for i, each in enumerate(classes, start=1) if each == "mandatory"]
+            first.sort(key=lambda i: -worth[i])
+            drawn = np.setdiff1d(drawn, first)
         pmf = self._pmf(drawn, worth)
         key = ("order", arbitration.salt, situation.seed, situation.policy.hash, request.decision_id, placement.id)
-        draws = uniforms(len(placement.treatments) + 1, *key)[[0, *[number + 1 for number in self.numbers]]]
+        draws = uniforms(len(placement.treatments) + 1, *key)[np.concatenate(([0], self.numbers + 1))]
         order = draw_order(pmf, worth[drawn], draws[drawn])
         limit = request.options.limit
         return PlacementProposal(
             id=placement.id,
             channel=placement.channel,
             slots=placement.slots if limit is None else min(limit, placement.slots),
-            order=tuple([options[i] for i in first] + [options[drawn[i]] for i in order.tolist()]),
+            order=tuple([options[i] for i in [*first, *drawn[order].tolist()]]),
             pmf=tuple([0.0] * len(first) + pmf[order].tolist()),
             ahead=len(first),
+            caps=placement.caps,
         )
 
-    def _pmf(self, drawn: Sequence[int], worth: Vector) -> Vector:
+    def _pmf(self, drawn: Rows, worth: Vector) -> Vector:
         """The probabilities of those in the draw, doing nothing first; shape (len(drawn),)."""
         exploration = self.situation.policy.arbitration.exploration
         priority = worth[drawn]
@@ -160,12 +163,12 @@ class _Field:
                 pmf = greedy(priority)
         return with_floor(pmf, exploration.floor)
 
-    def _thompson(self, drawn: Sequence[int], priority: Vector) -> Vector:
+    def _thompson(self, drawn: Rows, priority: Vector) -> Vector:
         """As uncertain as the corrections of the models are; where nothing is known of that, the best."""
         scores = self.scores
         if scores is None or scores.residual_mean is None or scores.residual_var is None or len(drawn) == 1:
             return greedy(priority)
-        rows = _rows(self.placement, [self.numbers[i - 1] for i in drawn[1:]])
+        rows = self.placement.rows[self.numbers[drawn[1:] - 1]]
         gain, cost = gains(rows, scores, self.situation.policy, self.placement.channel_cost)
         return best_probabilities(
             np.concatenate(([0.0], scores.logit[rows] + scores.residual_mean[rows])),
@@ -174,14 +177,25 @@ class _Field:
             np.concatenate(([-priority[0]], cost)),
         )
 
-    def _option(self, treatment: Treatment) -> Option:
+    def _options(self) -> list[Option]:
         """What State tests; a budget's share of a cost that is an expression is known only now."""
-        option = treatment.option
-        if not option.limits or isinstance(treatment.action.cost, float) or self.scores is None:
-            return option
-        cost = millionths(self.scores.cost[treatment.action.number].item() + self.placement.channel_cost)
-        limits = [msgspec.structs.replace(e, amount=cost) if e.is_money else e for e in option.limits]
-        return msgspec.structs.replace(option, limits=tuple(limits))
+        placement, written = self.placement, {action.id for action in self.situation.policy.written}
+        options = [placement.options[number] for number in self.numbers.tolist()]
+        if written and placement.has_limits:
+            costs = (
+                (self.scores.cost[placement.rows[self.numbers]] + placement.channel_cost).tolist()
+                if self.scores
+                else []
+            )
+            for position, (option, cost) in enumerate(zip(options, costs, strict=True)):
+                if option.limits and option.action in written:
+                    options[position] = _priced(option, millionths(cost))
+        return options
+
+
+def _priced(option: Option, cost: int) -> Option:
+    limits = [msgspec.structs.replace(limit, amount=cost) if limit.is_money else limit for limit in option.limits]
+    return msgspec.structs.replace(option, limits=tuple(limits))
 
 
 def _nothing_option(placement: Placement) -> Option:

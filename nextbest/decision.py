@@ -7,13 +7,15 @@ the calls (`nextbest.reservations`, run by State).
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from math import isfinite
 
 import msgspec
+import numpy as np
 
 import nextbest
 from nextbest.arbitration import selection_probability
-from nextbest.contest import Contest, contest, no_contest
+from nextbest.contest import Contest, contest, no_contest, passed_by
 from nextbest.errors import NextbestError
 from nextbest.experiments import assign, in_control, in_force
 from nextbest.messages import Grant, PlacementProposal, Profile, Proposal, Request, SlotGrant
@@ -133,20 +135,20 @@ def _refuse_unready(situation: Situation, profile: Profile) -> None:
 def _contests(placements: Sequence[Placement], situation: Situation, lap: Callable[[str], None]) -> list[Contest]:
     """A contest per placement; each action that passed in some placement is scored once for all of them."""
     screening = Screening(situation)
-    verdicts = [[screening.verdict(place, treatment) for treatment in place.treatments] for place in placements]
+    verdicts = [screening.verdicts(placement) for placement in placements]
     lap("screening")
-    passed = {
-        treatment.action.number: treatment.action
-        for placement, found in zip(placements, verdicts, strict=True)
-        for treatment, verdict in zip(placement.treatments, found, strict=True)
-        if verdict is None
-    }
+    passed = [passed_by(found) for found in verdicts]
+    passing = (place.rows[numbers].tolist() for place, numbers in zip(placements, passed, strict=True))
+    rows = np.array(list(dict.fromkeys(chain.from_iterable(passing))), dtype=np.intp)
     try:
-        scores = score(tuple(passed.values()), situation, screening.context)
+        scores = score(rows, situation, screening.context)
     except ScoringError as error:
         raise _Fallback("scoring_failed") from error
     lap("scoring")
-    return [contest(place, found, scores, situation) for place, found in zip(placements, verdicts, strict=True)]
+    return [
+        contest(placement, found, numbers, scores, situation)
+        for placement, found, numbers in zip(placements, verdicts, passed, strict=True)
+    ]
 
 
 def _record(

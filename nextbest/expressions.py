@@ -50,10 +50,13 @@ class Expression:
             ExpressionError: it names what the context has not, compares what cannot be compared, or is no yes or no.
 
         """
-        answer = self._answer(context)
-        if not isinstance(answer, bool):
-            raise ExpressionError(f"it answers {answer!r}, not true or false")
-        return answer
+        try:
+            answer = self._program.execute(context)
+        except Exception as error:  # the binding raises ValueError, TypeError and RuntimeError as CEL's errors fall
+            raise ExpressionError(str(error).partition(".")[0]) from error
+        if answer is True or answer is False:
+            return answer
+        raise ExpressionError(f"it answers {answer!r}, not true or false")
 
     def number(self, context: cel.Context) -> float:
         """The number the expression comes to.
@@ -62,16 +65,13 @@ class Expression:
             ExpressionError: it names what the context has not, mixes what cannot be mixed, or is no finite number.
 
         """
-        answer = self._answer(context)
+        try:
+            answer = self._program.execute(context)
+        except Exception as error:
+            raise ExpressionError(str(error).partition(".")[0]) from error
         if isinstance(answer, bool) or not isinstance(answer, int | float) or not isfinite(answer):
             raise ExpressionError(f"it answers {answer!r}, not a number")
         return float(answer)
-
-    def _answer(self, context: cel.Context) -> object:
-        try:
-            return self._program.execute(context)
-        except Exception as error:  # the binding raises ValueError, TypeError and RuntimeError as CEL's errors fall
-            raise ExpressionError(str(error).partition(".")[0]) from error
 
 
 def evaluation_context(features: Mapping[str, bool | float | str]) -> cel.Context:

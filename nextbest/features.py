@@ -48,10 +48,13 @@ def rule_values(
     context: Mapping[str, Attribute],
 ) -> dict[str, Attribute]:
     """The value of every declared feature; null reaches no rule, since CEL cannot compare it."""
-    return {
-        feature.name: feature.value((customer if feature.origin == "customer" else context).get(feature.name))
-        for feature in declared
-    }
+    values: dict[str, Attribute] = {}
+    for feature in declared:
+        given = (customer if feature.origin == "customer" else context).get(feature.name)
+        # What most are, without a call: a number that is one (NaN does not equal itself).
+        is_plain = type(given) is float and given == given and feature.kind == "number"  # noqa: PLR0124
+        values[feature.name] = given if is_plain and given is not None else feature.value(given)
+    return values
 
 
 def _typed(value: Attribute | None, kind: Kind) -> Attribute | None:

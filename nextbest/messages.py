@@ -4,6 +4,7 @@ Belongs here: the types that cross between the engine, State and serving. Does n
 afterwards (`nextbest.records`), or any computing (`nextbest.decision`, `nextbest.reservations`).
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -86,14 +87,24 @@ def _period(per: Period, now: datetime) -> str:
 
 
 class Option(msgspec.Struct, frozen=True, kw_only=True):
-    """A candidate that may be chosen. `do_nothing` has neither caps nor limits: it is always available."""
+    """A candidate that may be chosen. `do_nothing` is bound by nothing: it is always available."""
 
     key: str
     action: str
     treatment: str
     group: str
-    caps: tuple[Cap, ...] = ()
     limits: tuple[Limit, ...] = ()
+
+
+class Bound(msgspec.Struct, frozen=True):
+    """A cap, and the keys of the options that must pass it."""
+
+    cap: Cap
+    keys: frozenset[str]
+
+
+Caps = Mapping[tuple[Scope, str], Sequence[Bound]]
+"""Caps by the member whose contacts they count: those without contacts need no look."""
 
 
 class PlacementProposal(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +119,7 @@ class PlacementProposal(msgspec.Struct, frozen=True, kw_only=True):
     order: tuple[Option, ...]
     pmf: tuple[float, ...]
     ahead: int = 0
+    caps: Caps = {}
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):

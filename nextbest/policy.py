@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nextbest.arbitration import Exploration
 from nextbest.expressions import Expression
 from nextbest.features import RuleFeature
-from nextbest.messages import Cap, Limit, Option, Scope
+from nextbest.messages import Caps, Limit, Option, Scope
 from nextbest.policy_document import ActionClass, Regime
 from nextbest.state import SnapshotScope
 from nextbest.templates import Template
@@ -78,11 +78,9 @@ class Treatment:
     id: str
     action: Action
     purposes: tuple[str, ...]
-    event_caps: tuple[Cap, ...]
-    """Caps on what only the past tells: clicks and other events."""
     option: Option
-    """What a proposal says of it: its key, and the caps and limits that State tests. A budget's amount is set for each
-    decision where the cost is an expression."""
+    """What a proposal says of it: its key, and the limits that State tests. A budget's amount is set for each decision
+    where the cost is an expression."""
     content: Mapping[str, Template]
 
     @property
@@ -113,6 +111,18 @@ class Placement:
     quiet_hours: QuietHours | None
     slots: int
     treatments: tuple[Treatment, ...]
+    rows: NDArray[np.intp]
+    """By treatment the number of its action, shape (treatments,)."""
+    options: tuple[Option, ...]
+    """By treatment."""
+    purposes: frozenset[tuple[str, ...]]
+    """Every combination of consents that some treatment needs."""
+    has_mandatory: bool
+    has_limits: bool
+    caps: Caps
+    """On contacts: State tests them."""
+    event_caps: Caps
+    """On what only the past tells: clicks and other events."""
     fallback: str
     fallback_content: Mapping[str, Template]
 
@@ -235,10 +245,10 @@ class Policy:
     @cached_property
     def lookback(self) -> tuple[timedelta, timedelta]:
         """How far back State must remember contacts, and interactions."""
-        treatments = [treatment for placement in self.placements.values() for treatment in placement.treatments]
+        placements = self.placements.values()
         follows = [follow.window_seconds for action in self.actions.values() for follow in action.follows]
-        caps = [cap.window_seconds for t in treatments for cap in t.option.caps]
-        events = [cap.window_seconds for t in treatments for cap in t.event_caps]
+        caps = [each.cap.window_seconds for p in placements for bounds in p.caps.values() for each in bounds]
+        events = [each.cap.window_seconds for p in placements for bounds in p.event_caps.values() for each in bounds]
         pauses = [suppression.window + suppression.pause for suppression in self.suppressions]
         contacts = timedelta(seconds=max((*caps, *follows), default=0))
         return contacts, max((timedelta(seconds=max((*events, *follows), default=0)), *pauses))
@@ -256,8 +266,31 @@ class Policy:
         return SnapshotScope(now - contacts, now - interactions, counters)
 
     @cached_property
+    def roll(self) -> tuple[Action, ...]:
+        """The actions by number."""
+        return tuple(self.actions.values())
+
+    @cached_property
+    def written(self) -> tuple[Action, ...]:
+        """The actions whose value or cost is an expression."""
+        return tuple(
+            a for a in self.actions.values() if isinstance(a.value, Expression) or isinstance(a.cost, Expression)
+        )
+
+    @cached_property
+    def startings(self) -> tuple[Action, ...]:
+        """The actions that start from what the policy says, as long as no model knows them."""
+        return tuple(action for action in self.actions.values() if action.starting)
+
+    @cached_property
+    def unscored(self) -> NDArray[np.float64]:
+        """The propensity of each action that no model is asked about. Shape (actions,), and so below."""
+        otherwise = self.arbitration.unscored_propensity
+        return _numbers(a.starting.propensity if a.starting else otherwise for a in self.actions.values())
+
+    @cached_property
     def values(self) -> NDArray[np.float64]:
-        """Per action, by number; NaN where it is an expression. Shape (actions,), and so below."""
+        """NaN where it is an expression."""
         return _numbers(action.value for action in self.actions.values())
 
     @cached_property

@@ -5,16 +5,18 @@ what is compiled has been checked.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import date, datetime, time, timedelta
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import msgspec
+import numpy as np
 
 from nextbest.arbitration import Exploration
 from nextbest.expressions import compile_expression
 from nextbest.features import RuleFeature
-from nextbest.messages import Cap, Limit, Option
+from nextbest.messages import Bound, Cap, Caps, Limit, Option, Scope
 from nextbest.policy import (
     Action,
     Amount,
@@ -46,7 +48,6 @@ from nextbest.policy_document import (
     FormulaDocument,
     PlacementDocument,
     PolicyDocument,
-    SequenceDocument,
     ShadowDocument,
     SuppressionDocument,
     TreatmentDocument,
@@ -169,10 +170,11 @@ def _amount(written: float | str) -> Amount:
 
 
 def _moment(written: date | None, zone: ZoneInfo, *, after: timedelta = timedelta(0)) -> datetime | None:
-    """The moment a day begins in the policy's zone, or `after` that; a moment is itself."""
-    if written is None or isinstance(written, datetime):
-        return written
-    return datetime.combine(written + after, time(0), zone)
+    """In UTC, the moment a day begins in the policy's zone, or `after` that; a moment is itself."""
+    if written is None:
+        return None
+    moment = written if isinstance(written, datetime) else datetime.combine(written + after, time(0), zone)
+    return moment.astimezone(UTC)
 
 
 def _numbers(attributes: Mapping[str, str | float]) -> Iterator[tuple[str, float]]:
@@ -187,6 +189,17 @@ def _numbers(attributes: Mapping[str, str | float]) -> Iterator[tuple[str, float
 def _placement(document: PlacementDocument, policy: PolicyDocument, actions: Mapping[str, Action]) -> Placement:
     channel = next(channel for channel in policy.placements.channels if channel.id == document.channel)
     quiet = channel.quiet_hours
+    exclusions = {action.id: _exclusions(action) for action in policy.actions.actions}
+    treatments = tuple(
+        _treatment(treatment, action, actions[action.id], channel)
+        for action in policy.actions.actions
+        for treatment in action.treatments
+        if treatment.placement == document.id
+    )
+    caps = {
+        treatment.key: (*_caps(treatment.action, channel.id, policy.contact_policy), *exclusions[treatment.action.id])
+        for treatment in treatments
+    }
     return Placement(
         id=document.id,
         channel=document.channel,
@@ -195,37 +208,44 @@ def _placement(document: PlacementDocument, policy: PolicyDocument, actions: Map
         if quiet
         else None,
         slots=document.slots,
-        treatments=tuple(
-            _treatment(treatment, action, actions[action.id], channel, policy.contact_policy)
-            for action in policy.actions.actions
-            for treatment in action.treatments
-            if treatment.placement == document.id
-        ),
+        treatments=treatments,
+        rows=np.array([treatment.action.number for treatment in treatments], dtype=np.intp),
+        options=tuple(treatment.option for treatment in treatments),
+        purposes=frozenset(treatment.purposes for treatment in treatments),
+        has_mandatory=any(treatment.action.action_class == "mandatory" for treatment in treatments),
+        has_limits=any(treatment.option.limits for treatment in treatments),
+        caps=_bound(caps, lambda cap: cap.count in _CONTACTS),
+        event_caps=_bound(caps, lambda cap: cap.count not in _CONTACTS),
         fallback=document.fallback.treatment,
         fallback_content=_content(document.fallback.content),
     )
 
 
+def _bound(caps: Mapping[str, Iterable[Cap]], wanted: Callable[[Cap], bool]) -> Caps:
+    """The caps that are wanted, by the member they count, each with the keys it binds."""
+    keys: defaultdict[Cap, set[str]] = defaultdict(set)
+    for key, binding in caps.items():
+        for cap in filter(wanted, binding):
+            keys[cap].add(key)
+    found: defaultdict[tuple[Scope, str], list[Bound]] = defaultdict(list)
+    for cap, bound in keys.items():
+        found[cap.scope, cap.member].append(Bound(cap, frozenset(bound)))
+    return dict(found)
+
+
 def _treatment(
-    document: TreatmentDocument,
-    action: ActionDocument,
-    compiled: Action,
-    channel: ChannelDocument,
-    contact_policy: ContactPolicyFile,
+    document: TreatmentDocument, action: ActionDocument, compiled: Action, channel: ChannelDocument
 ) -> Treatment:
-    caps = (*_caps(action, channel.id, contact_policy, is_bound=compiled.is_bound), *_exclusions(action))
     channel_purpose = channel.purpose if compiled.is_bound else None
     return Treatment(
         id=document.id,
         action=compiled,
         purposes=tuple(dict.fromkeys(filter(None, (action.purpose, channel_purpose)))),
-        event_caps=tuple(cap for cap in caps if cap.count not in _CONTACTS),
         option=Option(
             key=candidate_key(action.id, document.id),
             action=action.id,
             treatment=document.id,
             group=action.group,
-            caps=tuple(cap for cap in caps if cap.count in _CONTACTS),
             limits=tuple(_limits(action, compiled, channel)),
         ),
         content=_content(document.content),
@@ -236,8 +256,8 @@ def _content(document: Mapping[str, str]) -> dict[str, Template]:
     return {name: compile_template(text) for name, text in document.items()}
 
 
-def _caps(action: ActionDocument, channel: str, contact_policy: ContactPolicyFile, *, is_bound: bool) -> Iterator[Cap]:
-    if not is_bound:
+def _caps(action: Action, channel: str, contact_policy: ContactPolicyFile) -> Iterator[Cap]:
+    if not action.is_bound:
         return
     members = {"action": action.id, "group": action.group, "channel": channel, "all": ""}
     for rule in contact_policy.rules:
@@ -246,14 +266,12 @@ def _caps(action: ActionDocument, channel: str, contact_policy: ContactPolicyFil
             yield Cap(rule.id, rule.scope, member, rule.count, rule.limit, rule.window_hours * 3_600)
 
 
-def _exclusions(action: ActionDocument) -> Iterator[Cap]:
+def _exclusions(action: ActionDocument) -> tuple[Cap, ...]:
     """An action that has happened leaves no room for one that it excludes."""
-    for each in action.excluded_by:
-        yield Cap(_rule(each), "action", each.action, each.event, 1, each.within_hours * 3_600)
-
-
-def _rule(excluded_by: SequenceDocument) -> str:
-    return f"excluded_by {excluded_by.action}"
+    return tuple(
+        Cap(f"excluded_by {each.action}", "action", each.action, each.event, 1, each.within_hours * 3_600)
+        for each in action.excluded_by
+    )
 
 
 def _limits(document: ActionDocument, action: Action, channel: ChannelDocument) -> Iterator[Limit]:

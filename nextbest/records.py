@@ -111,7 +111,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """By counter over all customers; one that nothing was counted under is absent."""
 
 
-class Candidate(msgspec.Struct, frozen=True, omit_defaults=True):
+class Candidate(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A treatment that could have filled a placement, the furthest stage it reached, and why it went no further.
 
     `reason` is empty for what took part in the arbitration. Money is in the policy's currency; `lever` in per cent.

@@ -5,10 +5,10 @@ belong here: transactions and storage (`nextbest.state` and its adapters), or wh
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from nextbest.messages import Cap, Grant, Limit, Option, PlacementProposal, Proposal, Scope, SlotGrant
+from nextbest.messages import Bound, Cap, Caps, Grant, Limit, Option, PlacementProposal, Proposal, Scope, SlotGrant
 from nextbest.records import DO_NOTHING, Contact, Usage
 
 
@@ -41,15 +41,12 @@ class Tally:
         members = self._members.get((cap.scope, cap.member))
         return self._count(members, cap) if members else 0
 
-    def has_room(self, cap: Cap) -> bool:
-        """Whether one more contact stays within `cap`."""
-        return self.usage(cap) < cap.limit
-
-    def full(self, caps: Iterable[Cap]) -> Cap | None:
-        """The first of `caps` that has no room."""
-        if not self._members:
-            return None
-        return next((cap for cap in caps if not self.has_room(cap)), None)
+    def full(self, caps: Caps) -> Iterator[Bound]:
+        """Those of `caps` that have no room for one more contact."""
+        for member in self._members:
+            for bound in caps.get(member, ()):
+                if self.usage(bound.cap) >= bound.cap.limit:
+                    yield bound
 
     def _count(self, contacts: Sequence[Contact], cap: Cap) -> int:
         since = self._now - timedelta(seconds=cap.window_seconds)
@@ -64,18 +61,26 @@ class Budgets:
     def __init__(self, usage: Mapping[str, Usage], now: datetime) -> None:
         self._used = {counter: used.seen + used.held for counter, used in usage.items()}
         self._now = now
+        self._counters: dict[str, str] = {}
 
     def full(self, limits: Iterable[Limit]) -> Limit | None:
         """The first of `limits` that has no room for what one more contact takes."""
-        return next((limit for limit in limits if limit.most is not None and self._left(limit) < limit.amount), None)
+        for limit in limits:
+            if limit.most is not None and self._used.get(self._counter(limit), 0) + limit.amount > limit.most:
+                return limit
+        return None
 
     def take(self, takes: Mapping[str, int]) -> None:
         """Use up what one contact takes, by counter."""
         for counter, amount in takes.items():
             self._used[counter] = self._used.get(counter, 0) + amount
 
-    def _left(self, limit: Limit) -> int:
-        return (limit.most or 0) - self._used.get(limit.counter(self._now), 0)
+    def _counter(self, limit: Limit) -> str:
+        """Writing a date takes longer than looking it up."""
+        counter = self._counters.get(limit.per)
+        if counter is None:
+            counter = self._counters[limit.per] = limit.counter(self._now).removeprefix(limit.name)
+        return limit.name + counter
 
 
 def counters(proposal: Proposal, now: datetime) -> list[str]:
@@ -111,10 +116,11 @@ def reserve(
             taken = set()
         slots: list[SlotGrant] = []
         while len(slots) < placement.slots:
+            barred = {key for bound in tally.full(placement.caps) for key in bound.keys}
             available = tuple(
                 [
-                    option.action not in taken and not tally.full(option.caps) and not budgets.full(option.limits)
-                    for option in placement.order
+                    o.key not in barred and o.action not in taken and not (o.limits and budgets.full(o.limits))
+                    for o in placement.order
                 ]
             )
             if True not in available:

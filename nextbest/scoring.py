@@ -22,6 +22,7 @@ from nextbest.residual import numbers
 from nextbest.situation import PROPENSITY, Situation
 
 Vector = NDArray[np.float64]
+Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,31 +41,31 @@ class Scores:
     """Actions whose value or cost could not be found out, and why."""
 
 
-def score(actions: Sequence[Action], situation: Situation, context: cel.Context) -> Scores:
-    """Score `actions` for one customer; `context` has the features as expressions see them.
+def score(rows: Rows, situation: Situation, context: cel.Context) -> Scores:
+    """Score the actions with these numbers for one customer; `context` has the features as expressions see them.
 
     Raises:
         ScoringError: the model cannot score.
 
     """
     policy, residuals = situation.policy, situation.residuals
+    actions = [policy.roll[row] for row in rows.tolist()]
     value, cost, failed = _amounts(actions, policy, context)
     logits, p = np.full(len(policy.actions), np.nan), np.full(len(policy.actions), np.nan)
     mean = variance = None
-    rows = [action.number for action in actions]
-    if rows and policy.arbitration.uses_propensity:
-        p[rows] = _propensities(actions, situation)
+    if len(rows) and policy.arbitration.uses_propensity:
+        p[rows] = _propensities(actions, situation)[rows]
         with np.errstate(divide="ignore"):  # a model's 0 or 1 has infinite log odds
             logits[rows] = np.log(p[rows]) - np.log1p(-p[rows])
         if residuals is not None:
             mean, variance = np.full(len(p), np.nan), np.full(len(p), np.nan)
             mean[rows], variance[rows] = residuals.of(actions, numbers(policy.arbitration.learning, situation.features))
-            moved = [row for row in rows if mean[row] != 0.0]  # what is not corrected keeps its very bits
+            moved = rows[mean[rows] != 0.0]  # what is not corrected keeps its very bits
             p[moved] = 1.0 / (1.0 + np.exp(-(logits[moved] + mean[moved])))
     return Scores(logits, mean, variance, p, value, cost, failed)
 
 
-def priorities(rows: Sequence[int], scores: Scores, situation: Situation, channel_cost: float) -> Vector:
+def priorities(rows: Rows, scores: Scores, situation: Situation, channel_cost: float) -> Vector:
     """P · V · L less cost for actions by number, of the parts that are switched on; shape (len(rows),).
 
     Or what the policy's own formula comes to; NaN where that is no number.
@@ -78,7 +79,7 @@ def priorities(rows: Sequence[int], scores: Scores, situation: Situation, channe
     return worth * gain - cost
 
 
-def gains(rows: Sequence[int], scores: Scores, policy: Policy, channel_cost: float) -> tuple[Vector, Vector]:
+def gains(rows: Rows, scores: Scores, policy: Policy, channel_cost: float) -> tuple[Vector, Vector]:
     """V · L and cost of actions by number, as far as they are switched on: priority is P · gain - cost."""
     formula = policy.arbitration
     gain = scores.value[rows] if formula.use_value else np.ones(len(rows))
@@ -87,9 +88,7 @@ def gains(rows: Sequence[int], scores: Scores, policy: Policy, channel_cost: flo
     return gain, scores.cost[rows] + channel_cost if formula.use_cost else np.zeros(len(rows))
 
 
-def _by_formula(
-    formula: Expression, rows: Sequence[int], scores: Scores, situation: Situation, channel_cost: float
-) -> Vector:
+def _by_formula(formula: Expression, rows: Rows, scores: Scores, situation: Situation, channel_cost: float) -> Vector:
     """Priority by an expression over propensity, value, lever (1 for 100 per cent), cost and the features."""
     named = [feature for feature in situation.policy.features if feature.name in formula.variables]
     values = rule_values(named, situation.features, situation.request.context)
@@ -111,7 +110,7 @@ def _amounts(
 ) -> tuple[Vector, Vector, Mapping[str, str]]:
     """Value and cost by action number, and those that failed with the reason."""
     value, cost, failed = policy.values, policy.costs, {}
-    written = [action for action in actions if not (isinstance(action.value, float) and isinstance(action.cost, float))]
+    written = [action for action in policy.written if action in actions] if policy.written else []
     if written:
         value, cost = value.copy(), cost.copy()
     for action in written:
@@ -131,21 +130,20 @@ def _amount(amount: float | Expression, context: cel.Context) -> float:
 
 
 def _propensities(actions: Sequence[Action], situation: Situation) -> Vector:
-    """The probability that the customer responds to each, shape (n,).
+    """The probability that the customer responds, by action number; of those not in `actions` it means nothing.
 
     A new action has what the policy starts it with; so has every action where models are not asked.
     """
-    models = situation.models if situation.tier == "full" else None
-    known, otherwise = situation.known_actions, situation.policy.arbitration.unscored_propensity
-    is_new = [action.starting is not None and action.id not in known for action in actions]
-    p = np.array([action.starting.propensity if action.starting else otherwise for action in actions])
-    scored = [i for i, new in enumerate(is_new) if not new]
-    if models is not None and scored:
-        asked = [actions[i] for i in scored]
+    policy, models = situation.policy, situation.models
+    p = policy.unscored.copy()
+    if models is not None and situation.tier == "full":
+        known = situation.known_actions
+        new = {action.number for action in policy.startings if action.id not in known}
+        asked = [action for action in actions if action.number not in new] if new else actions
         model = models.model_set.models[PROPENSITY]
         columns = _context_columns(model, asked, situation.request.context)
         matrix = design_matrix(model, situation.features, [action.id for action in asked], columns)
-        p[scored] = models.score(PROPENSITY, matrix)
+        p[[action.number for action in asked]] = models.score(PROPENSITY, matrix) if asked else ()
     return p
 
 

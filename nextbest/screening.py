@@ -13,7 +13,7 @@ from nextbest.experiments import CONTROL, OUT, in_control, side_of
 from nextbest.expressions import Expression, ExpressionError, evaluation_context
 from nextbest.features import rule_values
 from nextbest.hashing import uniforms
-from nextbest.policy import Action, Placement, Treatment
+from nextbest.policy import Action, Placement
 from nextbest.records import Stage, Usage
 from nextbest.reservations import Budgets, Tally
 from nextbest.situation import Situation
@@ -35,8 +35,7 @@ class Screening:
         self.context = evaluation_context(rule_values(policy.features, situation.features, request.context))
         """The features as expressions see them."""
         self._answers: dict[str, str] = {}
-        self._engagement: dict[str, Verdict] = {}
-        self._quiet: dict[str, str] = {}
+        self._engagement: dict[int, Verdict] = {}
         self._tally = Tally(snapshot.contacts, now, request.decision_id)
         self._budgets = Budgets(snapshot.usage, now)
         self._history = History(policy, snapshot, now)
@@ -48,13 +47,23 @@ class Screening:
             if side_of(situation.arms, rollout.id) == OUT
             for action in rollout.actions
         }
+        self._has_switches = bool(self._is_control or self._held_back or snapshot.pauses)
 
-    def verdict(self, placement: Placement, treatment: Treatment) -> Verdict:
-        """The first stage that stops `treatment`, in the order of the design."""
-        action = treatment.action
-        if action.id not in self._engagement:
-            self._engagement[action.id] = self._experiment(action) or self._engagement_policy(action)
-        return self._consent(treatment.purposes) or self._engagement[action.id] or self._contact(placement, treatment)
+    def verdicts(self, placement: Placement) -> list[Verdict]:
+        """By treatment of the placement the first stage that stops it, in the order of the design."""
+        refused = {purposes: verdict for purposes in placement.purposes if (verdict := self._consent(purposes))}
+        stopped, engagement = self._contact_policy(placement), self._engagement
+        found: list[Verdict] = []
+        for treatment in placement.treatments:
+            number = treatment.action.number
+            if number in engagement:
+                verdict = engagement[number]
+            else:
+                verdict = engagement[number] = self._engaged(treatment.action)
+            if refused or stopped:
+                verdict = refused.get(treatment.purposes) or verdict or stopped.get(treatment.key)
+            found.append(verdict)
+        return found
 
     def _consent(self, purposes: Sequence[str]) -> Verdict:
         for purpose in purposes:
@@ -65,35 +74,38 @@ class Screening:
                 return "consent", f"{purpose}: not granted"
         return None
 
-    def _experiment(self, action: Action) -> Verdict:
-        if self._is_control and action.action_class == "standard":
-            return "experiment", f"{self._policy.experiments.control}: {CONTROL}"
-        if action.id in self._held_back:
-            return "experiment", f"{self._held_back[action.id]}: not rolled out to this customer"
-        return None
-
-    def _engagement_policy(self, action: Action) -> Verdict:
-        if action.id in self._snapshot.pauses:
-            return "pause", "paused"
-        if action.opens and self._situation.now < action.opens:
-            return "schedule", f"starts {action.opens:%Y-%m-%d %H:%M %Z}"
-        if action.closes and self._situation.now >= action.closes:
-            return "schedule", f"ended {action.closes:%Y-%m-%d %H:%M %Z}"
+    def _engaged(self, action: Action) -> Verdict:
+        """What stops the action wherever it would be shown."""
+        if self._has_switches and (stopped := self._switched_off(action)):
+            return stopped
+        now, answers = self._situation.now, self._answers
+        if action.opens and now < action.opens:
+            return "schedule", f"starts {action.opens:%Y-%m-%d %H:%M} UTC"
+        if action.closes and now >= action.closes:
+            return "schedule", f"ended {action.closes:%Y-%m-%d %H:%M} UTC"
         for tier, rule in action.rules:
-            source = rule.source
-            if source not in self._answers:
-                self._answers[source] = _answer(rule, self.context)
-            if reason := self._answers[source]:
+            reason = answers.get(rule.source)
+            if reason is None:
+                reason = answers[rule.source] = _answer(rule, self.context)
+            if reason:
                 return tier, reason
         return (self._sequence(action) if action.follows else None) or (
             self._reach(action) if action.starting else None
         )
 
+    def _switched_off(self, action: Action) -> Verdict:
+        if self._is_control and action.action_class == "standard":
+            return "experiment", f"{self._policy.experiments.control}: {CONTROL}"
+        if action.id in self._held_back:
+            return "experiment", f"{self._held_back[action.id]}: not rolled out to this customer"
+        return ("pause", "paused") if action.id in self._snapshot.pauses else None
+
     def _sequence(self, action: Action) -> Verdict:
-        missing = next((follow for follow in action.follows if not self._history.has(follow)), None)
-        if missing is None:
-            return None
-        return "contact_policy", f"follows {missing.action}: no {missing.event} in {missing.window_seconds // 3_600} h"
+        for follow in action.follows:
+            if not self._history.has(follow):
+                hours = follow.window_seconds // 3_600
+                return "contact_policy", f"follows {follow.action}: no {follow.event} in {hours} h"
+        return None
 
     def _reach(self, action: Action) -> Verdict:
         """A new action reaches few customers at first, always the same ones, and more with its impressions."""
@@ -102,42 +114,47 @@ class Screening:
             return None
         seen = self._snapshot.usage.get(starting.reach.counter(self._situation.now), _NOTHING_USED).seen
         share = ramp.share(seen)
-        salt = self._policy.arbitration.salt
-        if uniforms(1, "reach", salt, action.id, self._situation.request.customer_id or "")[0] < share:
+        salt, customer_id = self._policy.arbitration.salt, self._situation.request.customer_id or ""
+        if uniforms(1, "reach", salt, action.id, customer_id)[0] < share:
             return None
         return "reach", f"new: reaches {100.0 * share:.0f} % of customers after {seen} impressions"
 
-    def _contact(self, placement: Placement, treatment: Treatment) -> Verdict:
-        action, option = treatment.action, treatment.option
-        if action.id in self._repeated:
-            return "contact_policy", "in an earlier decision already"
-        if full := self._tally.full(option.caps):
-            return "contact_policy", f"{full.rule}: {self._tally.usage(full)} of {full.limit}"
-        if over := self._history.full(treatment.event_caps):
-            return "contact_policy", f"{over.rule}: {self._history.usage(over)} of {over.limit}"
-        if option.limits and (spent := self._budgets.full(option.limits)):
-            return "contact_policy", f"{spent.name}: used up"
-        if action.is_bound:
-            reason = self._suppressed(placement, action) or self._quiet_now(placement)
-            return ("contact_policy", reason) if reason else None
-        return None
+    def _contact_policy(self, placement: Placement) -> dict[str, Verdict]:
+        """By key what contact rules stop; of several reasons the first in this order."""
+        stopped: dict[str, Verdict] = {}
+        for bound in self._tally.full(placement.caps):
+            reason = f"{bound.cap.rule}: {self._tally.usage(bound.cap)} of {bound.cap.limit}"
+            stopped |= dict.fromkeys(bound.keys, ("contact_policy", reason))
+        for bound in self._history.full(placement.event_caps):
+            reason = f"{bound.cap.rule}: {self._history.usage(bound.cap)} of {bound.cap.limit}"
+            stopped |= dict.fromkeys(bound.keys - stopped.keys(), ("contact_policy", reason))
+        if placement.has_limits:
+            for option in (treatment.option for treatment in placement.treatments):
+                if option.limits and (spent := self._budgets.full(option.limits)):
+                    stopped.setdefault(option.key, ("contact_policy", f"{spent.name}: used up"))
+        quiet_now = quiet(placement, self._situation)
+        if self._repeated or self._history.suppressed or quiet_now:
+            for treatment in placement.treatments:
+                is_bound = treatment.action.is_bound
+                reason = (
+                    ("in an earlier decision already" if treatment.action.id in self._repeated else "")
+                    or (self._paused(placement, treatment.action) if is_bound else "")
+                    or (quiet_now if is_bound else "")
+                )
+                if reason:
+                    stopped.setdefault(treatment.key, ("contact_policy", reason))
+        return stopped
 
-    def _suppressed(self, placement: Placement, action: Action) -> str:
-        suppressed = self._history.suppressed
-        if not suppressed:
-            return ""
+    def _paused(self, placement: Placement, action: Action) -> str:
+        """Which suppression binds the action here."""
         members: tuple[Member, ...] = (
             ("action", action.id),
             ("group", action.group),
             ("channel", placement.channel),
             ("all", ""),
         )
+        suppressed = self._history.suppressed
         return next((suppressed[member] for member in members if member in suppressed), "")
-
-    def _quiet_now(self, placement: Placement) -> str:
-        if placement.channel not in self._quiet:
-            self._quiet[placement.channel] = quiet(placement, self._situation)
-        return self._quiet[placement.channel]
 
 
 def _answer(rule: Expression, context: cel.Context) -> str:

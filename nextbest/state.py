@@ -147,7 +147,8 @@ Effect = DecisionMade | ConsentChanged | IdentifierLinked | ActionSeen | Custome
 
 def horizon(proposal: Proposal, now: datetime) -> datetime:
     """The moment before which no contact counts under any cap of `proposal`."""
-    windows = (cap.window_seconds for placement in proposal.placements for o in placement.order for cap in o.caps)
+    members = (bounds for placement in proposal.placements for bounds in placement.caps.values())
+    windows = (bound.cap.window_seconds for bounds in members for bound in bounds)
     return now - timedelta(seconds=max(windows, default=0))
 
 
