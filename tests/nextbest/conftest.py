@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from nextbest.features import Matrix
 from nextbest.model_set import FeatureSpec, Model, ModelSet, model_set
 from nextbest.policy import Policy
-from nextbest.policy_compiler import compile_policy
 from nextbest.policy_check import check
+from nextbest.policy_compiler import compile_policy
 from nextbest.policy_document import PolicyDocument
 
 
