@@ -110,7 +110,8 @@ class Screening:
     def _reach(self, action: Action) -> Verdict:
         """A new action reaches few customers at first, always the same ones, and more with its impressions."""
         ramp, starting = self._policy.arbitration.ramp, action.starting
-        if ramp is None or starting is None or action.id in self._situation.known_actions:
+        is_new = action.action_class == "standard" and action.id not in self._situation.known_actions
+        if ramp is None or starting is None or not is_new:
             return None
         seen = self._snapshot.usage.get(starting.reach.counter(self._situation.now), _NOTHING_USED).seen
         share = ramp.share(seen)

@@ -46,7 +46,11 @@ def read_document(folder: Path) -> PolicyDocument:
         PolicyError: with every problem found.
 
     """
-    files = {name: YamlFile.read(folder / f"{name}.yaml") for name in FILES}
+    files = {
+        name: YamlFile.read(folder / f"{name}.yaml")
+        for name, field in PolicyDocument.model_fields.items()
+        if field.is_required() or (folder / f"{name}.yaml").exists()
+    }
     problems = [problem for file in files.values() for problem in file.problems]
     try:
         document = PolicyDocument.model_validate({name: file.content for name, file in files.items()})
