@@ -6,6 +6,7 @@ Belongs here: the numbers. Does not belong here: who is a candidate (`nextbest.s
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Literal
 
 import numpy as np
@@ -81,5 +82,5 @@ def selection_probability(pmf: Sequence[float], available: Sequence[bool], chose
     """
     if chosen < ahead:
         return 1.0
-    total = sum(p for p, free in zip(pmf, available, strict=True) if free)
+    total = sum(compress(pmf, available))
     return pmf[chosen] / total if total > 0.0 else 1.0

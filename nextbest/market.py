@@ -1,6 +1,6 @@
 """A simulated market: answers decisions as customers would, with a truth that is known.
 
-Belongs here: who sees, clicks, redeems or waves away, and with what probability. Does not belong here: sending the answers
+Belongs here: who sees, clicks, redeems or waves away, and how likely that is. Does not belong here: sending the answers
 anywhere, or history before our own decisions (a source's business). Everything it says is marked `source=simulated`;
 a lift measured on it is a statement about the simulator, whose truth `Market.truth` tells.
 """
