@@ -137,6 +137,11 @@ def compile_expression(source: str) -> Expression:
     return Expression(source)
 
 
+def without_texts(source: str) -> str:
+    """The source with blanks for strings and comments, everything else in its place."""
+    return _STRING_OR_COMMENT.sub(lambda found: " " * len(found[0]), source)
+
+
 def _refuse_harmful(source: str) -> None:
     if len(source) > MAX_CHARACTERS:
         raise ExpressionError(f"{len(source)} characters are more than the {MAX_CHARACTERS} an expression may have")

@@ -23,6 +23,7 @@ class Problem:
     place: Place
     message: str
     rule: str
+    level: Level = "error"
 
 
 class Finding(msgspec.Struct, frozen=True, order=True):

@@ -1,0 +1,82 @@
+"""Exploration, learning and experiments: parameters that do something, and shares that add up.
+
+Belongs here: arbitration.yaml and experiments.yaml. Does not belong here: formulas
+(`nextbest.policy_checks.expressions`), or names (`nextbest.policy_checks.names`).
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from nextbest.findings import Place, Problem
+from nextbest.policy_checks.subject import Subject
+from nextbest.policy_document import ChangesDocument, ExplorationDocument
+
+_OF_STRATEGY: Final = {"epsilon": "epsilon", "gamma": "inverse_gap"}
+_ALL: Final = 100.0
+
+
+def exploration(subject: Subject) -> Iterator[Problem]:
+    """A way to explore has the parameters it uses, and no other."""
+    yield from _exploration(("arbitration", "exploration"), subject.policy.arbitration.exploration)
+
+
+def changes(subject: Subject) -> Iterator[Problem]:
+    """A policy on trial does something otherwise, and explores as it says."""
+    file = subject.policy.experiments
+    for kind, several in (("challengers", file.challengers), ("shadows", file.shadows)):
+        for index, each in enumerate(several):
+            place: Place = ("experiments", kind, index, "changes")
+            if each.changes.exploration:
+                yield from _exploration((*place, "exploration"), each.changes.exploration)
+            if each.changes == ChangesDocument():
+                message = f"`{each.id}` changes nothing: it is the policy itself"
+                yield Problem(place, message, "policy-experiment", "warning")
+
+
+def _exploration(place: Place, chosen: ExplorationDocument) -> Iterator[Problem]:
+    given = chosen.model_fields_set
+    for parameter, strategy in _OF_STRATEGY.items():
+        if parameter in given and chosen.strategy != strategy:
+            message = f"`{parameter}` belongs to the strategy {strategy}, and {chosen.strategy} makes no use of it"
+            yield Problem((*place, parameter), f"{message}: take it out, or change `strategy`", "policy-exploration")
+    if chosen.strategy == "epsilon" and chosen.epsilon == 0.0:
+        message = (
+            "epsilon 0 tries nothing: write the share to draw evenly, such as `epsilon: 0.1`, or `strategy: greedy`"
+        )
+        yield Problem((*place, "epsilon"), message, "policy-exploration")
+    if chosen.strategy == "greedy" and chosen.floor > 0.0:
+        message = "greedy always takes the best, and a floor gives every other a chance: take one of the two out"
+        yield Problem((*place, "floor"), message, "policy-exploration")
+
+
+def learning(subject: Subject) -> Iterator[Problem]:
+    """What the correction of a model depends on are numbers that there are, each once."""
+    names = [feature.name for feature in subject.policy.arbitration.learning.features]
+    for position, name in enumerate(names):
+        place: Place = ("arbitration", "learning", "features", position, "name")
+        yield from subject.unknown(place, "feature", name, subject.features)
+        if name in subject.features and subject.features[name].kind != "number":
+            message = f"`{name}` is a {subject.features[name].kind}: models are corrected by numbers"
+            yield Problem(place, message, "policy-feature")
+        if name in names[:position]:
+            yield Problem(place, f"`{name}` is there already", "policy-duplicate")
+
+
+def shares(subject: Subject) -> Iterator[Problem]:
+    """The shares of customers leave somebody to decide for."""
+    file = subject.policy.experiments
+    if file.control and file.control.percent >= _ALL:
+        message = "with all customers in the control nothing is ever decided: write a share such as 5"
+        yield Problem(("experiments", "control", "percent"), message, "policy-experiment")
+    together = sum(each.percent for each in file.challengers)
+    if together > _ALL:
+        message = f"together the challengers have {together:g} per cent of the customers, more than there are"
+        yield Problem(("experiments", "challengers"), message, "policy-experiment")
+    for kind, several in (("rollouts", file.rollouts), ("challengers", file.challengers), ("shadows", file.shadows)):
+        for index, each in enumerate(several):
+            if each.percent == 0.0:
+                message = f"`{each.id}` is at 0 per cent: it concerns nobody yet"
+                yield Problem(("experiments", kind, index, "percent"), message, "policy-experiment", "warning")
+            elif not 0.0 < each.percent <= _ALL:
+                message = f"{each.percent:g} per cent: write a share from 0 to 100"
+                yield Problem(("experiments", kind, index, "percent"), message, "policy-experiment")
