@@ -11,6 +11,7 @@ import click
 from nextbest.adapters.contract_files import path_in_repository
 from nextbest.adapters.policy_files import FILES, PolicyError, read_policy
 from nextbest.commands.reporting import end, report_options, show
+from nextbest.commands.trial import try_policy
 from nextbest.findings import Finding, Report
 from nextbest.settings import Settings
 
@@ -43,3 +44,6 @@ def check(sarif: Path | None, junit: Path | None) -> None:
     show(report, sarif=sarif, junit=junit)
     click.echo(f"{len(files)} files of the policy, {report.errors} problems")
     end(report)
+
+
+policy.add_command(try_policy)
