@@ -57,11 +57,13 @@ check: setup $(TOOLS) ## lint, types, imports, SQL, generated files, contracts (
 	$(BIN)/nextbest contracts generate --check
 	$(if $(REPORTS),mkdir -p $(REPORTS))
 	$(BIN)/nextbest contracts check $(if $(AGAINST),--against $(AGAINST)) $(call reports,contracts)
+	$(BIN)/nextbest policy schema --check
 	$(BIN)/nextbest policy check $(call reports,policy)
 	printf '%s\0' data_contracts/*.odcs.yaml | xargs -0 -n 1 -P 2 .venv-tools/bin/datacontract lint
 
-generate: setup ## what is made from data_contracts/: dbt's YAML, docs/contracts/
+generate: setup ## what is made from data_contracts/ (dbt's YAML, docs/contracts/) and from the policy's model (policies/schema/)
 	$(BIN)/nextbest contracts generate
+	$(BIN)/nextbest policy schema
 
 up down status: setup ## the servers: start, stop, show
 	$(BIN)/nextbest $@

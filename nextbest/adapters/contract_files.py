@@ -33,6 +33,17 @@ def load_contracts(folder: Path) -> dict[str, Contract]:
     return contracts
 
 
+def read_contract(path: Path) -> Contract:
+    """The contract of one file.
+
+    Raises:
+        ContractError: it cannot be read.
+        OSError: there is no such file.
+
+    """
+    return _parse(path.name, path.read_bytes())
+
+
 def contracts_at(folder: Path, reference: str) -> dict[str, Contract]:
     """The contracts that `folder` held at a git revision; none where it did not exist yet.
 
@@ -41,18 +52,35 @@ def contracts_at(folder: Path, reference: str) -> dict[str, Contract]:
         ContractError: a contract of that revision cannot be read.
 
     """
-    names = _git(folder, "ls-tree", "--name-only", "--end-of-options", reference, "./").splitlines()
+    names = git(folder, "ls-tree", "--name-only", "--end-of-options", reference, "./").splitlines()
     return _by_name(
-        (name, _git(folder, "show", f"{reference}:./{name}").encode()) for name in names if name.endswith(SUFFIX)
+        (name, git(folder, "show", f"{reference}:./{name}").encode()) for name in names if name.endswith(SUFFIX)
     )
 
 
 def path_in_repository(folder: Path) -> str:
     """Where a folder is, relative to the root of its git repository; its name where there is none."""
     try:
-        return _git(folder, "rev-parse", "--show-prefix").strip().rstrip("/")
+        return git(folder, "rev-parse", "--show-prefix").strip().rstrip("/")
     except RevisionError:
         return folder.name
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """What git says of a folder.
+
+    Raises:
+        RevisionError: git is not there, or does not know what it was asked for.
+
+    """
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise RevisionError("git is not installed, which knows what there was") from error
+    if result.returncode:
+        raise RevisionError(f"git {' '.join(arguments)}: {result.stderr.strip()}")
+    return result.stdout
 
 
 def _by_name(files: Iterable[tuple[str, bytes]]) -> dict[str, Contract]:
@@ -69,14 +97,3 @@ def _parse(name: str, content: bytes) -> Contract:
     if name != contract.name + SUFFIX:
         raise ContractError(f"{name} holds the contract {contract.name}: a file is named after its contract")
     return contract
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError as error:
-        raise RevisionError("git is not installed, which knows what the contracts were") from error
-    if result.returncode:
-        raise RevisionError(f"git {' '.join(arguments)}: {result.stderr.strip()}")
-    return result.stdout

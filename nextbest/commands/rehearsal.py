@@ -70,7 +70,7 @@ class Rehearsal:
     def decide(self) -> Counter[str]:
         """Ask for a decision for every visitor; returns how often each action was decided."""
         visitors = self._visitors()
-        visits = [(customer_id, PLACEMENTS) for customer_id in [STRANGER, *visitors]]
+        visits: list[tuple[str, tuple[str, ...]]] = [(customer_id, PLACEMENTS) for customer_id in [STRANGER, *visitors]]
         visits += [(customer_id, ("email_hero",)) for customer_id in visitors[:RETURNING]] * RETURNS
         with self._client() as client:
             for customer_id, placements in visits:

@@ -27,13 +27,18 @@ def report_options(command: _Function) -> _Function:
 
 def show(report: Report, *, sarif: Path | None, junit: Path | None) -> None:
     """Write the reports that are asked for, and print every error with file and line."""
+    write_reports(report, sarif=sarif, junit=junit)
+    for finding in report.findings:
+        if finding.level == "error":
+            click.echo(f"{report.path(finding.file)}:{finding.line}: {finding.message} [{finding.rule}]")
+
+
+def write_reports(report: Report, *, sarif: Path | None, junit: Path | None) -> None:
+    """Write the reports that are asked for."""
     if sarif:
         write_sarif(sarif, report)
     if junit:
         write_junit(junit, report)
-    for finding in report.findings:
-        if finding.level == "error":
-            click.echo(f"{report.path(finding.file)}:{finding.line}: {finding.message} [{finding.rule}]")
 
 
 def end(report: Report) -> None:

@@ -13,6 +13,7 @@ import msgspec
 
 from nextbest.drafts.contracts import quoted
 from nextbest.errors import NextbestError
+from nextbest.policy_schema import modeline
 from nextbest.records import DO_NOTHING
 from nextbest.source import slug
 
@@ -94,7 +95,7 @@ def actions_yaml(sellers: Sequence[Seller], currency: str) -> str:
     """`actions.yaml`: an action per category; a placeholder where none is known."""
     why = f"the {len(sellers)} categories that sold most." if sellers else "a placeholder, for want of sales."
     sellers = sellers or [Seller(PLACEHOLDER, "all", 1.0)]
-    return _ACTIONS.format(why=why, currency=currency) + "".join(map(_action, sellers))
+    return modeline("actions") + _ACTIONS.format(why=why, currency=currency) + "".join(map(_action, sellers))
 
 
 def _action(seller: Seller) -> str:
@@ -113,7 +114,9 @@ def _action(seller: Seller) -> str:
 
 def placements_yaml(currency: str) -> str:
     """`placements.yaml`: a banner and an e-mail, with a fallback that is safe for everybody."""
-    return f"""\
+    return (
+        modeline("placements")
+        + f"""\
 # Where actions can appear, and what is shown when none does. review: places, costs and words.
 # A fallback is for everybody, also for who has not consented: it asks for nothing, names nobody and makes no offer.
 channels:
@@ -138,6 +141,7 @@ placements:
       treatment: brand_hero
       content: {{subject: News from us, headline: Welcome}}
 """
+    )
 
 
 def arbitration_yaml(demo: str, currency: str) -> str:

@@ -49,13 +49,11 @@ def bound(subject: Subject) -> Iterator[Problem]:
         "group": {action.group for action in subject.actions},
         "channel": {channel.id for channel in subject.policy.placements.channels},
     }
-    for kind, found in (("rules", file.rules), ("suppressions", file.suppressions)):
-        for index, each in enumerate(found):
-            for position, member in enumerate(each.only):
-                if member in known.get(each.scope, ()) and member not in members[each.scope]:
-                    place = ("contact_policy", kind, index, "only", position)
-                    message = f"nothing that rules bind is of {each.scope} `{member}`: `{each.id}` can never bind it"
-                    yield Problem(place, message, "policy-cap")
+    for place, each in subject.holds:
+        for position, member in enumerate(each.only):
+            if member in known.get(each.scope, ()) and member not in members[each.scope]:
+                message = f"nothing that rules bind is of {each.scope} `{member}`: `{each.id}` can never bind it"
+                yield Problem((*place, "only", position), message, "policy-cap")
 
 
 def caps(subject: Subject) -> Iterator[Problem]:

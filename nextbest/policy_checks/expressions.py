@@ -70,14 +70,10 @@ def amounts(subject: Subject) -> Iterator[Problem]:
 
 def formulas(subject: Subject) -> Iterator[Problem]:
     """A formula of priority gives a number, of the policy as of those on trial beside it."""
-    experiments = subject.policy.experiments
     found: list[tuple[Place, FormulaDocument | str | None]] = [
-        (("arbitration", "formula"), subject.policy.arbitration.formula)
+        (("arbitration", "formula"), subject.policy.arbitration.formula),
+        *(((*place, "changes", "formula"), each.changes.formula) for place, each in subject.variants),
     ]
-    for kind, several in (("challengers", experiments.challengers), ("shadows", experiments.shadows)):
-        found += [
-            (("experiments", kind, i, "changes", "formula"), each.changes.formula) for i, each in enumerate(several)
-        ]
     sources = [(place, formula) for place, formula in found if isinstance(formula, str)]
     for place, source in sources:
         yield from _problem(subject, place, source, {**subject.features, **FORMULA}, "value")

@@ -60,11 +60,9 @@ def experiment_ids(subject: Subject) -> Iterator[Problem]:
     """Experiments of whatever kind share their names, since records tell them apart by these."""
     file = subject.policy.experiments
     control = [(("experiments", "control"), file.control.id)] if file.control else []
-    several = {"challengers": file.challengers, "rollouts": file.rollouts, "shadows": file.shadows}
-    named = [
-        (("experiments", kind, i, "id"), each.id) for kind, found in several.items() for i, each in enumerate(found)
-    ]
-    yield from _repeated([*control, *named])
+    rollouts = [(("experiments", "rollouts", i, "id"), each.id) for i, each in enumerate(file.rollouts)]
+    variants = [((*place, "id"), each.id) for place, each in subject.variants]
+    yield from _repeated([*control, *rollouts, *variants])
 
 
 def purposes(subject: Subject) -> Iterator[Problem]:
@@ -99,12 +97,9 @@ def members(subject: Subject) -> Iterator[Problem]:
         "channel": {channel.id for channel in subject.policy.placements.channels},
         "all": set(),
     }
-    file = subject.policy.contact_policy
-    for kind, found in (("rules", file.rules), ("suppressions", file.suppressions)):
-        for index, each in enumerate(found):
-            for position, member in enumerate(each.only):
-                place = ("contact_policy", kind, index, "only", position)
-                yield from subject.unknown(place, each.scope, member, known[each.scope])
+    for place, each in subject.holds:
+        for position, member in enumerate(each.only):
+            yield from subject.unknown((*place, "only", position), each.scope, member, known[each.scope])
 
 
 def sequences(subject: Subject) -> Iterator[Problem]:
@@ -134,15 +129,12 @@ def sequence_places(actions: Iterable[ActionDocument]) -> Iterator[tuple[Place, 
 def experiment_members(subject: Subject) -> Iterator[Problem]:
     """Rollouts and other levers are about actions that there are."""
     known = {action.id for action in subject.actions}
-    file = subject.policy.experiments
-    for index, rollout in enumerate(file.rollouts):
+    for index, rollout in enumerate(subject.policy.experiments.rollouts):
         for position, member in enumerate(rollout.actions):
             yield from subject.unknown(("experiments", "rollouts", index, "actions", position), "action", member, known)
-    for kind, found in (("challengers", file.challengers), ("shadows", file.shadows)):
-        for index, each in enumerate(found):
-            for member in each.changes.levers:
-                place = ("experiments", kind, index, "changes", "levers", member)
-                yield from subject.unknown(place, "action", member, known)
+    for place, each in subject.variants:
+        for member in each.changes.levers:
+            yield from subject.unknown((*place, "changes", "levers", member), "action", member, known)
 
 
 def _repeated(named: Iterable[tuple[Place, str]]) -> Iterator[Problem]:

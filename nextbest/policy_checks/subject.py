@@ -13,7 +13,14 @@ from typing import Final
 from nextbest.features import RuleFeature
 from nextbest.findings import Place, Problem
 from nextbest.policy_compiler import rule_features
-from nextbest.policy_document import ActionDocument, PolicyDocument
+from nextbest.policy_document import (
+    ActionDocument,
+    ChallengerDocument,
+    ContactRuleDocument,
+    PolicyDocument,
+    ShadowDocument,
+    SuppressionDocument,
+)
 
 _LISTED: Final = 12
 """Up to so many names a message lists them all."""
@@ -45,6 +52,20 @@ class Subject:
     @property
     def actions(self) -> tuple[ActionDocument, ...]:
         return self.policy.actions.actions
+
+    @property
+    def variants(self) -> Iterator[tuple[Place, ChallengerDocument | ShadowDocument]]:
+        """The policies on trial, each with its place."""
+        file = self.policy.experiments
+        yield from ((("experiments", "challengers", index), each) for index, each in enumerate(file.challengers))
+        yield from ((("experiments", "shadows", index), each) for index, each in enumerate(file.shadows))
+
+    @property
+    def holds(self) -> Iterator[tuple[Place, ContactRuleDocument | SuppressionDocument]]:
+        """What holds contacts back, each with its place."""
+        file = self.policy.contact_policy
+        yield from ((("contact_policy", "rules", index), each) for index, each in enumerate(file.rules))
+        yield from ((("contact_policy", "suppressions", index), each) for index, each in enumerate(file.suppressions))
 
     def unknown(self, place: Place, what: str, name: str, known: Collection[str]) -> Iterator[Problem]:
         """A problem if `name` is not among the known ones, with what may be meant."""

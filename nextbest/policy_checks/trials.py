@@ -9,7 +9,7 @@ from typing import Final
 
 from nextbest.findings import Place, Problem
 from nextbest.policy_checks.subject import Subject
-from nextbest.policy_document import ChangesDocument, ExplorationDocument
+from nextbest.policy_document import ChangesDocument, ExplorationDocument, RolloutDocument
 
 _OF_STRATEGY: Final = {"epsilon": "epsilon", "gamma": "inverse_gap"}
 _ALL: Final = 100.0
@@ -22,15 +22,12 @@ def exploration(subject: Subject) -> Iterator[Problem]:
 
 def changes(subject: Subject) -> Iterator[Problem]:
     """A policy on trial does something otherwise, and explores as it says."""
-    file = subject.policy.experiments
-    for kind, several in (("challengers", file.challengers), ("shadows", file.shadows)):
-        for index, each in enumerate(several):
-            place: Place = ("experiments", kind, index, "changes")
-            if each.changes.exploration:
-                yield from _exploration((*place, "exploration"), each.changes.exploration)
-            if each.changes == ChangesDocument():
-                message = f"`{each.id}` changes nothing: it is the policy itself"
-                yield Problem(place, message, "policy-experiment", "warning")
+    for place, each in subject.variants:
+        if each.changes.exploration:
+            yield from _exploration((*place, "changes", "exploration"), each.changes.exploration)
+        if each.changes == ChangesDocument():
+            message = f"`{each.id}` changes nothing: it is the policy itself"
+            yield Problem((*place, "changes"), message, "policy-experiment", "warning")
 
 
 def _exploration(place: Place, chosen: ExplorationDocument) -> Iterator[Problem]:
@@ -72,11 +69,10 @@ def shares(subject: Subject) -> Iterator[Problem]:
     if together > _ALL:
         message = f"together the challengers have {together:g} per cent of the customers, more than there are"
         yield Problem(("experiments", "challengers"), message, "policy-experiment")
-    for kind, several in (("rollouts", file.rollouts), ("challengers", file.challengers), ("shadows", file.shadows)):
-        for index, each in enumerate(several):
-            if each.percent == 0.0:
-                message = f"`{each.id}` is at 0 per cent: it concerns nobody yet"
-                yield Problem(("experiments", kind, index, "percent"), message, "policy-experiment", "warning")
-            elif not 0.0 < each.percent <= _ALL:
-                message = f"{each.percent:g} per cent: write a share from 0 to 100"
-                yield Problem(("experiments", kind, index, "percent"), message, "policy-experiment")
+    rollouts: list[tuple[Place, RolloutDocument]] = [
+        (("experiments", "rollouts", index), each) for index, each in enumerate(file.rollouts)
+    ]
+    for place, each in (*rollouts, *subject.variants):
+        if each.percent == 0.0:
+            message = f"`{each.id}` is at 0 per cent: it concerns nobody yet"
+            yield Problem((*place, "percent"), message, "policy-experiment", "warning")

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from nextbest.adapters.complete_journey.mapping import connect
+from nextbest.policy_schema import modeline
 from nextbest.source import slug
 
 MIN_REDEMPTIONS = 25
@@ -226,7 +227,12 @@ def actions_yaml() -> str:
     reasons = "\n".join(f"#   {slug(category)}, {rule.tier}: {rule.reason}" for category, rule in _RULES.items())
     document = {"currency": "USD", "actions": [_action(*offer) for offer in offers]}
     body = yaml.safe_dump(document, sort_keys=False, width=120, default_flow_style=None)
-    return _HEADER.format(minimum=MIN_REDEMPTIONS, reasons=reasons) + body.replace("\n- id:", "\n\n- id:") + _BY_HAND
+    return (
+        modeline("actions")
+        + _HEADER.format(minimum=MIN_REDEMPTIONS, reasons=reasons)
+        + body.replace("\n- id:", "\n\n- id:")
+        + _BY_HAND
+    )
 
 
 def _action(category: str, department: str, campaign_type: str, value: float, cost: float) -> dict[str, Any]:
