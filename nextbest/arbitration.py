@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
+_TINY = 1e-300
 Strategy = Literal["greedy", "epsilon", "inverse_gap", "thompson"]
 
 
@@ -69,9 +70,10 @@ def draw_order(pmf: Vector, priorities: Vector, uniforms: Vector) -> NDArray[np.
     Spirakis 2006). Whatever subset then proves available, its first has probability p over the sum of p available. What
     has no mass never arrives and follows by priority.
     """
+    if pmf.min() > _TINY:
+        return np.argsort(-np.log(uniforms) / pmf, kind="stable")
     with np.errstate(divide="ignore", over="ignore"):  # never to arrive is an infinite time
-        arrival = -np.log(uniforms) / pmf
-    return np.lexsort((-priorities, arrival))
+        return np.lexsort((-priorities, -np.log(uniforms) / pmf))
 
 
 def selection_probability(pmf: Sequence[float], available: Sequence[bool], chosen: int, ahead: int = 0) -> float:

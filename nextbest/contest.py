@@ -186,7 +186,7 @@ class _Field:
         """What State tests; a budget's share of a cost that is an expression is known only now."""
         placement, written = self.placement, {action.id for action in self.situation.policy.written}
         options = [placement.options[number] for number in self.numbers.tolist()]
-        if written and placement.has_limits:
+        if written and placement.limited:
             costs = (
                 (self.scores.cost[placement.rows[self.numbers]] + placement.channel_cost).tolist()
                 if self.scores

@@ -15,7 +15,7 @@ from nextbest.errors import NextbestError
 
 MAX_CHARACTERS = 2_000
 MAX_NESTING = 32
-_PAGE = 20
+_PAGE = 50
 """Rules in one list: few enough for the compiler, many enough to save calls."""
 
 # The compiler is native code that a deep or long enough expression brings down with the process, so bounds are read

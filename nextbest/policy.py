@@ -119,7 +119,8 @@ class Placement:
     purposes: frozenset[tuple[str, ...]]
     """Every combination of consents that some treatment needs."""
     has_mandatory: bool
-    has_limits: bool
+    limited: tuple[Option, ...]
+    """Those that volumes or budgets bind."""
     caps: Caps
     """On contacts: State tests them."""
     event_caps: Caps

@@ -126,10 +126,9 @@ class Screening:
         for bound in self._history.full(placement.event_caps):
             reason = f"{bound.cap.rule}: {self._history.usage(bound.cap)} of {bound.cap.limit}"
             stopped |= dict.fromkeys(bound.keys - stopped.keys(), ("contact_policy", reason))
-        if placement.has_limits:
-            for option in (treatment.option for treatment in placement.treatments):
-                if option.limits and (spent := self._budgets.full(option.limits)):
-                    stopped.setdefault(option.key, ("contact_policy", f"{spent.name}: used up"))
+        for option in placement.limited:
+            if spent := self._budgets.full(option.limits):
+                stopped.setdefault(option.key, ("contact_policy", f"{spent.name}: used up"))
         quiet_now = quiet(placement, self._situation)
         if self._repeated or self._history.suppressed or quiet_now:
             for treatment in placement.treatments:

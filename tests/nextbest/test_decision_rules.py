@@ -383,13 +383,22 @@ def test_a_reduced_decision_asks_no_model(document: dict[str, Any], models: Any)
 
 
 @pytest.mark.parametrize("tier", ["full", "reduced"])
-@pytest.mark.parametrize("strategy", ["greedy", "epsilon", "inverse_gap", "thompson"])
+@pytest.mark.parametrize(
+    "exploration",
+    [
+        {"strategy": "greedy"},
+        {"strategy": "epsilon", "epsilon": 0.1},
+        {"strategy": "inverse_gap", "floor": 0.01},
+        {"strategy": "thompson", "floor": 0.01},
+    ],
+    ids=lambda exploration: exploration["strategy"],
+)
 def test_replay_is_bit_exact_with_everything_on(
-    document: dict[str, Any], models: Models, *, strategy: str, tier: str
+    document: dict[str, Any], models: Models, *, exploration: dict[str, Any], tier: str
 ) -> None:
     """Whatever the policy uses, deciding again from the record gives the identical record."""
     document["arbitration"] |= {
-        "exploration": {"strategy": strategy, "floor": 0.01},
+        "exploration": exploration,
         "ramp": {"initial_percent": 50, "evidence": 200},
     }
     document["experiments"] = {
