@@ -12,7 +12,7 @@ from typing import Any
 from starlette.applications import Starlette
 
 from nextbest.adapters.contract_files import load_contracts
-from nextbest.adapters.policy_files import read_policy
+from nextbest.adapters.policy_archive import read_and_archive
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.settings import Settings
@@ -42,7 +42,8 @@ def build(settings: Settings) -> Starlette:
     models = ModelSets(settings.bundles, state)
     features = OnlineFeatures(settings.feature_repo, settings.feast_registry)
     decider = Decider(
-        policy=read_policy(settings.folder("policies")),
+        # A replica that is started again may find other files than the first one did.
+        policy=read_and_archive(settings.folder("policies"), settings.policies_archive),
         models=models,
         features=features,
         state=state,

@@ -11,7 +11,7 @@ import time
 import click
 
 from nextbest.adapters.contract_files import load_contracts
-from nextbest.adapters.policy_files import read_policy
+from nextbest.adapters.policy_archive import read_and_archive
 from nextbest.adapters.supervisor import Supervisor
 from nextbest.settings import Settings
 from serving.cluster import Cluster
@@ -30,7 +30,8 @@ def serve() -> None:
     """
     settings = Settings.from_env()
     Supervisor.of(settings).become("serving")
-    read_policy(settings.folder("policies"))  # a mistake in a file is said here, not in a replica's log
+    # A mistake in a file is said here, not in a replica's log.
+    read_and_archive(settings.folder("policies"), settings.policies_archive)
     load_contracts(settings.folder("contracts"))
     cluster, environment = Cluster(settings), dict(os.environ)
     with cluster.alone():
