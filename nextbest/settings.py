@@ -165,6 +165,11 @@ class Settings:
         return self.state / "bundles"
 
     @property
+    def policies_archive(self) -> Path:
+        """Every policy that ever decided, by its hash."""
+        return self.state / "policies"
+
+    @property
     def run(self) -> Path:
         """Process records and their log files."""
         return self.state / "run"

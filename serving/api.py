@@ -71,7 +71,7 @@ class Api:
             record = await self.decider.decide(asked)
         except UnknownPlacementError as error:
             raise problems.invalid(str(error), FieldError(str(error), "#/placements")) from error
-        return _json(answer(record, self.decider.policy, asked.include))
+        return _json(answer(record, self.decider.in_force.policy, asked.include))
 
     async def decision(self, request: Request) -> Response:
         decision_id = request.path_params["decision_id"]

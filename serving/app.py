@@ -12,16 +12,16 @@ from typing import Any
 from starlette.applications import Starlette
 
 from nextbest.adapters.contract_files import load_contracts
-from nextbest.adapters.policy_files import read_policy
+from nextbest.adapters.policy_archive import ArchiveError
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
-from nextbest.residual import Beliefs
 from nextbest.settings import Settings
 from serving.api import Api
 from serving.decider import Decider
 from serving.events import Intake
 from serving.model_sets import ModelSets
 from serving.online_features import OnlineFeatures
+from serving.policies import Policies
 from serving.readiness import Probe
 from serving.schemas import INTAKE
 
@@ -34,18 +34,15 @@ def build(settings: Settings) -> Starlette:
     """The application of one replica.
 
     Raises:
-        PolicyError: the policy cannot be used.
         ContractError: a contract cannot be used.
 
     """
     contracts = load_contracts(settings.folder("contracts"))
     log, state = SqliteLog(settings.event_log, _PATIENCE_S), SqliteState(settings.online_state, _PATIENCE_S)
-    models = ModelSets(settings.bundles, state)
+    policies, models = Policies(settings.policies_archive, state), ModelSets(settings.bundles, state)
     features = OnlineFeatures(settings.feature_repo, settings.feast_registry)
-    policy = read_policy(settings.folder("policies"))
     decider = Decider(
-        policy=policy,
-        beliefs=Beliefs(policy),
+        policies=policies,
         models=models,
         features=features,
         state=state,
@@ -57,8 +54,11 @@ def build(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_application: Starlette) -> AsyncIterator[None]:
+        await policies.start()
+        if policies.current is None:
+            raise ArchiveError(f"{settings.policies_archive} has no policy: `nextbest policy publish` puts one there")
         await models.start()
-        async with running(models.follow()), running(features.keep_open()):
+        async with running(policies.follow()), running(models.follow()), running(features.keep_open()):
             with suppress(TimeoutError):  # a replica that takes another's place must not know less than it did
                 await asyncio.wait_for(features.tried.wait(), _OPENING_S)
             yield

@@ -3,17 +3,21 @@
 Belongs here: the command. Does not belong here: how the cluster is started and ended (`serving.cluster`).
 """
 
+import asyncio
 import os
 import signal
 import sys
 import time
+from contextlib import closing
 
 import click
 
 from nextbest.adapters.contract_files import load_contracts
-from nextbest.adapters.policy_files import read_policy
+from nextbest.adapters.policy_archive import read_and_archive
+from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.adapters.supervisor import Supervisor
 from nextbest.settings import Settings
+from nextbest.state import StateUnavailableError
 from serving.cluster import Cluster
 
 _LOOK_S = 1.0
@@ -30,7 +34,7 @@ def serve() -> None:
     """
     settings = Settings.from_env()
     Supervisor.of(settings).become("serving")
-    read_policy(settings.folder("policies"))  # a mistake in a file is said here, not in a replica's log
+    _publish_policy(settings)  # a mistake in a file is said here, not in a replica's log
     load_contracts(settings.folder("contracts"))
     cluster, environment = Cluster(settings), dict(os.environ)
     with cluster.alone():
@@ -49,6 +53,21 @@ def serve() -> None:
         except BaseException:
             _end(cluster)
             raise
+
+
+def _publish_policy(settings: Settings) -> None:
+    """What the files say now decides, on replicas that Ray starts again later too.
+
+    Raises:
+        PolicyError: the files have mistakes.
+
+    """
+    policy = read_and_archive(settings.folder("policies"), settings.policies_archive)
+    with closing(SqliteState(settings.online_state)) as state:
+        try:
+            asyncio.run(state.publish_policy(policy.hash))
+        except StateUnavailableError as error:
+            click.echo(f"replicas take the newest policy of {settings.policies_archive}: {error}", err=True)
 
 
 def _end(cluster: Cluster) -> None:

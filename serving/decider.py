@@ -29,16 +29,20 @@ from nextbest.messages import Profile, Proposal, Request
 from nextbest.policy import Policy
 from nextbest.records import DecisionRecord, Options, Snapshot
 from nextbest.reservations import reserve
-from nextbest.residual import Beliefs
 from nextbest.situation import Models
-from nextbest.state import State, StateUnavailableError
+from nextbest.state import SnapshotScope, State, StateUnavailableError
 from serving.pace import Deadline, Pace
+from serving.policies import InForce
 from serving.schemas import DecisionRequest
 from serving.stopwatch import Stopwatch
 
 
 class RequestIdTakenError(NextbestError):
     """A request comes with the id of another one."""
+
+
+class NoPolicyError(NextbestError):
+    """A replica was asked before it had a policy."""
 
 
 class FeatureReader(Protocol):
@@ -53,6 +57,13 @@ class FeatureReader(Protocol):
         ...
 
 
+class CurrentPolicy(Protocol):
+    """Whatever policy is in use now; a replica does not begin without one."""
+
+    @property
+    def current(self) -> InForce | None: ...
+
+
 class CurrentModels(Protocol):
     """Whatever model set is in use now."""
 
@@ -62,9 +73,9 @@ class CurrentModels(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decider:
-    """Decides with one policy, and with whatever model set is current when a request comes."""
+    """Decides with whatever policy and model set are current when a request comes."""
 
-    policy: Policy
+    policies: CurrentPolicy
     models: CurrentModels
     features: FeatureReader
     state: State
@@ -72,8 +83,20 @@ class Decider:
     contract: Contract
     """Of `decisions`: a decision is logged as its rows."""
     clock: Callable[[], datetime]
-    beliefs: Beliefs
     pace: Pace = field(default_factory=Pace)
+
+    @property
+    def in_force(self) -> InForce:
+        """The policy in use.
+
+        Raises:
+            NoPolicyError: there is none yet.
+
+        """
+        current = self.policies.current
+        if current is None:
+            raise NoPolicyError("no policy is in use: `nextbest policy publish` puts one there")
+        return current
 
     async def decide(self, asked: DecisionRequest) -> DecisionRecord:
         """The decision, logged unless its record says otherwise; a request id seen before gets the decision it got.
@@ -111,53 +134,54 @@ class Decider:
 
     async def _decide(self, request: Request) -> DecisionRecord:
         now, watch, deadline = self.clock(), Stopwatch(), Deadline(request.options.budget_ms)
+        policy, beliefs = self.in_force
         try:
-            request, snapshot = await deadline.keep(self._known(request, now))
+            request, snapshot = await deadline.keep(self._known(request, policy.scope(now)))
             watch.lap("state")
             profile = await deadline.keep(self._profile(request))
             watch.lap("features")
             tier = self.pace.tier(deadline.left_ms())
             if tier == "fallback":
-                return self._fallback(request, "deadline", now, watch)
+                return _fallback(request, policy, "deadline", now, watch)
             began = time.monotonic()
             models = self.models.current
             propose = partial(
                 decide,
                 profile=profile,
-                policy=self.policy,
+                policy=policy,
                 models=models,
                 snapshot=snapshot,
                 now=now,
-                residuals=self.beliefs.of(models),
+                residuals=beliefs.of(models),
                 tier=tier,
             )
             proposal = propose(request, lap=watch.lap)
             grant = await self.state.reserve(proposal, now)
             watch.lap("reserve")
         except TimeoutError:
-            return self._fallback(request, "deadline", now, watch)
+            return _fallback(request, policy, "deadline", now, watch)
         except StateUnavailableError:
-            return self._fallback(request, "state_unavailable", now, watch)
+            return _fallback(request, policy, "state_unavailable", now, watch)
         decision = settle(proposal, grant, watch.stage_us)
         beside = [
             _unreserved(propose(_shadow_of(request, shadow.id)), now)
-            for shadow in shadows(self.policy, decision.arms)
+            for shadow in shadows(policy, decision.arms)
             if request.mode == "live"
         ]
         try:
             decision = await self._log(decision, beside, watch)
         except LogUnavailableError:
             await self._release(decision)
-            return self._fallback(request, "log_unavailable", now, watch)
+            return _fallback(request, policy, "log_unavailable", now, watch)
         self.pace.note(tier, 1_000.0 * (time.monotonic() - began))
         return decision
 
-    async def _known(self, request: Request, now: datetime) -> tuple[Request, Snapshot]:
+    async def _known(self, request: Request, scope: SnapshotScope) -> tuple[Request, Snapshot]:
         """The request with its customer, and what State knows of them."""
         if request.identifiers:
             customer_id = await self.state.customer_of(request.identifiers)
             request = msgspec.structs.replace(request, customer_id=customer_id)
-        return request, await self.state.snapshot(request.customer_id, self.policy.scope(now))
+        return request, await self.state.snapshot(request.customer_id, scope)
 
     async def _profile(self, request: Request) -> Profile:
         if request.customer_id is None:
@@ -185,11 +209,11 @@ class Decider:
                 for slot in placement.slots:
                     await self.state.release(decision.decision_id, slot.slot)
 
-    def _fallback(self, request: Request, reason: str, now: datetime, watch: Stopwatch) -> DecisionRecord:
-        """The placements' fallbacks, which need neither consent nor room under a cap; nothing is kept of it."""
-        profile = Profile(unavailable=reason)
-        proposal = decide(request, profile, self.policy, None, Snapshot(), now, lap=watch.lap)
-        return msgspec.structs.replace(_unreserved(proposal, now, watch.stage_us), logged=False, learning=False)
+
+def _fallback(request: Request, policy: Policy, reason: str, now: datetime, watch: Stopwatch) -> DecisionRecord:
+    """The placements' fallbacks, which need neither consent nor room under a cap; nothing is kept of it."""
+    proposal = decide(request, Profile(unavailable=reason), policy, None, Snapshot(), now, lap=watch.lap)
+    return msgspec.structs.replace(_unreserved(proposal, now, watch.stage_us), logged=False, learning=False)
 
 
 def _shadow_of(request: Request, shadow: str) -> Request:

@@ -1,7 +1,7 @@
 """The model set in use: the one State names, warmed before a decision needs it.
 
-Belongs here: loading a bundle. Does not belong here: when (`serving.followed`), which set is to be used (the follower in
-`models/` publishes it), or what a bundle is (`nextbest.adapters.bundles`).
+Belongs here: loading a bundle. Does not belong here: when (`serving.followed`), which set is to be used (the
+follower of `models/` publishes it), or what a bundle is (`nextbest.adapters.bundles`).
 """
 
 from functools import partial

@@ -30,7 +30,7 @@ class Probe:
         return Readiness(
             ready=not missing,
             missing=missing,
-            policy_hash=self.decider.policy.hash,
+            policy_hash=self.decider.in_force.policy.hash,
             model_set_id=models.model_set.id if models else None,
         )
 

@@ -77,6 +77,7 @@ CREATE TABLE IF NOT EXISTS facts (
 """
 _OFFSET = "log_offset"
 _MODEL_SET = "model_set_id"
+_POLICY = "policy_hash"
 _OVERRUNS = "overruns"
 # A file of another version keeps its facts; the event processor fills the rest again from the log's beginning.
 _UPGRADE = """
@@ -185,6 +186,12 @@ class SqliteState:
 
     async def applied_offset(self) -> int:
         return int(self._read(lambda connection: _fact(connection, _OFFSET)) or 0)
+
+    async def publish_policy(self, policy_hash: str) -> None:
+        await self._write(lambda connection: connection.execute(_SET_FACT, (_POLICY, policy_hash)))
+
+    async def current_policy(self) -> str | None:
+        return self._read(lambda connection: _fact(connection, _POLICY))
 
     async def publish_model_set(self, model_set_id: str) -> None:
         await self._write(lambda connection: connection.execute(_SET_FACT, (_MODEL_SET, model_set_id)))

@@ -4,7 +4,9 @@ Belongs here: arguments and output. What is checked is `nextbest.policy_document
 differs `nextbest.policy_diff`; files are `nextbest.adapters.policy_files` and `nextbest.adapters.policy_revisions`.
 """
 
+import asyncio
 import sys
+from contextlib import closing
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -13,9 +15,11 @@ import click
 import msgspec
 
 from nextbest.adapters.contract_files import path_in_repository
+from nextbest.adapters.policy_archive import read_and_archive
 from nextbest.adapters.policy_files import review
 from nextbest.adapters.policy_revisions import ComparisonError, document_of
 from nextbest.adapters.policy_schemas import stale_schemas
+from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.commands.reporting import end, report_options, write_reports
 from nextbest.commands.trial import try_policy
 from nextbest.findings import Report, count
@@ -86,6 +90,23 @@ def diff(before: str, after: str | None, *, as_json: bool) -> None:
         click.echo(str(change))
     if not changes:
         click.echo("nothing changes")
+
+
+@policy.command()
+def publish() -> None:
+    """Let the servers decide by the policy in `policies/`, on every replica within a second.
+
+    It is checked first: a policy with a mistake stays where it is, and what decides goes on deciding. `nextbest serve`
+    does the same when it starts.
+
+    Example: nextbest policy publish
+    """
+    settings = Settings.from_env()
+    name = read_and_archive(settings.folder("policies"), settings.policies_archive).hash
+    with closing(SqliteState(settings.online_state)) as state:
+        before = asyncio.run(state.current_policy())
+        asyncio.run(state.publish_policy(name))
+    click.echo(f"policy {name} decides" + (" as before" if before == name else f", after {before}" if before else ""))
 
 
 @policy.command()

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from nextbest.adapters.bundles import write_bundle
 from nextbest.adapters.contract_files import load_contracts
-from nextbest.adapters.policy_files import read_policy
+from nextbest.adapters.policy_archive import read_and_archive
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.contracts import Contract
@@ -28,6 +28,7 @@ from serving.api import Api
 from serving.decider import Decider
 from serving.events import Intake
 from serving.model_sets import ModelSets
+from serving.policies import Policies
 from serving.readiness import Probe
 from serving.schemas import INTAKE
 
@@ -71,12 +72,14 @@ _POLICY: dict[str, Any] = {
 
 
 class StandInFeatures:
-    """Knows every customer but `stranger`, and can be down."""
+    """Knows every customer but `stranger`, and can be down, or slow."""
 
     def __init__(self) -> None:
         self.reason = ""
+        self.delay_s = 0.0
 
     async def profile(self, customer_id: str) -> Profile:
+        await asyncio.sleep(self.delay_s)
         if self.reason or customer_id == "stranger":
             return Profile(unavailable=self.reason or "unknown_customer")
         return Profile(features={"spend_91d": 12.5})
@@ -198,8 +201,10 @@ def client(  # noqa: PLR0917  every part of a replica
 ) -> Client:
     """Clients of a replica on real log, State and models; features and clock are stand-ins."""
     models = ModelSets(settings.bundles, state)
+    read_and_archive(settings.folder("policies"), settings.policies_archive)
+    policies = Policies(settings.policies_archive, state)
     decider = Decider(
-        policy=read_policy(settings.folder("policies")),
+        policies=policies,
         models=models,
         features=features,
         state=state,
@@ -212,6 +217,7 @@ def client(  # noqa: PLR0917  every part of a replica
 
     @asynccontextmanager
     async def connect() -> AsyncIterator[httpx.AsyncClient]:
+        await policies.start()
         await models.start()
         transport = httpx.ASGITransport(api.application())
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as connected:

@@ -17,6 +17,7 @@ from nextbest.contracts import Contract
 from nextbest.envelope import Envelope
 from nextbest.intake import envelope
 from nextbest.settings import Settings
+from nextbest.state import SnapshotScope
 from serving.processor import process
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -133,7 +134,7 @@ def test_a_decision_that_cannot_be_logged_gives_back_its_reservation(
     publish(settings, 0.1)
     (settings.state / "log").write_text("a file where the folder should be")
     decide(client)
-    assert asyncio.run(state.snapshot("c1", LONG_AGO)).contacts == ()
+    assert asyncio.run(state.snapshot("c1", SnapshotScope(LONG_AGO, LONG_AGO))).contacts == ()
 
 
 def test_a_cap_binds(client: Any, settings: Settings, publish: Publish, clock: Any) -> None:
@@ -175,7 +176,7 @@ def test_a_decision_that_was_killed_before_it_was_logged_is_made_again(
         with pytest.raises(SystemError):
             decide(client, request_id="r1")
     assert action(decide(client, request_id="r1")) == "beef"
-    assert len(asyncio.run(state.snapshot("c1", LONG_AGO)).contacts) == 2
+    assert len(asyncio.run(state.snapshot("c1", SnapshotScope(LONG_AGO, LONG_AGO))).contacts) == 2
 
 
 async def _killed(*_args: object, **_options: object) -> None:
@@ -192,7 +193,7 @@ def test_a_decision_made_again_once_the_log_is_back_counts(
     assert not decide(client, request_id="r1")["logged"]
     blocking.unlink()
     assert action(decide(client, request_id="r1")) == "beef"
-    assert len(asyncio.run(state.snapshot("c1", LONG_AGO)).contacts) == 1
+    assert len(asyncio.run(state.snapshot("c1", SnapshotScope(LONG_AGO, LONG_AGO))).contacts) == 1
 
 
 def test_the_same_request_at_once_is_one_decision(
@@ -211,7 +212,7 @@ def test_the_same_request_at_once_is_one_decision(
     first, *others = asyncio.run(ask())
     assert all(other == first for other in others)
     entries = [entry for _, entry in log.read_sync(0, 100)]
-    contacts = asyncio.run(state.snapshot("c1", LONG_AGO)).contacts
+    contacts = asyncio.run(state.snapshot("c1", SnapshotScope(LONG_AGO, LONG_AGO))).contacts
     assert [entry.action for entry in entries] == [contact.action for contact in contacts]
     assert [entry.action for entry in entries] == [slot["action"] for slot in first["slots"]]
 
@@ -395,7 +396,7 @@ def test_what_is_not_there_is_a_problem(client: Any, method: str, path: str, sta
 
 def test_events_are_not_acknowledged_when_the_log_is_down(client: Any, settings: Settings) -> None:
     """503 with Retry-After: the client keeps them and sends again."""
-    settings.state.mkdir()
+    settings.state.mkdir(exist_ok=True)
     (settings.state / "log").write_text("a file where the folder should be")
     response = send(client, impression("e1"))
     assert (response.status_code, response.headers["retry-after"]) == (503, "1")

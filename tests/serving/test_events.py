@@ -11,6 +11,7 @@ from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.contracts import Contract
 from nextbest.settings import Settings
+from nextbest.state import SnapshotScope
 from serving.events import Intake
 from serving.schemas import INTAKE, EventRow
 
@@ -33,7 +34,8 @@ def take(intake: Intake, *rows: EventRow) -> list[str]:
 
 
 def consents(state: SqliteState) -> Mapping[str, str]:
-    return asyncio.run(state.snapshot("c1", AT - timedelta(days=1))).consents
+    since = AT - timedelta(days=1)
+    return asyncio.run(state.snapshot("c1", SnapshotScope(since, since))).consents
 
 
 def test_a_change_under_a_used_id_is_told_and_does_not_bind(intake: Intake, state: SqliteState, log: SqliteLog) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.envelope import Envelope
+from nextbest.state import SnapshotScope
 from serving.app import running
 from serving.processor import follow, process
 
@@ -35,7 +36,7 @@ def test_applies_what_is_new(log: SqliteLog, state: SqliteState) -> None:
     log.append_sync([consent("withdrawn", AT + timedelta(seconds=1))])
     assert asyncio.run(process(log, state)) == 1
     assert asyncio.run(process(log, state)) == 0
-    assert asyncio.run(state.snapshot("c1", AT)).consents == {"marketing": "withdrawn"}
+    assert asyncio.run(state.snapshot("c1", SnapshotScope(AT, AT))).consents == {"marketing": "withdrawn"}
 
 
 def test_an_event_is_visible_within_a_tenth_of_a_second(log: SqliteLog, state: SqliteState) -> None:
@@ -46,7 +47,7 @@ def test_an_event_is_visible_within_a_tenth_of_a_second(log: SqliteLog, state: S
             await asyncio.sleep(0.05)
             await log.append([consent("withdrawn", AT)])
             await asyncio.sleep(0.1)
-            return dict((await state.snapshot("c1", AT)).consents)
+            return dict((await state.snapshot("c1", SnapshotScope(AT, AT))).consents)
 
     assert asyncio.run(follow_for_a_moment()) == {"marketing": "withdrawn"}
 
@@ -59,7 +60,7 @@ def test_a_log_that_was_replaced_is_applied_from_its_beginning(
     asyncio.run(process(log, state))
     with closing(SqliteLog(tmp_path / "restored.db")) as restored:
         assert asyncio.run(process(restored, state)) == 0
-        assert asyncio.run(state.snapshot("c1", AT)).consents == {"marketing": "granted"}
+        assert asyncio.run(state.snapshot("c1", SnapshotScope(AT, AT))).consents == {"marketing": "granted"}
         restored.append_sync([consent("withdrawn", AT + timedelta(seconds=9))])
         assert asyncio.run(process(restored, state)) == 1
-    assert asyncio.run(state.snapshot("c1", AT)).consents == {"marketing": "withdrawn"}
+    assert asyncio.run(state.snapshot("c1", SnapshotScope(AT, AT))).consents == {"marketing": "withdrawn"}
