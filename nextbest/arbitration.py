@@ -6,12 +6,14 @@ Belongs here: the numbers. Does not belong here: who is a candidate (`nextbest.s
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
+_TINY = 1e-300
 Strategy = Literal["greedy", "epsilon", "inverse_gap", "thompson"]
 
 
@@ -68,9 +70,10 @@ def draw_order(pmf: Vector, priorities: Vector, uniforms: Vector) -> NDArray[np.
     Spirakis 2006). Whatever subset then proves available, its first has probability p over the sum of p available. What
     has no mass never arrives and follows by priority.
     """
+    if pmf.min() > _TINY:
+        return np.argsort(-np.log(uniforms) / pmf, kind="stable")
     with np.errstate(divide="ignore", over="ignore"):  # never to arrive is an infinite time
-        arrival = -np.log(uniforms) / pmf
-    return np.lexsort((-priorities, arrival))
+        return np.lexsort((-priorities, -np.log(uniforms) / pmf))
 
 
 def selection_probability(pmf: Sequence[float], available: Sequence[bool], chosen: int, ahead: int = 0) -> float:
@@ -81,5 +84,5 @@ def selection_probability(pmf: Sequence[float], available: Sequence[bool], chose
     """
     if chosen < ahead:
         return 1.0
-    total = sum(p for p, free in zip(pmf, available, strict=True) if free)
+    total = sum(compress(pmf, available))
     return pmf[chosen] / total if total > 0.0 else 1.0

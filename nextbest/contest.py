@@ -7,6 +7,7 @@ here: screening and scoring, which placements share (`nextbest.decision`), or th
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 import msgspec
 import numpy as np
@@ -59,7 +60,7 @@ def contest(
             verdicts[number] = "score", _NO_PRIORITY
         numbers, priority = numbers[~has_none], priority[~has_none]
     field = _Field(placement, situation, numbers, priority, scores)
-    return Contest([_nothing(placement, situation), *field.candidates(verdicts)], field.proposal())
+    return Contest(field.candidates(verdicts), field.proposal())
 
 
 def no_contest(placement: Placement, situation: Situation) -> Contest:
@@ -90,14 +91,18 @@ class _Field:
     """Of each, shape (len(numbers),)."""
     scores: Scores | None
 
-    def candidates(self, verdicts: Sequence[Verdict]) -> Iterator[Candidate]:
-        """A candidate per treatment, with the numbers of those that take part."""
+    def candidates(self, verdicts: Sequence[Verdict]) -> list[Candidate]:
+        """Doing nothing, then a candidate per treatment, with the numbers of those that take part."""
         place, taking_part = self.placement.id, self._columns()
-        for option, verdict in zip(self.placement.options, verdicts, strict=True):
-            if verdict is None:
-                yield Candidate(place, option.action, option.treatment, "arbitration", "", *next(taking_part))
-            else:
-                yield Candidate(place, option.action, option.treatment, *verdict)
+        return [
+            _nothing(self.placement, self.situation),
+            *[
+                Candidate(place, option.action, option.treatment, "arbitration", "", *next(taking_part))
+                if verdict is None
+                else Candidate(place, option.action, option.treatment, *verdict)
+                for option, verdict in zip(self.placement.options, verdicts, strict=True)
+            ],
+        ]
 
     def _columns(self) -> Iterator[tuple[float | None, ...]]:
         """By candidate: log odds, mean and variance of the residual, p, value, lever, cost, priority."""
@@ -181,7 +186,7 @@ class _Field:
         """What State tests; a budget's share of a cost that is an expression is known only now."""
         placement, written = self.placement, {action.id for action in self.situation.policy.written}
         options = [placement.options[number] for number in self.numbers.tolist()]
-        if written and placement.has_limits:
+        if written and placement.limited:
             costs = (
                 (self.scores.cost[placement.rows[self.numbers]] + placement.channel_cost).tolist()
                 if self.scores
@@ -204,7 +209,7 @@ def _nothing_option(placement: Placement) -> Option:
 
 def _listed(vector: Vector) -> list[float | None]:
     """The numbers; none for what is not finite, which JSON could not write."""
-    finite = np.isfinite(vector)
-    if finite.all():
-        return list(vector.tolist())
-    return [number if is_finite else None for number, is_finite in zip(vector.tolist(), finite.tolist(), strict=True)]
+    numbers = vector.tolist()
+    # Of finite numbers nothing is left when their sum is taken from itself: one test for all.
+    total = sum(numbers)
+    return numbers if total - total == 0.0 else [x if isfinite(x) else None for x in numbers]

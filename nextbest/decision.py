@@ -8,7 +8,6 @@ the calls (`nextbest.reservations`, run by State).
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
-from math import isfinite
 
 import msgspec
 import numpy as np
@@ -119,7 +118,8 @@ def _placements(request: Request, policy: Policy) -> list[Placement]:
 
 def _present(features: Mapping[str, Attribute | None]) -> dict[str, Attribute]:
     """The features there are: null and what JSON cannot write (NaN, infinity) count as missing."""
-    return {name: v for name, v in features.items() if v is not None and (isinstance(v, str) or isfinite(v))}
+    # Of a finite number nothing is left when it is taken from itself: a test without a call.
+    return {name: v for name, v in features.items() if v is not None and (isinstance(v, str) or v - v == 0)}
 
 
 def _refuse_unready(situation: Situation, profile: Profile) -> None:
@@ -180,7 +180,7 @@ def _record(
         context=request.context,
         features=dict(situation.features),
         snapshot=situation.snapshot,
-        candidates=tuple([candidate for each in contests for candidate in each.candidates]),
+        candidates=tuple(chain.from_iterable(each.candidates for each in contests)),
     )
 
 

@@ -1,6 +1,6 @@
 """A simulated market: answers decisions as customers would, with a truth that is known.
 
-Belongs here: who sees, clicks and redeems, and with what probability. Does not belong here: sending the answers
+Belongs here: who sees, clicks, redeems or waves away, and how likely that is. Does not belong here: sending the answers
 anywhere, or history before our own decisions (a source's business). Everything it says is marked `source=simulated`;
 a lift measured on it is a statement about the simulator, whose truth `Market.truth` tells.
 """
@@ -20,10 +20,13 @@ Features = Mapping[str, float | None]
 _NORMAL = NormalDist()
 _SEEN = {"web": 0.9, "app": 0.9, "email": 0.4}
 _LONG_ABSENCE_DAYS = 91
+_DISMISSES = 0.02
+_UNSUBSCRIBES = 0.002
+"""Of those who saw an e-mail and did not click; others dismiss the one thing they saw."""
 
 
 class Answer(NamedTuple):
-    """A row under a contract: `events` for an impression or a click, `outcomes` for a redemption."""
+    """A row under a contract: `events` for an impression or a click, `outcomes` for what came of it."""
 
     contract: str
     row: dict[str, Any]
@@ -62,25 +65,29 @@ class Market:
         """What the customer does about one row of the `decisions` contract, decided at `now`.
 
         A redemption needs a click and a click an impression. Click and redemption after a click are equally likely,
-        each the square root of the truth: their product is the truth.
+        each the square root of the truth: their product is the truth. A few who do not click wave the action away.
         """
         return tuple(self._answers(decision, features, now))
 
     def _answers(self, decision: Mapping[str, Any], features: Features, now: datetime) -> Iterator[Answer]:
-        draws = uniforms(4, "market answer", self.seed, decision["decision_id"], decision["slot"]).tolist()
-        sees, clicks, redeems, spends = draws
+        draws = uniforms(5, "market answer", self.seed, decision["decision_id"], decision["slot"]).tolist()
+        sees, clicks, redeems, spends, minds = draws
         step = self.within / 3
         if decision["action"] == DO_NOTHING or sees >= _SEEN.get(decision["channel"], 0.0):
             return
         yield _event(decision, "impression", now + step * sees)
         root = math.sqrt(self.truth(decision["customer_id"], features, decision["action"]))
         if clicks >= root:
+            if decision["channel"] == "email" and minds < _UNSUBSCRIBES:
+                yield _outcome(decision, "unsubscribe", None, now + step * (1 + clicks))
+            elif minds < _DISMISSES:
+                yield _outcome(decision, "dismissal", None, now + step * (1 + clicks))
             return
         yield _event(decision, "click", now + step * (1 + clicks))
         if redeems < root:
             value = decision.get("value")
             amount = None if value is None else round(value * (0.5 + spends), 2)
-            yield _redemption(decision, amount, now + step * (2 + redeems))
+            yield _outcome(decision, "redemption", amount, now + step * (2 + redeems))
 
 
 def _event(decision: Mapping[str, Any], kind: str, occurred_at: datetime) -> Answer:
@@ -102,16 +109,16 @@ def _event(decision: Mapping[str, Any], kind: str, occurred_at: datetime) -> Ans
     return Answer("events", row)
 
 
-def _redemption(decision: Mapping[str, Any], value: float | None, occurred_at: datetime) -> Answer:
+def _outcome(decision: Mapping[str, Any], kind: str, value: float | None, occurred_at: datetime) -> Answer:
     row = {
-        "outcome_id": f"{decision['decision_id']}-{decision['slot']}-redemption",
+        "outcome_id": f"{decision['decision_id']}-{decision['slot']}-{kind}",
         "customer_id": decision["customer_id"],
         "decision_id": decision["decision_id"],
         "slot": decision["slot"],
         "contact_id": None,
         "action": decision["action"],
         "treatment": decision["treatment"],
-        "kind": "redemption",
+        "kind": kind,
         "value": value,
         "currency": decision["currency"],
         "occurred_at": occurred_at,

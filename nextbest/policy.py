@@ -4,6 +4,7 @@ Belongs here: the compiled form. Does not belong here: the compiling (`nextbest.
 (`nextbest.policy_document`), finding mistakes in them (`nextbest.policy_check`), or deciding (`nextbest.decision`).
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextbest.arbitration import Exploration
-from nextbest.expressions import Expression
+from nextbest.expressions import Expression, RuleBook
 from nextbest.features import RuleFeature
 from nextbest.messages import Caps, Limit, Option, Scope
 from nextbest.policy_document import ActionClass, Regime
@@ -44,7 +45,7 @@ class Follow:
     window_seconds: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Action:
     """What can be proposed; money in the policy's currency, lever in per cent."""
 
@@ -118,7 +119,8 @@ class Placement:
     purposes: frozenset[tuple[str, ...]]
     """Every combination of consents that some treatment needs."""
     has_mandatory: bool
-    has_limits: bool
+    limited: tuple[Option, ...]
+    """Those that volumes or budgets bind."""
     caps: Caps
     """On contacts: State tests them."""
     event_caps: Caps
@@ -264,6 +266,28 @@ class Policy:
         contacts, interactions = self.lookback
         counters = tuple(limit.counter(now) for limit in self.limits)
         return SnapshotScope(now - contacts, now - interactions, counters)
+
+    @cached_property
+    def rules(self) -> RuleBook:
+        """Every rule of the engagement policy."""
+        return RuleBook(rule for action in self.actions.values() for _, rule in action.rules)
+
+    @cached_property
+    def users(self) -> Mapping[str, tuple[Action, ...]]:
+        """By the source of a rule the actions that have it."""
+        found: defaultdict[str, list[Action]] = defaultdict(list)
+        for action in self.actions.values():
+            for source in {rule.source for _, rule in action.rules}:
+                found[source].append(action)
+        return {source: tuple(actions) for source, actions in found.items()}
+
+    @cached_property
+    def scheduled(self) -> tuple[Action, ...]:
+        return tuple(action for action in self.actions.values() if action.opens or action.closes)
+
+    @cached_property
+    def followers(self) -> tuple[Action, ...]:
+        return tuple(action for action in self.actions.values() if action.follows)
 
     @cached_property
     def roll(self) -> tuple[Action, ...]:

@@ -213,7 +213,7 @@ def _placement(document: PlacementDocument, policy: PolicyDocument, actions: Map
         options=tuple(treatment.option for treatment in treatments),
         purposes=frozenset(treatment.purposes for treatment in treatments),
         has_mandatory=any(treatment.action.action_class == "mandatory" for treatment in treatments),
-        has_limits=any(treatment.option.limits for treatment in treatments),
+        limited=tuple(treatment.option for treatment in treatments if treatment.option.limits),
         caps=_bound(caps, lambda cap: cap.count in _CONTACTS),
         event_caps=_bound(caps, lambda cap: cap.count not in _CONTACTS),
         fallback=document.fallback.treatment,

@@ -357,7 +357,8 @@ class ArbitrationFile(_Document):
     )
     learning: LearningDocument = Field(default=LearningDocument(), description="How models are corrected online.")
     ramp: RampDocument | None = Field(
-        default=None, description="For actions with `starting`; without it they can go to everybody at once."
+        default=None,
+        description="For standard actions with `starting`; without it they can go to everybody at once.",
     )
     salt: str = Field(min_length=1, description="Names this policy's draws; a new salt draws anew.")
 

@@ -5,11 +5,12 @@ the record already), or showing it (answers, tables).
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from nextbest.records import DO_NOTHING, DecisionRecord, PlacementRecord, SlotRecord
 
-Kind = Literal["degraded", "explored", "best", "stopped", "taken", "worthless"]
+Kind = Literal["degraded", "mandatory", "explored", "best", "stopped", "taken", "worthless"]
 
 
 class Reason(NamedTuple):
@@ -21,15 +22,22 @@ class Reason(NamedTuple):
 
 def reason(record: DecisionRecord, placement: PlacementRecord, slot: SlotRecord) -> Reason:
     """Why `slot` of `placement` holds what it holds."""
-    if record.degraded:
+    if record.tier == "fallback":
         return Reason("degraded", ", ".join(record.degraded))
     mask = placement.available[placement.slots.index(slot)]
     rivals = [key for key, free in zip(placement.order, mask, strict=True) if free]
+    if placement.order.index(slot.key) < placement.ahead:
+        return Reason("mandatory", "mandatory: before all that is drawn")
     priorities = {each.key: each.priority or 0.0 for each in record.candidates if each.placement == placement.id}
     if any(priorities[key] > priorities[slot.key] for key in rivals):
         return Reason("explored", f"explored: drawn with probability {slot.probability:.3f}")
     if slot.action != DO_NOTHING:
         return Reason("best", f"highest priority of {len(rivals)}")
+    return _why_nothing(record, placement, rivals)
+
+
+def _why_nothing(record: DecisionRecord, placement: PlacementRecord, rivals: Sequence[str]) -> Reason:
+    """Why doing nothing is the best that is left."""
     if len(rivals) > 1:
         return Reason("worthless", "nothing earns more than it costs")
     if len(placement.order) > 1:

@@ -51,8 +51,8 @@ class Tally:
     def _count(self, contacts: Sequence[Contact], cap: Cap) -> int:
         since = self._now - timedelta(seconds=cap.window_seconds)
         if cap.count == "decision":
-            return sum(contact.decided_at > since for contact in contacts)
-        return sum(c.impressed_at > since if c.impressed_at else c.expires_at > self._now for c in contacts)
+            return sum([contact.decided_at > since for contact in contacts])
+        return sum([c.impressed_at > since if c.impressed_at else c.expires_at > self._now for c in contacts])
 
 
 class Budgets:

@@ -9,14 +9,15 @@ Recognition and Machine Learning", 2006, 4.4 and 4.5.1) gives b the precision Λ
 Λ⁻¹ Xᵀ(y - p̂), where W holds p̂(1 - p̂). Both are sums over answers: their order does not matter.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from nextbest.policy import Action, LearningFeature
+from nextbest.policy import Action, LearningFeature, Policy
 from nextbest.records import Attribute
+from nextbest.situation import Models, known_actions
 
 Vector = NDArray[np.float64]
 _REACH = 3.0
@@ -70,7 +71,7 @@ class Posteriors:
     def __init__(
         self,
         actions: Iterable[Action],
-        known: Mapping[str, object],
+        known: Collection[str],
         prior_sd: float,
         size: int,
         learned: Mapping[str, Statistics] | None = None,
@@ -95,7 +96,29 @@ class Posteriors:
         return self._means[rows] @ x, np.asarray(self._covariances[rows] @ x @ x)
 
 
-def _prior(action: Action, known: Mapping[str, object], prior_sd: float, size: int) -> Vector:
+class Beliefs:
+    """Posteriors for whatever model set is in use, made anew when it changes; none where nothing explores by them."""
+
+    def __init__(self, policy: Policy) -> None:
+        variants = (*policy.experiments.challengers, *policy.experiments.shadows)
+        policies = (policy, *(variant.policy for variant in variants))
+        self._is_needed = any(each.arbitration.exploration.strategy == "thompson" for each in policies)
+        self._policy = policy
+        self._made: tuple[str, Posteriors] | None = None
+
+    def of(self, models: Models | None) -> Posteriors | None:
+        """What is believed under this model set."""
+        if models is None or not self._is_needed:
+            return None
+        if self._made is None or self._made[0] != models.model_set.id:
+            arbitration = self._policy.arbitration
+            size = len(arbitration.learning) + 1
+            made = Posteriors(self._policy.roll, known_actions(models), arbitration.prior_sd, size)
+            self._made = models.model_set.id, made
+        return self._made[1]
+
+
+def _prior(action: Action, known: Collection[str], prior_sd: float, size: int) -> Vector:
     """The precisions of b beforehand, shape (k,); a start worth n answers at p has n p (1 - p) on the constant."""
     precisions = np.full(size, prior_sd**-2)
     if action.starting and action.id not in known:

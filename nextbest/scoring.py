@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import cel
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
 from nextbest.expressions import Expression, ExpressionError, evaluation_context
 from nextbest.features import design_matrix, rule_values
@@ -55,13 +56,12 @@ def score(rows: Rows, situation: Situation, context: cel.Context) -> Scores:
     mean = variance = None
     if len(rows) and policy.arbitration.uses_propensity:
         p[rows] = _propensities(actions, situation)[rows]
-        with np.errstate(divide="ignore"):  # a model's 0 or 1 has infinite log odds
-            logits[rows] = np.log(p[rows]) - np.log1p(-p[rows])
+        logits[rows] = logit(p[rows])
         if residuals is not None:
             mean, variance = np.full(len(p), np.nan), np.full(len(p), np.nan)
             mean[rows], variance[rows] = residuals.of(actions, numbers(policy.arbitration.learning, situation.features))
             moved = rows[mean[rows] != 0.0]  # what is not corrected keeps its very bits
-            p[moved] = 1.0 / (1.0 + np.exp(-(logits[moved] + mean[moved])))
+            p[moved] = expit(logits[moved] + mean[moved])
     return Scores(logits, mean, variance, p, value, cost, failed)
 
 

@@ -4,13 +4,11 @@ Belongs here: whether a treatment may be proposed to this customer now, and why 
 worth (`nextbest.scoring`), or the binding test of caps and limits (`nextbest.reservations`, in State's atomic step).
 """
 
-from collections.abc import Sequence
-
-import cel
+from collections.abc import Iterator, Sequence
 
 from nextbest.contact_rules import History, Member, quiet
 from nextbest.experiments import CONTROL, OUT, in_control, side_of
-from nextbest.expressions import Expression, ExpressionError, evaluation_context
+from nextbest.expressions import evaluation_context
 from nextbest.features import rule_values
 from nextbest.hashing import uniforms
 from nextbest.policy import Action, Placement
@@ -20,6 +18,7 @@ from nextbest.situation import Situation
 
 Verdict = tuple[Stage, str] | None
 """The stage that stopped a treatment and why; none when nothing did."""
+Stopped = tuple[Action, tuple[Stage, str]]
 
 _NOTHING_USED = Usage()
 
@@ -34,35 +33,25 @@ class Screening:
         self._situation = situation
         self.context = evaluation_context(rule_values(policy.features, situation.features, request.context))
         """The features as expressions see them."""
-        self._answers: dict[str, str] = {}
-        self._engagement: dict[int, Verdict] = {}
         self._tally = Tally(snapshot.contacts, now, request.decision_id)
         self._budgets = Budgets(snapshot.usage, now)
         self._history = History(policy, snapshot, now)
         self._repeated = {c.action for c in snapshot.contacts if c.decision_id in request.options.dedup_with}
-        self._is_control = in_control(policy, situation.arms)
-        self._held_back = {
-            action: rollout.id
-            for rollout in policy.experiments.rollouts
-            if side_of(situation.arms, rollout.id) == OUT
-            for action in rollout.actions
-        }
-        self._has_switches = bool(self._is_control or self._held_back or snapshot.pauses)
+        self._stopped: dict[int, Verdict] = {}
+        for stage in (self._experiments, self._pauses, self._schedule, self._rules, self._sequences, self._reach):
+            for action, verdict in stage():
+                self._stopped.setdefault(action.number, verdict)
 
     def verdicts(self, placement: Placement) -> list[Verdict]:
         """By treatment of the placement the first stage that stops it, in the order of the design."""
         refused = {purposes: verdict for purposes in placement.purposes if (verdict := self._consent(purposes))}
-        stopped, engagement = self._contact_policy(placement), self._engagement
-        found: list[Verdict] = []
-        for treatment in placement.treatments:
-            number = treatment.action.number
-            if number in engagement:
-                verdict = engagement[number]
-            else:
-                verdict = engagement[number] = self._engaged(treatment.action)
-            if refused or stopped:
-                verdict = refused.get(treatment.purposes) or verdict or stopped.get(treatment.key)
-            found.append(verdict)
+        contact = self._contact_policy(placement)
+        found = [self._stopped.get(number) for number in placement.rows.tolist()]
+        if refused or contact:
+            return [
+                refused.get(treatment.purposes) or verdict or contact.get(treatment.key)
+                for treatment, verdict in zip(placement.treatments, found, strict=True)
+            ]
         return found
 
     def _consent(self, purposes: Sequence[str]) -> Verdict:
@@ -74,50 +63,59 @@ class Screening:
                 return "consent", f"{purpose}: not granted"
         return None
 
-    def _engaged(self, action: Action) -> Verdict:
-        """What stops the action wherever it would be shown."""
-        if self._has_switches and (stopped := self._switched_off(action)):
-            return stopped
-        now, answers = self._situation.now, self._answers
-        if action.opens and now < action.opens:
-            return "schedule", f"starts {action.opens:%Y-%m-%d %H:%M} UTC"
-        if action.closes and now >= action.closes:
-            return "schedule", f"ended {action.closes:%Y-%m-%d %H:%M} UTC"
-        for tier, rule in action.rules:
-            reason = answers.get(rule.source)
-            if reason is None:
-                reason = answers[rule.source] = _answer(rule, self.context)
-            if reason:
-                return tier, reason
-        return (self._sequence(action) if action.follows else None) or (
-            self._reach(action) if action.starting else None
-        )
+    def _experiments(self) -> Iterator[Stopped]:
+        """The universal control gets nothing standard; what is being rolled out is kept from those who are not in."""
+        policy, arms = self._policy, self._situation.arms
+        if in_control(policy, arms):
+            for action in policy.roll:
+                if action.action_class == "standard":
+                    yield action, ("experiment", f"{policy.experiments.control}: {CONTROL}")
+        for rollout in policy.experiments.rollouts:
+            if side_of(arms, rollout.id) == OUT:
+                for name in rollout.actions:
+                    yield policy.actions[name], ("experiment", f"{rollout.id}: not rolled out to this customer")
 
-    def _switched_off(self, action: Action) -> Verdict:
-        if self._is_control and action.action_class == "standard":
-            return "experiment", f"{self._policy.experiments.control}: {CONTROL}"
-        if action.id in self._held_back:
-            return "experiment", f"{self._held_back[action.id]}: not rolled out to this customer"
-        return ("pause", "paused") if action.id in self._snapshot.pauses else None
+    def _pauses(self) -> Iterator[Stopped]:
+        for name in self._snapshot.pauses:
+            if name in self._policy.actions:
+                yield self._policy.actions[name], ("pause", "paused")
 
-    def _sequence(self, action: Action) -> Verdict:
-        for follow in action.follows:
-            if not self._history.has(follow):
-                hours = follow.window_seconds // 3_600
-                return "contact_policy", f"follows {follow.action}: no {follow.event} in {hours} h"
-        return None
+    def _schedule(self) -> Iterator[Stopped]:
+        now = self._situation.now
+        for action in self._policy.scheduled:
+            if action.opens and now < action.opens:
+                yield action, ("schedule", f"starts {action.opens:%Y-%m-%d %H:%M} UTC")
+            if action.closes and now >= action.closes:
+                yield action, ("schedule", f"ended {action.closes:%Y-%m-%d %H:%M} UTC")
 
-    def _reach(self, action: Action) -> Verdict:
+    def _rules(self) -> Iterator[Stopped]:
+        """The first rule that does not hold, for each action that has one."""
+        failures = self._policy.rules.failures(self.context)
+        for action in {action for source in failures for action in self._policy.users[source]}:
+            tier, rule = next((tier, rule) for tier, rule in action.rules if rule.source in failures)
+            yield action, (tier, failures[rule.source])
+
+    def _sequences(self) -> Iterator[Stopped]:
+        for action in self._policy.followers:
+            missing = next((follow for follow in action.follows if not self._history.has(follow)), None)
+            if missing:
+                hours = missing.window_seconds // 3_600
+                yield action, ("contact_policy", f"follows {missing.action}: no {missing.event} in {hours} h")
+
+    def _reach(self) -> Iterator[Stopped]:
         """A new action reaches few customers at first, always the same ones, and more with its impressions."""
-        ramp, starting = self._policy.arbitration.ramp, action.starting
-        if ramp is None or starting is None or action.id in self._situation.known_actions:
-            return None
-        seen = self._snapshot.usage.get(starting.reach.counter(self._situation.now), _NOTHING_USED).seen
-        share = ramp.share(seen)
-        salt, customer_id = self._policy.arbitration.salt, self._situation.request.customer_id or ""
-        if uniforms(1, "reach", salt, action.id, customer_id)[0] < share:
-            return None
-        return "reach", f"new: reaches {100.0 * share:.0f} % of customers after {seen} impressions"
+        ramp, situation = self._policy.arbitration.ramp, self._situation
+        if ramp is None:
+            return
+        for action in self._policy.startings:
+            if action.starting is None or action.action_class != "standard" or action.id in situation.known_actions:
+                continue
+            seen = self._snapshot.usage.get(action.starting.reach.counter(situation.now), _NOTHING_USED).seen
+            share = ramp.share(seen)
+            key = ("reach", self._policy.arbitration.salt, action.id, situation.request.customer_id or "")
+            if uniforms(1, *key)[0] >= share:
+                reason = f"new: reaches {100.0 * share:.0f} % of customers after {seen} impressions"
+                yield action, ("reach", reason)
 
     def _contact_policy(self, placement: Placement) -> dict[str, Verdict]:
         """By key what contact rules stop; of several reasons the first in this order."""
@@ -128,10 +126,9 @@ class Screening:
         for bound in self._history.full(placement.event_caps):
             reason = f"{bound.cap.rule}: {self._history.usage(bound.cap)} of {bound.cap.limit}"
             stopped |= dict.fromkeys(bound.keys - stopped.keys(), ("contact_policy", reason))
-        if placement.has_limits:
-            for option in (treatment.option for treatment in placement.treatments):
-                if option.limits and (spent := self._budgets.full(option.limits)):
-                    stopped.setdefault(option.key, ("contact_policy", f"{spent.name}: used up"))
+        for option in placement.limited:
+            if spent := self._budgets.full(option.limits):
+                stopped.setdefault(option.key, ("contact_policy", f"{spent.name}: used up"))
         quiet_now = quiet(placement, self._situation)
         if self._repeated or self._history.suppressed or quiet_now:
             for treatment in placement.treatments:
@@ -155,11 +152,3 @@ class Screening:
         )
         suppressed = self._history.suppressed
         return next((suppressed[member] for member in members if member in suppressed), "")
-
-
-def _answer(rule: Expression, context: cel.Context) -> str:
-    """Empty when the rule holds, else the reason; a rule that fails drops the action rather than let it through."""
-    try:
-        return "" if rule.holds(context) else f"not so: {rule.source}"
-    except ExpressionError as error:
-        return f"failed: {rule.source}: {error}"

@@ -179,15 +179,16 @@ def _models(features: Mapping[str, Any], marts: Mapping[str, Sequence[str]]) -> 
 
 
 def _policies(policy: PolicyDocument, views: Mapping[str, Sequence[str]]) -> Iterator[Edge]:
-    """Which features the rules may name, and which action's rules do."""
+    """Which features expressions may name, and which action's do."""
     actions = {action.id: action for action in policy.actions.actions}
     known = {feature.name for feature in rule_features(policy.features, actions) if feature.origin == "customer"}
     for view, names in views.items():
         for name in known.intersection(names):
             yield Column("feature view", view, name), Column("policy", "features", name)
     for action in actions.values():
-        for rule in (*action.eligibility, *action.applicability, *action.suitability):
-            for name in compile_expression(rule).variables & known:
+        amounts = [amount for amount in (action.value, action.cost) if isinstance(amount, str)]
+        for expression in (*action.eligibility, *action.applicability, *action.suitability, *amounts):
+            for name in compile_expression(expression).variables & known:
                 yield Column("policy", "features", name), Column("policy", action.id, "")
 
 

@@ -5,9 +5,10 @@ Belongs here: choosing from the record, and the content to show, which the polic
 
 from collections.abc import Collection
 
+from nextbest.content import content_of
 from nextbest.policy import Policy
 from nextbest.reasons import reason
-from nextbest.records import DO_NOTHING, Candidate, DecisionRecord, PlacementRecord, SlotRecord, scores_of
+from nextbest.records import Candidate, DecisionRecord, PlacementRecord, SlotRecord, scores_of
 from serving.schemas import DecisionResponse, PlacementAnswer, Reason, SlotAnswer
 
 _UNSCORED = Candidate(placement="", action="", treatment="", stage="arbitration")
@@ -42,13 +43,18 @@ def _placement(
         id=placement.id,
         channel=placement.channel,
         slots=tuple(
-            _slot(placement.id, slot, reason(record, placement, slot).text, scores, policy) for slot in placement.slots
+            _slot(
+                slot,
+                reason(record, placement, slot).text,
+                scores.get((placement.id, slot.key), _UNSCORED),
+                content_of(policy, record, placement, slot) if policy else {},
+            )
+            for slot in placement.slots
         ),
     )
 
 
-def _slot(placement: str, slot: SlotRecord, why: str, scores: _Scores, policy: Policy | None) -> SlotAnswer:
-    score = scores.get((placement, slot.key), _UNSCORED)
+def _slot(slot: SlotRecord, why: str, score: Candidate, content: dict[str, str]) -> SlotAnswer:
     return SlotAnswer(
         slot=slot.slot,
         action=slot.action,
@@ -60,18 +66,8 @@ def _slot(placement: str, slot: SlotRecord, why: str, scores: _Scores, policy: P
         cost=score.cost,
         priority=score.priority,
         expires_at=slot.expires_at,
-        content=_content(policy, placement, slot) if policy else {},
+        content=content,
     )
-
-
-def _content(policy: Policy, placement_id: str, slot: SlotRecord) -> dict[str, str]:
-    """What to show; empty for what the policy of today has no more."""
-    placement = policy.placements.get(placement_id)
-    if placement is None:
-        return {}
-    if slot.action == DO_NOTHING:
-        return placement.fallback_content
-    return next((each.content for each in placement.treatments if each.key == slot.key), {})
 
 
 def _explanation(record: DecisionRecord) -> tuple[Reason, ...]:

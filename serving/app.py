@@ -15,6 +15,7 @@ from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.policy_files import read_policy
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
+from nextbest.residual import Beliefs
 from nextbest.settings import Settings
 from serving.api import Api
 from serving.decider import Decider
@@ -41,8 +42,10 @@ def build(settings: Settings) -> Starlette:
     log, state = SqliteLog(settings.event_log, _PATIENCE_S), SqliteState(settings.online_state, _PATIENCE_S)
     models = ModelSets(settings.bundles, state)
     features = OnlineFeatures(settings.feature_repo, settings.feast_registry)
+    policy = read_policy(settings.folder("policies"))
     decider = Decider(
-        policy=read_policy(settings.folder("policies")),
+        policy=policy,
+        beliefs=Beliefs(policy),
         models=models,
         features=features,
         state=state,

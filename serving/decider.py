@@ -6,11 +6,13 @@ the placement's fallback, never an error. Does not belong here: HTTP, or any rul
 """
 
 import hashlib
+import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -20,14 +22,17 @@ from nextbest.contracts import Contract
 from nextbest.decision import decide, settle
 from nextbest.envelope import Envelope, Identifier
 from nextbest.errors import NextbestError
+from nextbest.experiments import shadows
 from nextbest.intake import envelope
 from nextbest.log import EventLog, LogUnavailableError
-from nextbest.messages import Grant, Profile, Proposal, Request
+from nextbest.messages import Profile, Proposal, Request
 from nextbest.policy import Policy
 from nextbest.records import DecisionRecord, Options, Snapshot
 from nextbest.reservations import reserve
+from nextbest.residual import Beliefs
 from nextbest.situation import Models
 from nextbest.state import State, StateUnavailableError
+from serving.pace import Deadline, Pace
 from serving.schemas import DecisionRequest
 from serving.stopwatch import Stopwatch
 
@@ -67,6 +72,8 @@ class Decider:
     contract: Contract
     """Of `decisions`: a decision is logged as its rows."""
     clock: Callable[[], datetime]
+    beliefs: Beliefs
+    pace: Pace = field(default_factory=Pace)
 
     async def decide(self, asked: DecisionRequest) -> DecisionRecord:
         """The decision, logged unless its record says otherwise; a request id seen before gets the decision it got.
@@ -103,42 +110,65 @@ class Decider:
             return None  # deciding again will say that the log is down
 
     async def _decide(self, request: Request) -> DecisionRecord:
-        now, watch, models = self.clock(), Stopwatch(), self.models.current
+        now, watch, deadline = self.clock(), Stopwatch(), Deadline(request.options.budget_ms)
         try:
-            request = await self._identify(request)
-            snapshot = await self._snapshot(request, now)
+            request, snapshot = await deadline.keep(self._known(request, now))
             watch.lap("state")
-            profile = await self._profile(request)
+            profile = await deadline.keep(self._profile(request))
             watch.lap("features")
-            proposal = decide(request, profile, self.policy, models, snapshot, now, lap=watch.lap)
+            tier = self.pace.tier(deadline.left_ms())
+            if tier == "fallback":
+                return self._fallback(request, "deadline", now, watch)
+            began = time.monotonic()
+            models = self.models.current
+            propose = partial(
+                decide,
+                profile=profile,
+                policy=self.policy,
+                models=models,
+                snapshot=snapshot,
+                now=now,
+                residuals=self.beliefs.of(models),
+                tier=tier,
+            )
+            proposal = propose(request, lap=watch.lap)
             grant = await self.state.reserve(proposal, now)
             watch.lap("reserve")
+        except TimeoutError:
+            return self._fallback(request, "deadline", now, watch)
         except StateUnavailableError:
             return self._fallback(request, "state_unavailable", now, watch)
         decision = settle(proposal, grant, watch.stage_us)
+        beside = [
+            _unreserved(propose(_shadow_of(request, shadow.id)), now)
+            for shadow in shadows(self.policy, decision.arms)
+            if request.mode == "live"
+        ]
         try:
-            return await self._log(decision, watch)
+            decision = await self._log(decision, beside, watch)
         except LogUnavailableError:
             await self._release(decision)
             return self._fallback(request, "log_unavailable", now, watch)
+        self.pace.note(tier, 1_000.0 * (time.monotonic() - began))
+        return decision
 
-    async def _identify(self, request: Request) -> Request:
-        if not request.identifiers:
-            return request
-        return msgspec.structs.replace(request, customer_id=await self.state.customer_of(request.identifiers))
-
-    async def _snapshot(self, request: Request, now: datetime) -> Snapshot:
-        since = now - timedelta(seconds=self.policy.longest_window_seconds)
-        return await self.state.snapshot(request.customer_id, since)
+    async def _known(self, request: Request, now: datetime) -> tuple[Request, Snapshot]:
+        """The request with its customer, and what State knows of them."""
+        if request.identifiers:
+            customer_id = await self.state.customer_of(request.identifiers)
+            request = msgspec.structs.replace(request, customer_id=customer_id)
+        return request, await self.state.snapshot(request.customer_id, self.policy.scope(now))
 
     async def _profile(self, request: Request) -> Profile:
         if request.customer_id is None:
             return Profile(unavailable="unknown_customer")
         return await self.features.profile(request.customer_id)
 
-    async def _log(self, decision: DecisionRecord, watch: Stopwatch) -> DecisionRecord:
+    async def _log(
+        self, decision: DecisionRecord, beside: Sequence[DecisionRecord], watch: Stopwatch
+    ) -> DecisionRecord:
         """Log and return `decision`, or the one that the same request id got meanwhile elsewhere."""
-        entries = [_entry(self.contract, row, decision) for row in records.rows(decision)]
+        entries = [_entry(self.contract, row, each) for each in (decision, *beside) for row in records.rows(each)]
         appended = await self.log.append(entries, together=True)
         watch.lap("log")
         if appended.duplicates:
@@ -159,12 +189,25 @@ class Decider:
         """The placements' fallbacks, which need neither consent nor room under a cap; nothing is kept of it."""
         profile = Profile(unavailable=reason)
         proposal = decide(request, profile, self.policy, None, Snapshot(), now, lap=watch.lap)
-        decision = settle(proposal, _granted_without_state(proposal, now), watch.stage_us)
-        return msgspec.structs.replace(decision, logged=False, learning=False)
+        return msgspec.structs.replace(_unreserved(proposal, now, watch.stage_us), logged=False, learning=False)
 
 
-def _granted_without_state(proposal: Proposal, now: datetime) -> Grant:
-    return reserve(msgspec.structs.replace(proposal, reserves=False), (), now)[0]
+def _shadow_of(request: Request, shadow: str) -> Request:
+    """The request as a shadow policy answers it: nobody sees that."""
+    return msgspec.structs.replace(
+        request,
+        decision_id=f"{request.decision_id}.{shadow}",
+        mode="shadow",
+        shadow=shadow,
+        trigger=f"beside {request.decision_id}",
+    )
+
+
+def _unreserved(proposal: Proposal, now: datetime, stage_us: Mapping[str, float] | None = None) -> DecisionRecord:
+    """The decision that a proposal is where it reserves nothing."""
+    snapshot = proposal.record.snapshot
+    asked = msgspec.structs.replace(proposal, reserves=False)
+    return settle(proposal, reserve(asked, snapshot.contacts, now, snapshot.usage)[0], stage_us)
 
 
 def _entry(contract: Contract, row: Mapping[str, Any], decision: DecisionRecord) -> Envelope:
@@ -197,6 +240,12 @@ def _request(asked: DecisionRequest) -> Request:
         placements=asked.placements,
         identifiers=identifiers,
         context=asked.context,
-        options=Options(limit=asked.limit, dedup=asked.dedup, count_toward_caps=asked.count_toward_caps),
+        options=Options(
+            limit=asked.limit,
+            dedup=asked.dedup,
+            dedup_with=asked.dedup_with,
+            count_toward_caps=asked.count_toward_caps,
+            budget_ms=asked.budget_ms,
+        ),
         mode="dry_run" if asked.dry_run else "live",
     )

@@ -1,68 +1,30 @@
-"""The model set in use: follows the one State names, and swaps it without a decision noticing.
+"""The model set in use: the one State names, warmed before a decision needs it.
 
-Belongs here: when to load and when to swap. Does not belong here: which set is to be used (the follower in `models/`
-publishes it), or what a bundle is (`nextbest.adapters.bundles`).
+Belongs here: loading a bundle. Does not belong here: when (`serving.followed`), which set is to be used (the follower in
+`models/` publishes it), or what a bundle is (`nextbest.adapters.bundles`).
 """
 
-import asyncio
-import logging
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from nextbest.adapters.bundles import MANIFEST, BundleError
+from nextbest.adapters.bundles import MANIFEST
 from nextbest.adapters.onnx import Scorer
 from nextbest.situation import ScoringError
-from nextbest.state import State, StateUnavailableError
+from nextbest.state import State
+from serving.followed import Followed
 
-_log = logging.getLogger(__name__)
-_POLL_S = 0.5
 _WARM_ROWS = (1, 32)
 
 
-class ModelSets:
-    """Holds the current model set; a decision that has begun keeps the set it began with."""
+class ModelSets(Followed[Scorer]):
+    """The current model set; without one decisions fall back."""
 
     def __init__(self, bundles: Path, state: State) -> None:
-        self._bundles = bundles
-        self._state = state
-        self._refused: str | None = None
-        self.current: Scorer | None = None
-
-    async def start(self) -> None:
-        """Load the set State names, or else the last good bundle; none is no error: decisions fall back."""
-        await self.update()
-        if self.current is None:
-            for model_set_id in await asyncio.to_thread(_newest_first, self._bundles):
-                if await self._load(model_set_id):
-                    return
-
-    async def follow(self) -> None:
-        """Look every half second for another set, until cancelled."""
-        while True:
-            await asyncio.sleep(_POLL_S)
-            await self.update()
-
-    async def update(self) -> None:
-        """Load the set State names, where it is another one; what cannot be used is refused once, and said."""
-        try:
-            wanted = await self._state.current_model_set()
-        except StateUnavailableError as error:
-            _log.warning("model sets are not followed: %s", error)
-            return
-        in_use = self.current and self.current.model_set.id
-        if wanted and wanted not in (in_use, self._refused) and not await self._load(wanted):
-            self._refused = wanted
-
-    async def _load(self, model_set_id: str) -> bool:
-        try:
-            self.current = await asyncio.to_thread(_load_warm, self._bundles, model_set_id)
-        except (BundleError, ScoringError) as error:
-            _log.error("model set %s is refused, the last good one stays: %s", model_set_id, error)
-            return False
-        self._refused = None
-        _log.info("model set %s is in use", model_set_id)
-        return True
+        super().__init__(
+            "model set", state.current_model_set, partial(_load_warm, bundles), partial(_newest_first, bundles)
+        )
 
 
 def _load_warm(bundles: Path, model_set_id: str) -> Scorer:

@@ -39,7 +39,18 @@ class DecisionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     context: Annotated[dict[str, Given], Meta(max_length=100)] = {}
     limit: Annotated[int, Meta(ge=1, le=100, description="Most slots to fill per placement.")] | None = None
     dedup: Annotated[bool, Meta(description="An action fills at most one slot.")] = True
+    dedup_with: Annotated[
+        tuple[Id, ...],
+        Meta(max_length=20, description="Earlier decisions, of the same page say, whose actions are not taken again."),
+    ] = ()
     count_toward_caps: bool = True
+    budget_ms: (
+        Annotated[
+            float,
+            Meta(gt=0, le=60_000, description="How long it may take; what would come late is a simpler decision."),
+        ]
+        | None
+    ) = None
     dry_run: Annotated[bool, Meta(description="Decide, but count toward no cap.")] = False
     include: tuple[Literal["content", "explanation"], ...] = ("content",)
     request_id: (

@@ -111,7 +111,7 @@ def test_a_killed_demo_ends_well_when_started_again(report: dict[str, Any]) -> N
         ("propensity", "champion"),
         ("clv", "champion"),
     }
-    assert sum(report["decisions"].values()) == 2 * (1 + VISITORS)
+    assert sum(report["decisions"].values()) >= 3 * (1 + VISITORS)  # three placements each, one with two slots
     assert len(report["decisions"]) > 1
 
 

@@ -31,6 +31,7 @@ from nextbest.drafts.policies import (
     arbitration_yaml,
     best,
     department_ids,
+    experiments_yaml,
     features_yaml,
     mart_columns,
     placements_yaml,
@@ -210,6 +211,7 @@ def _write_policy(
     shutil.copytree(demo, policies)  # with the schemas that editors go by
     (policies / "actions.yaml").write_text(actions_yaml(sellers, currency))
     (policies / "placements.yaml").write_text(placements_yaml(currency))
+    (policies / "experiments.yaml").write_text(experiments_yaml())
     _edit(policies / "arbitration.yaml", arbitration_yaml, currency)
     _edit(policies / "features.yaml", features_yaml, departments, currency)
     read_policy(policies)

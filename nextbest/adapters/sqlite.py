@@ -10,7 +10,6 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,34 +18,45 @@ T = TypeVar("T")
 PATIENCE_S = 10.0
 """How long a writer waits for another process's transaction, unless it is told otherwise."""
 _READ_TIMEOUT_S = 0.25  # a reader waits only while another process opens, recovers or closes the file
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
-def connect(path: Path, schema: str, timeout_s: float) -> sqlite3.Connection:
-    """A connection to the file at `path`, made with `schema` when it does not exist."""
+class Schema(NamedTuple):
+    """The statements that make a file of this version, and those that bring one of another version there first."""
+
+    version: int
+    tables: str
+    upgrade: str = ""
+
+
+def connect(path: Path, schema: Schema, timeout_s: float) -> sqlite3.Connection:
+    """A connection to the file at `path`, made with `schema` when it does not exist or is of another version."""
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
-    connection.executescript(schema)
+    if _version(connection) != schema.version:
+        _make(connection, schema)
     return connection
 
 
-def to_microseconds(moment: datetime) -> int:
-    """Microseconds since 1970 UTC: exact, ordered, and what every time column holds."""
-    return (moment - _EPOCH) // _MICROSECOND
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def from_microseconds(value: int) -> datetime:
-    """The moment a time column holds."""
-    return _EPOCH + value * _MICROSECOND
+def _make(connection: sqlite3.Connection, schema: Schema) -> None:
+    """One transaction, whichever of several processes comes first; a script of SQLite's would be none."""
+    connection.execute("BEGIN IMMEDIATE")
+    if _version(connection) != schema.version:
+        for statement in f"{schema.upgrade}{schema.tables}".split(";"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {schema.version}")
+    connection.execute("COMMIT")
 
 
 class Reader:
     """One connection for reads, opened when first used and again after an error; threads take turns."""
 
-    def __init__(self, path: Path, schema: str) -> None:
+    def __init__(self, path: Path, schema: Schema) -> None:
         self._path = path
         self._schema = schema
         self._lock = threading.Lock()
@@ -93,7 +103,7 @@ class Writer:
     after the commit that holds its job.
     """
 
-    def __init__(self, path: Path, schema: str, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, path: Path, schema: Schema, patience_s: float = PATIENCE_S) -> None:
         self._path = path
         self._schema = schema
         self._patience_s = patience_s

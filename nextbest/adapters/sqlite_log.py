@@ -12,11 +12,11 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
-from nextbest.adapters.sqlite import PATIENCE_S, Reader, Writer
+from nextbest.adapters.sqlite import PATIENCE_S, Reader, Schema, Writer
 from nextbest.envelope import Envelope, decode, encode
 from nextbest.log import Appended, LogUnavailableError
 
-_SCHEMA = """
+_TABLES = """
 CREATE TABLE IF NOT EXISTS records (
   position    INTEGER PRIMARY KEY AUTOINCREMENT,
   event_id    TEXT NOT NULL UNIQUE,
@@ -25,6 +25,7 @@ CREATE TABLE IF NOT EXISTS records (
 );
 CREATE INDEX IF NOT EXISTS records_by_decision ON records (decision_id) WHERE decision_id IS NOT NULL;
 """
+_SCHEMA = Schema(1, _TABLES)
 _INSERT = """
 INSERT INTO records (event_id, decision_id, envelope) VALUES (?, ?, ?)
 ON CONFLICT (event_id) DO NOTHING RETURNING position

@@ -1,42 +1,45 @@
 """State on SQLite: one file that decision replicas, the event processor and the follower share.
 
 Belongs here: the file's tables and the statements that change them, each call one transaction. Times are microseconds
-since 1970 UTC. Does not belong here: counting under caps (`nextbest.reservations`), what a record means
-(`nextbest.state`), or how commits are grouped (`nextbest.adapters.sqlite`).
+since 1970 UTC. Does not belong here: counting under caps (`nextbest.reservations`), what becomes of a contact
+(`nextbest.ledger`), what a record means (`nextbest.state`), or how commits are grouped (`nextbest.adapters.sqlite`).
 """
 
 import asyncio
-import logging
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
-from nextbest.adapters.sqlite import PATIENCE_S, Reader, Writer, from_microseconds, to_microseconds
+from nextbest import ledger
+from nextbest.adapters.moments import from_microseconds, to_microseconds
+from nextbest.adapters.sqlite import PATIENCE_S, Reader, Schema, Writer
+from nextbest.adapters.state_effects import well_formed
 from nextbest.envelope import Envelope, Identifier
+from nextbest.ledger import Entries, Entry
 from nextbest.messages import Grant, Proposal
-from nextbest.records import Contact, Snapshot
-from nextbest.reservations import reserve
+from nextbest.records import Arm, Contact, Interaction, Snapshot, Usage
+from nextbest.reservations import counters, reserve
 from nextbest.state import (
     ActionSeen,
     ActionSwitched,
     ConsentChanged,
+    CustomerInteracted,
     DecisionMade,
     Effect,
     IdentifierLinked,
+    SnapshotScope,
     StateUnavailableError,
-    effects,
     horizon,
 )
 
 T = TypeVar("T")
-_log = logging.getLogger(__name__)
 
-_SCHEMA = """
+_TABLES = """
 CREATE TABLE IF NOT EXISTS consents (
   customer_id TEXT, purpose TEXT, status TEXT NOT NULL, at INTEGER NOT NULL,
   PRIMARY KEY (customer_id, purpose)
@@ -48,40 +51,82 @@ CREATE TABLE IF NOT EXISTS identifiers (
 CREATE TABLE IF NOT EXISTS pauses (
   action TEXT PRIMARY KEY, is_paused INTEGER NOT NULL, at INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS arms (
+  customer_id TEXT, experiment TEXT, arm TEXT NOT NULL, probability REAL NOT NULL, at INTEGER NOT NULL,
+  PRIMARY KEY (customer_id, experiment)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS interactions (
+  event_id TEXT PRIMARY KEY, customer_id TEXT NOT NULL, kind TEXT NOT NULL, action TEXT, channel TEXT,
+  at INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS interactions_by_customer ON interactions (customer_id, at);
 CREATE TABLE IF NOT EXISTS contacts (
-  decision_id TEXT, slot INTEGER, customer_id TEXT NOT NULL,
-  action TEXT NOT NULL, action_group TEXT NOT NULL, channel TEXT NOT NULL,
-  decided_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, impressed_at INTEGER, impression_id TEXT,
-  is_released INTEGER NOT NULL DEFAULT 0,
-  PRIMARY KEY (decision_id, slot, action, customer_id)
+  decision_id TEXT, slot INTEGER, action TEXT, action_group TEXT, channel TEXT, customer_id TEXT,
+  decided_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, impressed_at INTEGER, takes TEXT NOT NULL,
+  impression_id TEXT NOT NULL, is_released INTEGER NOT NULL,
+  PRIMARY KEY (decision_id, slot, action, action_group, channel, customer_id)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS contacts_by_customer ON contacts (customer_id);
+CREATE INDEX IF NOT EXISTS contacts_held ON contacts (expires_at) WHERE impressed_at IS NULL AND expires_at > 0;
+CREATE TABLE IF NOT EXISTS usage (
+  counter TEXT PRIMARY KEY, seen INTEGER NOT NULL, held INTEGER NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS facts (
   name TEXT PRIMARY KEY, value TEXT NOT NULL
-) WITHOUT ROWID;
+) WITHOUT ROWID
 """
-_CONTACTS = """
-SELECT decision_id, slot, action, action_group, channel, decided_at, expires_at, impressed_at FROM contacts
-WHERE customer_id = ? AND max(expires_at, decided_at, coalesce(impressed_at, 0)) > ?
-  AND (NOT is_released OR impressed_at IS NOT NULL)
-ORDER BY decided_at, decision_id, slot
+_OFFSET = "log_offset"
+_MODEL_SET = "model_set_id"
+_OVERRUNS = "overruns"
+# A file of another version keeps its facts; the event processor fills the rest again from the log's beginning.
+_UPGRADE = """
+DROP TABLE IF EXISTS consents;
+DROP TABLE IF EXISTS identifiers;
+DROP TABLE IF EXISTS pauses;
+DROP TABLE IF EXISTS arms;
+DROP TABLE IF EXISTS interactions;
+DROP TABLE IF EXISTS contacts;
+DROP TABLE IF EXISTS usage;
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+DELETE FROM facts WHERE name = 'log_offset';
 """
-_HOLD = """
-INSERT INTO contacts (decision_id, slot, customer_id, action, action_group, channel, decided_at, expires_at)
-VALUES (:decision_id, :slot, :customer_id, :action, :group, :channel, :decided_at, :expires_at)
-ON CONFLICT DO UPDATE SET action_group = excluded.action_group, channel = excluded.channel,
-  decided_at = excluded.decided_at, expires_at = excluded.expires_at, is_released = 0
+_SCHEMA = Schema(2, _TABLES, _UPGRADE)
+
+_ENTRY = """
+SELECT decision_id, slot, action, action_group, channel, customer_id, decided_at, expires_at, impressed_at, takes,
+  impression_id, is_released FROM contacts
 """
-_DROP_UNSEEN = "DELETE FROM contacts WHERE decision_id = ? AND impressed_at IS NULL"
-# Nothing is seen before it was decided: a channel's clock that is behind must not take a contact out of its window.
-_SEEN = """
-UPDATE contacts SET impressed_at = max(:at, decided_at), impression_id = :event_id
-WHERE decision_id = :decision_id AND slot = (
-  SELECT min(slot) FROM contacts
-  WHERE decision_id = :decision_id AND impressed_at IS NULL
-    AND CASE WHEN :slot IS NULL THEN action = :action ELSE slot = :slot END
-) AND NOT EXISTS (SELECT 1 FROM contacts WHERE decision_id = :decision_id AND impression_id = :event_id)
+_OF_DECISION = f"{_ENTRY} WHERE decision_id = ?"
+_OF_CUSTOMER = f"{_ENTRY} WHERE customer_id = ? AND max(expires_at, decided_at, coalesce(impressed_at, 0)) > ?"
+_OVERDUE = f"{_ENTRY} WHERE impressed_at IS NULL AND expires_at > 0 AND expires_at <= ?"
+_OVERDUE_ROWS = 1_000
+"""Most contacts of all customers that one reservation gives back: it must not wait for a long standstill's."""
+_WRITE = "INSERT OR REPLACE INTO contacts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_DROP = """
+DELETE FROM contacts WHERE decision_id = ? AND slot = ? AND action = ? AND action_group = ? AND channel = ?
+  AND customer_id = ?
 """
+_USE = """
+INSERT INTO usage (counter, seen, held) VALUES (?, ?, ?)
+ON CONFLICT DO UPDATE SET seen = seen + excluded.seen, held = held + excluded.held
+"""
+_USAGE = "SELECT seen, held FROM usage WHERE counter = ? AND (seen != 0 OR held != 0)"
+_INTERACTION = """
+INSERT INTO interactions (event_id, customer_id, kind, action, channel, at)
+VALUES (:event_id, :customer_id, :kind, :action, :channel, :at) ON CONFLICT DO NOTHING
+"""
+_INTERACTIONS = """
+SELECT kind, at, action, channel FROM interactions WHERE customer_id = ? AND at > ? ORDER BY at, event_id
+"""
+_FIRST_ARM = """
+INSERT INTO arms (customer_id, experiment, arm, probability, at) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+"""
+_ARM = """
+INSERT INTO arms (customer_id, experiment, arm, probability, at) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET arm = excluded.arm, probability = excluded.probability, at = excluded.at
+WHERE excluded.at < at
+"""
+_ARMS = "SELECT experiment, arm, probability FROM arms WHERE customer_id = ? ORDER BY experiment"
 _CONSENT = """
 INSERT INTO consents (customer_id, purpose, status, at) VALUES (:customer_id, :purpose, :status, :at)
 ON CONFLICT DO UPDATE SET status = excluded.status, at = excluded.at
@@ -97,8 +142,9 @@ ON CONFLICT DO UPDATE SET is_paused = excluded.is_paused, at = excluded.at
 WHERE excluded.at > at OR (excluded.at = at AND excluded.is_paused)
 """
 _SET_FACT = "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
-_OFFSET = "log_offset"
-_MODEL_SET = "model_set_id"
+_COUNT = """
+INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = CAST(value AS INTEGER) + excluded.value
+"""
 
 
 class SqliteState:
@@ -111,8 +157,8 @@ class SqliteState:
     async def customer_of(self, identifiers: Sequence[Identifier]) -> str | None:
         return self._read(lambda connection: _customer_of(connection, identifiers))
 
-    async def snapshot(self, customer_id: str | None, since: datetime) -> Snapshot:
-        return self._read(lambda connection: _snapshot(connection, customer_id, since))
+    async def snapshot(self, customer_id: str | None, scope: SnapshotScope) -> Snapshot:
+        return self._read(lambda connection: _snapshot(connection, customer_id, scope))
 
     async def reserve(self, proposal: Proposal, now: datetime) -> Grant:
         return await self._write(lambda connection: _reserve(connection, proposal, now))
@@ -122,13 +168,17 @@ class SqliteState:
         await self._write(lambda connection: _take_effect(connection, seen))
 
     async def release(self, decision_id: str, slot: int) -> None:
-        query = "UPDATE contacts SET is_released = 1 WHERE decision_id = ? AND slot = ?"
-        await self._write(lambda connection: connection.execute(query, (decision_id, slot)))
+        await self._write(
+            lambda connection: _step(connection, decision_id, lambda entries: ledger.released(entries, slot))
+        )
 
     async def apply(self, records: Sequence[Envelope], offset: int | None) -> None:
-        changes = [effect for record in records for effect in _effects_of(record)]
+        changes = well_formed(records)
         if changes or offset is not None:
             await self._write(lambda connection: _apply(connection, changes, offset))
+
+    async def overruns(self) -> int:
+        return int(self._read(lambda connection: _fact(connection, _OVERRUNS)) or 0)
 
     async def rewind(self) -> None:
         await self._write(lambda connection: connection.execute(_SET_FACT, (_OFFSET, "0")))
@@ -161,50 +211,108 @@ def _customer_of(connection: sqlite3.Connection, identifiers: Sequence[Identifie
     return next((row[0] for row in rows if row), None)
 
 
-def _snapshot(connection: sqlite3.Connection, customer_id: str | None, since: datetime) -> Snapshot:
+def _snapshot(connection: sqlite3.Connection, customer_id: str | None, scope: SnapshotScope) -> Snapshot:
     consents = connection.execute("SELECT purpose, status FROM consents WHERE customer_id = ?", (customer_id,))
     pauses = connection.execute("SELECT action FROM pauses WHERE is_paused ORDER BY action")
+    since = to_microseconds(scope.interactions_since)
     return Snapshot(
         consents=dict(consents.fetchall()),
-        contacts=_contacts(connection, customer_id, since),
+        contacts=_contacts(connection, customer_id, scope.contacts_since),
+        interactions=tuple(
+            Interaction(kind=kind, at=from_microseconds(at), action=action, channel=channel)
+            for kind, at, action, channel in connection.execute(_INTERACTIONS, (customer_id, since))
+        ),
+        arms=tuple(Arm(*row) for row in connection.execute(_ARMS, (customer_id,))),
         pauses=tuple(action for (action,) in pauses),
+        usage=_usage(connection, scope.counters),
     )
 
 
 def _contacts(connection: sqlite3.Connection, customer_id: str | None, since: datetime) -> tuple[Contact, ...]:
-    return tuple(
-        Contact(
-            decision_id=decision_id,
-            slot=slot,
-            action=action,
-            group=group,
-            channel=channel,
-            decided_at=from_microseconds(decided_at),
-            expires_at=from_microseconds(expires_at),
-            impressed_at=None if impressed_at is None else from_microseconds(impressed_at),
-        )
-        for decision_id, slot, action, group, channel, decided_at, expires_at, impressed_at in connection.execute(
-            _CONTACTS, (customer_id, to_microseconds(since))
-        )
-    )
+    rows = connection.execute(_OF_CUSTOMER, (customer_id, to_microseconds(since)))
+    return ledger.counting(map(_entry, rows), since)
+
+
+def _usage(connection: sqlite3.Connection, names: Iterable[str]) -> dict[str, Usage]:
+    rows = {name: connection.execute(_USAGE, (name,)).fetchone() for name in names}
+    return {name: Usage(*row) for name, row in rows.items() if row}
 
 
 def _reserve(connection: sqlite3.Connection, proposal: Proposal, now: datetime) -> Grant:
-    customer_id = proposal.record.customer_id
-    grant, contacts = reserve(proposal, _contacts(connection, customer_id, horizon(proposal, now)), now)
-    _hold(connection, customer_id, contacts)
+    record = proposal.record
+    _expire(connection, record.customer_id, now)
+    earlier = _entries(connection, record.decision_id)
+    usage = ledger.without(_usage(connection, counters(proposal, now)), ledger.holds(earlier))
+    known = _contacts(connection, record.customer_id, horizon(proposal, now))
+    grant, contacts = reserve(proposal, known, now, usage)
+    _write_change(connection, earlier, ledger.reserved(earlier, contacts, record.customer_id))
+    if proposal.reserves and record.mode == "live":
+        _keep_arms(connection, _FIRST_ARM, record.customer_id, record.arms, record.occurred_at)
     return grant
 
 
-def _hold(connection: sqlite3.Connection, customer_id: str | None, contacts: Sequence[Contact]) -> None:
-    if customer_id is None:
-        return  # nobody's contacts count under nobody's caps
-    for contact in contacts:
-        times = {
-            "decided_at": to_microseconds(contact.decided_at),
-            "expires_at": to_microseconds(contact.expires_at),
-        }
-        connection.execute(_HOLD, {**msgspec.structs.asdict(contact), **times, "customer_id": customer_id})
+def _expire(connection: sqlite3.Connection, customer_id: str | None, now: datetime) -> None:
+    """Give back what is overdue: all of the customer's, which caps are about to count, and some of everybody's."""
+    at = to_microseconds(now)
+    own = connection.execute(f"{_OVERDUE} AND customer_id = ?", (at, customer_id)).fetchall()
+    rows = {*own, *connection.execute(f"{_OVERDUE} ORDER BY expires_at LIMIT {_OVERDUE_ROWS}", (at,))}
+    overdue = {entry.key: entry for entry in map(_entry, rows)}
+    _write_change(connection, overdue, {key: ledger.given_back(entry) for key, entry in overdue.items()})
+
+
+def _step(connection: sqlite3.Connection, decision_id: str, step: Callable[[Entries], Entries]) -> None:
+    before = _entries(connection, decision_id)
+    _write_change(connection, before, step(before))
+
+
+def _entries(connection: sqlite3.Connection, decision_id: str) -> Entries:
+    return {entry.key: entry for entry in map(_entry, connection.execute(_OF_DECISION, (decision_id,)))}
+
+
+def _write_change(connection: sqlite3.Connection, before: Entries, after: Entries) -> None:
+    change = ledger.change(before, after)
+    connection.executemany(_WRITE, map(_row, change.written.values()))
+    connection.executemany(_DROP, change.dropped)
+    connection.executemany(_USE, ((name, use.seen, use.held) for name, use in change.usage.items()))
+    if change.overruns:
+        connection.execute(_COUNT, (_OVERRUNS, change.overruns))
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    decision_id, slot, action, group, channel, customer_id, decided, expires, impressed, takes, seen_by, released = row
+    contact = Contact(
+        decision_id=decision_id,
+        slot=slot,
+        action=action,
+        group=group,
+        channel=channel,
+        decided_at=from_microseconds(decided),
+        expires_at=from_microseconds(expires),
+        impressed_at=None if impressed is None else from_microseconds(impressed),
+        takes=msgspec.json.decode(takes, type=dict[str, int]),
+    )
+    return Entry(contact=contact, customer_id=customer_id, impression_id=seen_by, is_released=bool(released))
+
+
+def _row(entry: Entry) -> tuple[Any, ...]:
+    contact = entry.contact
+    return (
+        *entry.key,
+        to_microseconds(contact.decided_at),
+        to_microseconds(contact.expires_at),
+        None if contact.impressed_at is None else to_microseconds(contact.impressed_at),
+        msgspec.json.encode(contact.takes).decode(),
+        entry.impression_id,
+        entry.is_released,
+    )
+
+
+def _keep_arms(
+    connection: sqlite3.Connection, statement: str, customer_id: str | None, arms: Iterable[Arm], at: datetime
+) -> None:
+    if customer_id is not None:
+        rows = ((customer_id, each.experiment, each.arm, each.probability, to_microseconds(at)) for each in arms)
+        connection.executemany(statement, rows)
 
 
 def _apply(connection: sqlite3.Connection, changes: Sequence[Effect], offset: int | None) -> None:
@@ -217,31 +325,21 @@ def _apply(connection: sqlite3.Connection, changes: Sequence[Effect], offset: in
 
 
 def _take_effect(connection: sqlite3.Connection, effect: Effect) -> None:
-    if isinstance(effect, DecisionMade):
-        connection.execute(_DROP_UNSEEN, (effect.decision_id,))
-        _hold(connection, effect.customer_id, effect.contacts)
-        return
-    row = {**msgspec.structs.asdict(effect), "at": to_microseconds(effect.at)}
     match effect:
-        case ConsentChanged():
-            connection.execute(_CONSENT, row)
-        case IdentifierLinked(identifier=identifier):
-            connection.execute(
-                _IDENTIFIER, {**row, "identifier": None, "kind": identifier.kind, "hmac": identifier.hmac}
-            )
+        case DecisionMade():
+            _step(connection, effect.decision_id, lambda entries: ledger.made(entries, effect))
+            _keep_arms(connection, _ARM, effect.customer_id, effect.arms, effect.at)
         case ActionSeen():
-            connection.execute(_SEEN, row)
-        case ActionSwitched():
-            connection.execute(_PAUSE, row)
-
-
-def _effects_of(record: Envelope) -> tuple[Effect, ...]:
-    """The effects of `record`; one that is not well formed has none, so that it cannot hold up what comes after it."""
-    try:
-        return effects(record)
-    except msgspec.DecodeError as error:
-        _log.warning("record %s has no effect: %s", record.event_id, error)
-        return ()
+            _step(connection, effect.decision_id, lambda entries: ledger.seen(entries, effect))
+        case CustomerInteracted(interaction=done):
+            row = {"event_id": effect.event_id, "customer_id": effect.customer_id, **msgspec.structs.asdict(done)}
+            connection.execute(_INTERACTION, {**row, "at": to_microseconds(done.at)})
+        case IdentifierLinked(identifier=identifier):
+            row = {**msgspec.structs.asdict(identifier), "customer_id": effect.customer_id}
+            connection.execute(_IDENTIFIER, {**row, "at": to_microseconds(effect.at)})
+        case ConsentChanged() | ActionSwitched():
+            statement = _CONSENT if isinstance(effect, ConsentChanged) else _PAUSE
+            connection.execute(statement, {**msgspec.structs.asdict(effect), "at": to_microseconds(effect.at)})
 
 
 def _fact(connection: sqlite3.Connection, name: str) -> str | None:

@@ -17,6 +17,7 @@ from nextbest.adapters.policy_files import review
 from nextbest.adapters.policy_revisions import ComparisonError, document_of
 from nextbest.adapters.policy_schemas import stale_schemas
 from nextbest.commands.reporting import end, report_options, write_reports
+from nextbest.commands.trial import try_policy
 from nextbest.findings import Report, count
 from nextbest.policy_diff import describe
 from nextbest.settings import Settings
@@ -104,3 +105,6 @@ def schema(*, only_look: bool) -> None:
         sys.exit(1)
     if not stale:
         click.echo("The schemas of the policy files are up to date.")
+
+
+policy.add_command(try_policy)

@@ -26,8 +26,14 @@ from nextbest.settings import Settings
 
 VISITORS: Final = 200
 STRANGER: Final = "a-stranger"
-PLACEMENTS: Final = ("home_banner", "email_hero")
+PLACEMENTS: Final = ("home_banner", "email_hero", "app_message")
+RETURNING: Final = 20
+"""So many of the visitors are written to as often as `RETURNS` says, which is more than they may be."""
+RETURNS: Final = 2
+ZONES: Final = ("America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles", "Asia/Tokyo")
 ROWS_PER_REASON: Final = 3
+_JUST_PAID: Final = 0.1
+_RECALLED: Final = 0.1
 _EVENTS_PER_CALL: Final = 500
 _TIMEOUT_S: Final = 30
 _POLL_S: Final = 0.1
@@ -39,7 +45,7 @@ class RehearsalError(NextbestError):
 
 @dataclass(slots=True)
 class Rehearsal:
-    """One visit of some of the demo's customers, and of one stranger, to every placement."""
+    """Visits of some of the demo's customers, and of one stranger, to every placement; some come again."""
 
     settings: Settings
     decisions: list[DecisionRecord] = field(default_factory=list)
@@ -63,9 +69,16 @@ class Rehearsal:
 
     def decide(self) -> Counter[str]:
         """Ask for a decision for every visitor; returns how often each action was decided."""
+        visitors = self._visitors()
+        visits: list[tuple[str, tuple[str, ...]]] = [(customer_id, PLACEMENTS) for customer_id in [STRANGER, *visitors]]
+        visits += [(customer_id, ("email_hero",)) for customer_id in visitors[:RETURNING]] * RETURNS
         with self._client() as client:
-            for customer_id in [STRANGER, *self._visitors()]:
-                body = {"customer": {"customer_id": customer_id}, "placements": PLACEMENTS}
+            for customer_id, placements in visits:
+                body = {
+                    "customer": {"customer_id": customer_id},
+                    "placements": placements,
+                    "context": _context(customer_id),
+                }
                 answer = _json(client.post("/v1/decisions", json=body))
                 record = _accepted(client.get(f"/v1/decisions/{answer['decision_id']}"))
                 self.decisions.append(records.decode(record.content))
@@ -106,6 +119,17 @@ class Rehearsal:
         return httpx.Client(base_url=f"http://{self.settings.host}:{self.settings.http_port}", timeout=_TIMEOUT_S)
 
 
+def _context(customer_id: str) -> dict[str, Any]:
+    """What the channel knows: where the customer is, who has just paid, and what is being recalled."""
+    where, pays, hears = uniforms(3, "demo context", customer_id).tolist()
+    context: dict[str, Any] = {"time_zone": ZONES[int(where * len(ZONES))]}
+    if pays < _JUST_PAID:
+        context["has_just_paid"] = True
+    if hears < _RECALLED:
+        context["recalled_category"] = "frozen_pizza"
+    return context
+
+
 def _varied(decisions: Iterable[DecisionRecord]) -> Iterator[tuple[DecisionRecord, PlacementRecord]]:
     """The first decisions of each kind of reason, every action once."""
     shown: Counter[str] = Counter()
@@ -113,8 +137,11 @@ def _varied(decisions: Iterable[DecisionRecord]) -> Iterator[tuple[DecisionRecor
     for record in decisions:
         for placement in record.placements:
             slot = placement.slots[0]
-            kind, action = reason(record, placement, slot).kind, slot.action
-            if shown[kind] < ROWS_PER_REASON and (action == DO_NOTHING or action not in actions):
+            why, action = reason(record, placement, slot), slot.action
+            kind = why.text if why.kind == "stopped" else why.kind
+            if shown[kind] < (1 if why.kind == "stopped" else ROWS_PER_REASON) and (
+                action == DO_NOTHING or action not in actions
+            ):
                 shown[kind] += 1
                 actions.add(action)
                 yield record, placement

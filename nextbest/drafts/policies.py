@@ -150,6 +150,23 @@ placements:
     )
 
 
+def experiments_yaml() -> str:
+    """`experiments.yaml`: a control, without which nobody would know what choosing is worth."""
+    return (
+        modeline("experiments")
+        + """\
+# Who is treated how, so that we know what our choosing is worth. A customer stays on the side they were first put on.
+
+# Three in a hundred customers get nothing that was chosen for them. review: how many you can do without.
+control:
+  percent: 3
+
+# The name of the draws. With another salt customers are put on sides anew.
+salt: first_policy
+"""
+    )
+
+
 def arbitration_yaml(demo: str, currency: str) -> str:
     """`arbitration.yaml` of the demo, in another currency and with a draw of its own."""
     return demo.replace("USD", currency).replace("salt: coupons", "salt: first_policy")

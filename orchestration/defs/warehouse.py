@@ -144,13 +144,16 @@ def build(context: dg.AssetExecutionContext, workspace: Workspace, project: Proj
 def compare_actions(settings: Settings, project: Project) -> None:
     """Raise where the policy proposes other actions than the warehouse computes features for.
 
+    What the policy gives a `starting` propensity is a new action: no data has it yet, and it needs no features.
+
     Raises:
         ActionsError: with the actions that only one of them names.
 
     """
-    proposed, computed = set(read_policy(settings.folder("policies")).actions), project.actions()
-    if proposed != computed:
-        only = {"only in the policy": proposed - computed, "only in the variables": computed - proposed}
+    policy, computed = read_policy(settings.folder("policies")), project.actions()
+    proposed, new = set(policy.actions), {action.id for action in policy.startings}
+    if proposed - new != computed - new or computed - proposed:
+        only = {"only in the policy": proposed - new - computed, "only in the variables": computed - proposed}
         said = "; ".join(f"{where}: {', '.join(sorted(names))}" for where, names in only.items() if names)
         raise ActionsError(f"policies/actions.yaml and vars.actions of dbt_project.yml name other actions: {said}")
 

@@ -65,12 +65,23 @@ def test_redemptions_follow_the_truth() -> None:
     """Of those who saw the offer, the share that redeems is the known probability, within four standard errors."""
     market = Market(7)
     truth = market.truth("1029", LOYAL, "cheese")
-    counts = Counter(answer.row.get("type", "redemption") for answer in answers(10_000, market))
+    counts = Counter(answer.row.get("type") or answer.row["kind"] for answer in answers(10_000, market))
 
     seen = counts["impression"]
     assert seen == pytest.approx(9_000, rel=0.02)
     assert counts["redemption"] / seen == pytest.approx(truth, abs=4 * math.sqrt(truth * (1 - truth) / seen))
     assert counts["impression"] > counts["click"] > counts["redemption"] > 0
+    assert counts["dismissal"] / (seen - counts["click"]) == pytest.approx(0.02, abs=0.006)
+
+
+def test_who_is_tired_of_e_mail_unsubscribes() -> None:
+    """Only an e-mail is unsubscribed from, by few, and never after a click."""
+    market = Market(7)
+    mails = [market.answer(decision(number, channel="email"), LOYAL, NOW) for number in range(20_000)]
+    kinds = [[answer.row.get("type") or answer.row["kind"] for answer in mail] for mail in mails]
+    assert 0 < sum("unsubscribe" in each for each in kinds) < 60
+    assert not any({"unsubscribe", "click"} <= set(each) for each in kinds)
+    assert not any("unsubscribe" in answer.row.values() for answer in answers(20_000, market))
 
 
 def test_answers_come_in_order_and_in_time() -> None:

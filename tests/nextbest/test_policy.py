@@ -1,13 +1,14 @@
 """The compiled policy: what the engine makes of what people wrote."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from nextbest.messages import Cap
+from nextbest.messages import Bound, Cap
 from nextbest.policy import Policy
-from nextbest.policy_compiler import compile_policy, policy_hash
 from nextbest.policy_check import check
+from nextbest.policy_compiler import compile_policy, policy_hash
 from nextbest.policy_document import PolicyDocument
 
 
@@ -27,11 +28,15 @@ def test_features_per_action(document: dict[str, Any]) -> None:
 
 def test_caps_are_those_that_apply(policy: Policy) -> None:
     """A rule about e-mail binds treatments in e-mail; one about actions binds each action by its own count."""
-    home, mail = (policy.placements[name].treatments[0] for name in ("home", "mail"))
+    home, mail = (policy.placements[name].caps for name in ("home", "mail"))
     same = Cap("same_twice", "action", "apples", "impression", 2, 7 * 24 * 3_600)
-    assert home.caps == (same,)
-    assert mail.caps == (Cap("one_mail", "channel", "email", "decision", 1, 24 * 3_600), same)
-    assert policy.longest_window_seconds == 7 * 24 * 3_600
+    assert home["action", "apples"] == [Bound(same, frozenset({"apples/apples_home"}))]
+    assert mail["action", "apples"] == [Bound(same, frozenset({"apples/apples_mail"}))]
+    one_mail = Cap("one_mail", "channel", "email", "decision", 1, 24 * 3_600)
+    everyone = frozenset(treatment.key for treatment in policy.placements["mail"].treatments)
+    assert mail["channel", "email"] == [Bound(one_mail, everyone)]
+    assert ("channel", "web") not in home
+    assert policy.lookback == (timedelta(days=7), timedelta(0))
 
 
 def test_a_cap_over_all_has_no_members(document: dict[str, Any]) -> None:
@@ -40,7 +45,8 @@ def test_a_cap_over_all_has_no_members(document: dict[str, Any]) -> None:
     document["contact_policy"]["rules"] = [rule]
     parsed = PolicyDocument.model_validate(document)
     expected = (Cap("quiet", "all", "", "decision", 5, 24 * 3_600),)
-    assert all(t.caps == expected for p in compile_policy(parsed).placements.values() for t in p.treatments)
+    for placement in compile_policy(parsed).placements.values():
+        assert tuple(each.cap for bounds in placement.caps.values() for each in bounds) == expected
     rule["only"] = ["apples"]
     (problem,) = check(PolicyDocument.model_validate(document))
     assert problem.message == "unknown all `apples`: there is none"

@@ -5,12 +5,20 @@ from datetime import UTC, datetime
 import pytest
 
 from nextbest.reasons import reason
-from nextbest.records import Candidate, DecisionRecord, PlacementRecord, SlotRecord, candidate_key
+from nextbest.records import Candidate, DecisionRecord, PlacementRecord, SlotRecord, Tier, candidate_key
 
 PRIORITIES = {"do_nothing": 0.0, "eggs": 0.5, "milk": 0.2}
 
 
-def made(action: str, available: tuple[str, ...], *, stopped: tuple[str, ...] = (), degraded: str = "") -> str:
+def made(
+    action: str,
+    available: tuple[str, ...],
+    *,
+    stopped: tuple[str, ...] = (),
+    degraded: str = "",
+    tier: Tier = "full",
+    ahead: int = 0,
+) -> str:
     """The reason for `action` where `available` could be had and `stopped` were dropped for these reasons."""
     order = tuple(name for name in ("eggs", "milk", "do_nothing") if not stopped or name == "do_nothing")
     racing = [
@@ -29,6 +37,7 @@ def made(action: str, available: tuple[str, ...], *, stopped: tuple[str, ...] = 
         order=tuple(candidate_key(name, "t") for name in order),
         available=(tuple(name in available for name in order),),
         slots=(slot,),
+        ahead=ahead,
     )
     record = DecisionRecord(
         decision_id="d",
@@ -36,6 +45,7 @@ def made(action: str, available: tuple[str, ...], *, stopped: tuple[str, ...] = 
         occurred_at=datetime(2026, 3, 2, tzinfo=UTC),
         customer_id="c",
         policy_hash="p",
+        tier=tier,
         degraded=(degraded,) if degraded else (),
         candidates=(*racing, *dropped),
         placements=(placement,),
@@ -55,7 +65,10 @@ ALL = ("eggs", "milk", "do_nothing")
         (made("do_nothing", ALL), "explored: drawn with probability 0.042"),
         (made("do_nothing", ("do_nothing",)), "no other action is left: taken already, or a cap is full"),
         (made("do_nothing", ("do_nothing",), stopped=("x: withdrawn", "y", "y")), "y (2 actions)"),
-        (made("do_nothing", ALL, degraded="no_model_set"), "no_model_set"),
+        (made("do_nothing", ALL, degraded="no_model_set", tier="fallback"), "no_model_set"),
+        (made("eggs", ALL, degraded="deadline", tier="reduced"), "highest priority of 3"),
+        (made("eggs", ALL, ahead=1), "mandatory: before all that is drawn"),
+        (made("milk", ALL, ahead=1), "explored: drawn with probability 0.042"),
     ],
 )
 def test_the_reason_is_the_one_thing_that_decided(text: str, said: str) -> None:

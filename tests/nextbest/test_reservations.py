@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nextbest.messages import Cap, Count, Option, PlacementProposal, Proposal, Scope
-from nextbest.records import DO_NOTHING, Contact, DecisionRecord
+from nextbest.messages import Bound, Cap, Limit, Option, Period, PlacementProposal, Proposal, Scope
+from nextbest.records import DO_NOTHING, Contact, DecisionRecord, Usage
 from nextbest.reservations import Tally, reserve
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -28,7 +28,7 @@ def contact(age: timedelta, *, seen: timedelta | None = None, ttl: timedelta = H
     )
 
 
-def cap(scope: Scope = "action", member: str = "a", count: Count = "decision", limit: int = 1, hours: int = 24) -> Cap:
+def cap(scope: Scope = "action", member: str = "a", count: str = "decision", limit: int = 1, hours: int = 24) -> Cap:
     return Cap("rule", scope, member, count, limit, hours * 3_600)
 
 
@@ -54,15 +54,23 @@ def test_what_counts(*, counted: Cap, one: Contact, used: int) -> None:
     assert Tally([one], NOW).usage(counted) == used
 
 
-def proposal(
-    placements: Sequence[Sequence[Option]], *, slots: int, dedup: bool = True, reserves: bool = True
-) -> Proposal:
+Bid = tuple[Option, tuple[Cap, ...]]
+
+
+def proposal(placements: Sequence[Sequence[Bid]], *, slots: int, dedup: bool = True, reserves: bool = True) -> Proposal:
     record = DecisionRecord(decision_id="d", request_id="r", occurred_at=NOW, customer_id="c", policy_hash="p")
     return Proposal(
         record=record,
         placements=tuple(
-            PlacementProposal(id=f"p{number}", channel="web", slots=slots, order=tuple(order))
-            for number, order in enumerate(placements)
+            PlacementProposal(
+                id=f"p{number}",
+                channel="web",
+                slots=slots,
+                order=tuple(option for option, _ in bids),
+                pmf=(1 / len(bids),) * len(bids),
+                caps=_bound(bids),
+            )
+            for number, bids in enumerate(placements)
         ),
         dedup=dedup,
         reserves=reserves,
@@ -70,8 +78,17 @@ def proposal(
     )
 
 
-def option(action: str, *caps: Cap) -> Option:
-    return Option(key=action, action=action, treatment="t", group="g", probability=0.5, caps=caps)
+def _bound(bids: Sequence[Bid]) -> dict[tuple[Scope, str], list[Bound]]:
+    caps = {each for _, own in bids for each in own}
+    found: dict[tuple[Scope, str], list[Bound]] = {}
+    for each in caps:
+        keys = frozenset(option.key for option, own in bids if each in own)
+        found.setdefault((each.scope, each.member), []).append(Bound(each, keys))
+    return found
+
+
+def option(action: str, *caps: Cap, limits: tuple[Limit, ...] = ()) -> Bid:
+    return Option(key=action, action=action, treatment="t", group="g", limits=limits), caps
 
 
 NOTHING = option(DO_NOTHING)
@@ -115,6 +132,26 @@ def test_what_does_not_reserve_leaves_no_contact() -> None:
     grant, new = reserve(proposal([[option("a"), NOTHING]], slots=1, reserves=False), [], NOW)
     (slot,) = grant.placements["p0"]
     assert (slot.key, slot.reservation_id, new) == ("a", None, ())
+
+
+def test_limits_over_all_customers_bind() -> None:
+    """What was seen and what is reserved leave too little room; what is granted takes its amount, slot by slot."""
+    day = Limit("a/volume", "day", 1, 3)
+    bids = [option("a", limits=(day,)), option("b", limits=(Limit("b/budget", "month", 500, 900),)), NOTHING]
+    grant, new = reserve(proposal([bids], slots=2), [], NOW, {"a/volume@2026-03-04": Usage(2, 1)})
+    assert [slot.key for slot in grant.placements["p0"]] == ["b", DO_NOTHING]
+    assert [contact.takes for contact in new] == [{"b/budget@2026-03": 500}]
+    grant, _ = reserve(proposal([bids, bids], slots=1, dedup=False), [], NOW, {"a/volume@2026-03-04": Usage(1, 1)})
+    assert [slots[0].key for slots in grant.placements.values()] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("per", "counter"),
+    [("day", "n@2027-01-01"), ("week", "n@2026-W53"), ("month", "n@2027-01"), ("total", "n@total")],
+)
+def test_periods_are_of_the_calendar(per: Period, counter: str) -> None:
+    """A limit counts by calendar day, week, month, or for good; a week belongs to the year of its Thursday."""
+    assert Limit("n", per, 1, 1).counter(datetime(2027, 1, 1, tzinfo=UTC)) == counter
 
 
 ages = st.integers(0, 48).map(lambda hours: contact(hours * HOUR))

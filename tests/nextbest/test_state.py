@@ -7,7 +7,16 @@ import msgspec
 import pytest
 
 from nextbest.envelope import Envelope, Identifier
-from nextbest.state import ActionSeen, ActionSwitched, ConsentChanged, DecisionMade, Effect, IdentifierLinked, effects
+from nextbest.records import Interaction
+from nextbest.state import (
+    ActionSeen,
+    ActionSwitched,
+    ConsentChanged,
+    CustomerInteracted,
+    Effect,
+    IdentifierLinked,
+    effects,
+)
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -63,7 +72,7 @@ def test_what_is_dated_in_the_future_holds_from_when_it_was_received(kind: str, 
     """A clock that runs ahead must not overrule what the customer says afterwards."""
     ahead = msgspec.structs.replace(record(kind, properties, action="eggs"), occurred_at=AT + timedelta(days=400))
     (effect,) = effects(ahead)
-    assert not isinstance(effect, DecisionMade)
+    assert isinstance(effect, ConsentChanged | IdentifierLinked | ActionSwitched)
     assert effect.at == AT
 
 
@@ -71,13 +80,26 @@ def test_what_is_dated_in_the_future_holds_from_when_it_was_received(kind: str, 
     "given",
     [
         record("outcome", {"action": "eggs", "kind": "redemption"}),
-        record("event", {"type": "page_view"}),
+        record("event", {"customer_id": "c1"}),
         record("impression", {"action": "eggs"}),
     ],
 )
 def test_what_state_does_not_keep_has_no_effect(given: Envelope) -> None:
-    """Outcomes, behaviour, and impressions of nothing we decided leave State alone."""
+    """What is about no customer, of no kind, or seen of nothing we decided, leaves State alone."""
     assert effects(given) == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        (record("event", {"customer_id": "c1", "type": "click"}, action="eggs", channel="web"), "click"),
+        (record("outcome", {"customer_id": "c1", "kind": "complaint"}, action="eggs", channel="web"), "complaint"),
+    ],
+)
+def test_what_a_customer_does_is_an_interaction(given: Envelope, kind: str) -> None:
+    """Events by their type and outcomes by their kind are what suppressions and caps may count."""
+    done = Interaction(kind=kind, at=AT, action="eggs", channel="web")
+    assert effects(given) == (CustomerInteracted(event_id="e1", customer_id="c1", interaction=done),)
 
 
 @pytest.mark.parametrize("kind", ["consent", "identity", "decision", "pause"])

@@ -27,7 +27,9 @@ from nextbest.validation import validate
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 LAST = datetime(2018, 1, 1, 4, 1, 20, tzinfo=UTC)
 CONTRACTS = load_contracts(CHECKOUT / "data_contracts")
-ACTIONS = yaml.safe_load((CHECKOUT / "policies" / "actions.yaml").read_text())["actions"]
+_POLICY = yaml.safe_load((CHECKOUT / "policies" / "actions.yaml").read_text())["actions"]
+ACTIONS = [action for action in _POLICY if "category" in action.get("attributes", {})]
+"""Those that follow from the data; the others were written by hand."""
 
 Tables = Mapping[str, pa.Table]
 
@@ -259,7 +261,10 @@ def test_rules_are_expressions_over_features() -> None:
     names += ["kids_count_ordinal", "baskets_28d", "department_share_91d__meat", "department_share_91d__drug_gm"]
     unknown = dict.fromkeys(names, 0.0)
     rules = [
-        rule for action in ACTIONS for tier in ("eligibility", "applicability", "suitability") for rule in action[tier]
+        rule
+        for action in ACTIONS
+        for tier in ("eligibility", "applicability", "suitability")
+        for rule in action.get(tier, [])
     ]
 
     assert len(rules) == 6

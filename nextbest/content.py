@@ -1,0 +1,50 @@
+"""Content: what a channel shows of a decision, with the customer's own words in it.
+
+Belongs here: what templates are given, and what is shown where one fails. Does not belong here: the template language
+(`nextbest.templates`), or what is decided.
+"""
+
+import logging
+from collections.abc import Mapping
+
+from nextbest.features import rule_values
+from nextbest.policy import Policy
+from nextbest.records import DO_NOTHING, Attribute, DecisionRecord, PlacementRecord, SlotRecord
+from nextbest.templates import Template, TemplateError
+
+_log = logging.getLogger(__name__)
+
+
+def content_of(policy: Policy, record: DecisionRecord, filled: PlacementRecord, slot: SlotRecord) -> dict[str, str]:
+    """What `slot` shows; empty for what the policy of today has no more.
+
+    A template that fails is an error of the policy, not of the customer, who sees the placement's fallback.
+    """
+    placement = policy.placements.get(filled.id)
+    if placement is None:
+        return {}
+    fallback = {name: template.source for name, template in placement.fallback_content.items()}
+    if slot.action == DO_NOTHING:
+        return fallback
+    treatment = next((each for each in placement.treatments if each.key == slot.key), None)
+    if treatment is None:
+        return {}
+    try:
+        return _rendered(treatment.content, policy, record, treatment.action.words)
+    except TemplateError as error:
+        _log.error("%s of decision %s shows the fallback: %s", slot.key, record.decision_id, error)
+        return fallback
+
+
+def _rendered(
+    content: Mapping[str, Template], policy: Policy, record: DecisionRecord, words: Mapping[str, Attribute]
+) -> dict[str, str]:
+    if not any(template.variables for template in content.values()):
+        return {name: template.render({}) for name, template in content.items()}
+    declared = policy.catalogue.values()
+    values = {
+        "action": words,
+        "customer": rule_values([f for f in declared if f.origin == "customer"], record.features, {}),
+        "context": rule_values([f for f in declared if f.origin == "context"], {}, record.context),
+    }
+    return {name: template.render(values) for name, template in content.items()}

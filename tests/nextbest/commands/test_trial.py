@@ -1,0 +1,75 @@
+"""`nextbest policy try`: a decision for a customer described in words."""
+
+import re
+
+import pytest
+from click.testing import CliRunner, Result
+
+from nextbest.commands.policy import policy
+
+AFTERNOON = ("--at", "2026-11-25T19:00")
+
+
+def tried(*arguments: str) -> Result:
+    return CliRunner().invoke(policy, ["try", *arguments])
+
+
+def line(result: Result, action: str) -> str:
+    """What the table says of an action, in single blanks."""
+    (found,) = re.findall(rf"^ {action} .*$", result.output, re.MULTILINE)
+    return " ".join(found.split())
+
+
+def test_says_what_becomes_of_every_action() -> None:
+    """Each action has its stage, its numbers or its reason; what is drawn shows its content."""
+    result = tried("--placement", "home_banner", "--feature", "baskets_28d=3", *AFTERNOON)
+    assert result.exit_code == 0, result.output
+    assert line(result, "yogurt").startswith("yogurt arbitration 0.0100 6.0500 0.0302 0.0303")
+    assert "not so: category_spend_182d__seafood_frozen > 0.0" in line(result, "seafood_frozen")
+    assert re.search(r"drawn: \w+ \(.*\), which shows headline: ", result.output)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "action", "said"),
+    [
+        (("--withdrawn", "marketing"), "yogurt", "consent marketing: withdrawn"),
+        (
+            ("--did", "dismissal:cheese@3", "--did", "dismissal:cheese@30"),
+            "cheese",
+            "dismissed_twice: until 2027-01-24",
+        ),
+        (("--seen", "yogurt@1", "--seen", "yogurt@2", "--seen", "yogurt@3"), "yogurt", "same_offer_three_times_a_week"),
+        (("--context", "has_just_paid=yes"), "receipt", "receipt arbitration 0.6000"),
+        (
+            ("--context", "time_zone=Asia/Tokyo"),
+            "yogurt",
+            "quiet hours of app: 21:00 to 08:00, it is 04:00 in Asia/Tokyo",
+        ),
+    ],
+)
+def test_what_is_said_of_the_customer_counts(arguments: tuple[str, ...], action: str, said: str) -> None:
+    """Consents, what was seen and done, and what the channel knows, change what becomes of an action."""
+    result = tried("--placement", "app_message", *arguments, *AFTERNOON)
+    assert result.exit_code == 0, result.output
+    assert said in " ".join(result.output.split()) or said in line(result, action)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--placement", "home_baner"), "there is no home_baner: there is home_banner"),
+        (("--feature", "baskets_28=3"), "did you mean 'baskets_28d'"),
+        (("--feature", "baskets_28d"), "'baskets_28d' is not NAME=VALUE"),
+        (("--feature", "baskets_28d=many"), "baskets_28d is a number, not 'many'"),
+        (("--context", "has_just_paid=perhaps"), "has_just_paid is a boolean, not 'perhaps'"),
+        (("--seen", "bacon"), "there is no bacon"),
+        (("--seen", "beef@soon"), "'soon' is no number of hours"),
+        (("--did", "click"), "'click' is not EVENT:ACTION"),
+        (("--withdrawn", "sales"), "there is no sales"),
+    ],
+)
+def test_what_cannot_be_meant_is_said(arguments: tuple[str, ...], said: str) -> None:
+    """A name there is not, or a value that is none, is the caller's mistake: the known ones are named."""
+    result = tried(*arguments)
+    assert result.exit_code == 2
+    assert said in " ".join(result.output.split())

@@ -1,0 +1,53 @@
+"""Deadlines: a decision with little time left is made smaller rather than late."""
+
+import asyncio
+import time
+
+import pytest
+
+from nextbest.records import Tier
+from serving.pace import Deadline, Pace
+
+
+@pytest.mark.parametrize(
+    ("left_ms", "tier"),
+    [(None, "full"), (50.0, "full"), (19.0, "reduced"), (9.0, "fallback"), (-1.0, "fallback")],
+)
+def test_the_tier_fits_the_time_that_is_left(left_ms: float | None, tier: Tier) -> None:
+    """Twice what a tier usually takes must be left; without a budget there is no hurry."""
+    pace = Pace()
+    for _ in range(10):
+        pace.note("full", 10.0)
+        pace.note("reduced", 5.0)
+    assert pace.tier(left_ms) == tier
+
+
+def test_before_the_first_decision_all_is_tried() -> None:
+    """What a tier takes is not known yet: the first decision is a full one, unless it is late already."""
+    assert (Pace().tier(1.0), Pace().tier(0.0)) == ("full", "fallback")
+
+
+def test_the_pace_follows_the_machine() -> None:
+    """A machine that has become slow shows in the mean; one slow decision hardly does."""
+    pace = Pace()
+    for took_ms in [1.0] * 50 + [100.0]:
+        pace.note("full", took_ms)
+    assert pace.tier(13.0) == "full"
+    for _ in range(50):
+        pace.note("full", 100.0)
+    assert pace.tier(13.0) == "reduced"
+
+
+def test_what_does_not_come_in_time_is_left() -> None:
+    """A part that hangs is not waited for beyond the budget; without a budget it is."""
+
+    async def slow() -> str:
+        await asyncio.sleep(0.2)
+        return "there"
+
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        asyncio.run(Deadline(20.0).keep(slow()))
+    assert time.monotonic() - began < 0.2
+    assert asyncio.run(Deadline(None).keep(slow())) == "there"
+    assert Deadline(None).left_ms() is None
