@@ -27,9 +27,9 @@ def _check(home: Path) -> tuple[int, str]:
 
 def test_a_policy_that_can_go_live_passes(home: Path) -> None:
     """Every file is a case, and none fails."""
-    assert _check(home) == (0, "5 files of the policy, 0 errors, 0 warnings\n")
+    assert _check(home) == (0, "6 files of the policy, 0 errors, 0 warnings\n")
     assert json.loads((home / "out.sarif").read_text())["runs"][0]["results"] == []
-    assert len(list(ET.parse(home / "out.xml").iter("testcase"))) == 5  # noqa: S314  written by the command
+    assert len(list(ET.parse(home / "out.xml").iter("testcase"))) == 6  # noqa: S314  written by the command
 
 
 def test_every_mistake_is_told_with_its_place(home: Path) -> None:
@@ -45,7 +45,7 @@ def test_every_mistake_is_told_with_its_place(home: Path) -> None:
     ]
     assert "policies/placements.yaml: 1 error, 0 warnings\n  policies/placements.yaml:" in output
     assert "error: placements.home_banner.slots: write a whole number" in output
-    assert output.endswith("\n5 files of the policy, 2 errors, 0 warnings\n")
+    assert output.endswith("\n6 files of the policy, 2 errors, 0 warnings\n")
     results = json.loads((home / "out.sarif").read_text())["runs"][0]["results"]
     assert [result["ruleId"] for result in results] == ["yaml", "policy-value"]
     failed = [case.attrib["name"] for case in ET.parse(home / "out.xml").iter("testcase") if len(case)]  # noqa: S314
@@ -55,11 +55,11 @@ def test_every_mistake_is_told_with_its_place(home: Path) -> None:
 def test_a_warning_does_not_block(home: Path) -> None:
     """It is told, and the status is 0."""
     path = home / "policies" / "actions.yaml"
-    path.write_text(path.read_text().replace("  lever: 100", "  end: 2020-01-31", 1))
+    path.write_text(path.read_text().replace("  value: 4.47", "  end: 2020-01-31\n  value: 4.47", 1))
     code, output = _check(home)
     assert code == 0
     assert "warning: actions.bag_snacks.end: `bag_snacks` ended on 2020-01-31" in output
-    assert output.endswith("\n5 files of the policy, 0 errors, 1 warning\n")
+    assert output.endswith("\n6 files of the policy, 0 errors, 1 warning\n")
 
 
 def _run(home: Path, *arguments: str) -> tuple[int, str]:
