@@ -24,6 +24,7 @@ _STRING_OR_COMMENT = re.compile(r'"[^"\n]*"|\'[^\'\n]*\'|//[^\n]*')
 _COMPREHENSION = re.compile(
     r"\.\s*(all|exists|exists_one|existsOne|filter|map|transformList|transformMap|transformMapEntry)\s*\("
 )
+_COMPLAINT = re.compile(r"ERROR: <input>:\d+:\d+: (?:Syntax error: )?(.*)")
 _OPERATOR_RUN = re.compile(rf"([!-]\s*){{{MAX_NESTING + 1},}}")
 
 
@@ -147,7 +148,8 @@ def _refuse_harmful(source: str) -> None:
         raise ExpressionError(f"{len(source)} characters are more than the {MAX_CHARACTERS} an expression may have")
     if "\\" in source or '"""' in source or "'''" in source:
         raise ExpressionError("backslashes and triple quotes are not taken in expressions")
-    code = _STRING_OR_COMMENT.sub("''", source)
+    # A text is something, a comment is nothing: what is before and after it may belong together.
+    code = _STRING_OR_COMMENT.sub(lambda found: " " if found[0].startswith("//") else "''", source)
     if macro := _COMPREHENSION.search(code):
         raise ExpressionError(f"`{macro[1]}` loops over a list, which expressions may not")
     if _nesting(code) > MAX_NESTING or _OPERATOR_RUN.search(code):
@@ -167,6 +169,8 @@ def _nesting(code: str) -> int:
 
 
 def _reason(error: ValueError) -> str:
-    """The parser's own complaint, without the echo of the whole source before it."""
-    lines = str(error).rpartition("Syntax error: ")[2].splitlines()
-    return lines[0] if lines else "it is empty"
+    """The parser's own complaint, without the echo of the whole source around it."""
+    complaints = _COMPLAINT.findall(str(error))
+    if not complaints or "'<EOF>'" in complaints[-1]:
+        return "it ends too early"
+    return str(complaints[-1].partition(" expecting ")[0])

@@ -39,6 +39,10 @@ MODELS: Final[dict[str, type[BaseModel]]] = {
 """By the name of a file, what it holds."""
 
 
+_NAMING: Final = frozenset({"id", "name", "group"})
+"""The fields that give something its name."""
+
+
 class _Gone:
     """In the place of a member that is left out, so that the others keep their numbers."""
 
@@ -50,7 +54,7 @@ _GONE: Final = _Gone()
 class Parts:
     """What could be read of a policy.
 
-    `document` has empty files in the place of the `unread` ones; `lost` are the texts in what is left out, which others
+    `document` has empty files in the place of the `unread` ones; `lost` are the names of what is left out, which others
     may refer to.
     """
 
@@ -104,14 +108,14 @@ class _File:
 
     def _take_out(self, place: Place) -> None:
         """Take out a part; where it is a field that is missing, the part it is missing from."""
-        around = part_at(self.content, place[:-1]) if place else self.content
+        around = part_at(self.content, place[:-1])
         if not place:
-            self.lost |= set(_texts(self.content))
+            self.lost |= set(_names(self.content))
             self.content = _GONE
         elif isinstance(around, dict) and place[-1] in around:
-            self.lost |= set(_texts(around.pop(place[-1])))
+            self.lost |= {str(place[-1]), *_names({place[-1]: around.pop(place[-1])})}
         elif isinstance(around, list) and isinstance(place[-1], int):
-            self.lost |= set(_texts(around[place[-1]]))
+            self.lost |= set(_names(around[place[-1]]))
             around[place[-1]] = _GONE
         elif around is not _GONE:  # else it went with a part around it
             self._take_out(place[:-1])
@@ -164,13 +168,13 @@ def _compact(content: Any) -> Any:
     return content
 
 
-def _texts(content: Any) -> Iterator[str]:
-    """Every text in a part: the names that others may refer to are among them."""
-    if isinstance(content, str):
-        yield content
-    elif isinstance(content, dict | list):
+def _names(content: Any) -> Iterator[str]:
+    """The names that a part gives to something."""
+    if isinstance(content, dict):
+        yield from (each for name, each in content.items() if name in _NAMING and isinstance(each, str))
+    if isinstance(content, dict | list):
         for each in content.values() if isinstance(content, dict) else content:
-            yield from _texts(each)
+            yield from _names(each)
 
 
 def _empty() -> dict[str, BaseModel]:

@@ -70,7 +70,7 @@ class Difference:
         said = phrase(self.place) or anything
         old, new = (["none"] if each is None else said(each) for each in (self.before, self.after))
         different = [index for index, pair in enumerate(zip(old, new, strict=False)) if pair[0] != pair[1]]
-        if len(old) != len(new) or len(different) > 1:
+        if len(old) != len(new) or len(different) != 1:
             return f"{' '.join(old)} → {' '.join(new)}"
         [index] = different
         return " ".join([*new[:index], f"{old[index]} → {new[index]}", *new[index + 1 :]])

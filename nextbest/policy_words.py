@@ -85,7 +85,9 @@ def one(kind: str) -> str:
 def fields(part: _Part) -> str:
     """What is said of a part: the fields that hold something, without its name."""
     said = {name: value for name, value in part.items() if name not in {"id", "name"} and value not in (None, [], {})}
-    return ", ".join(f"{spoken([name])} {shown(value)}" for name, value in said.items())
+    return ", ".join(
+        f"{spoken([name])} {fields(value) if isinstance(value, dict) else shown(value)}" for name, value in said.items()
+    )
 
 
 def shown(value: Any) -> str:

@@ -79,7 +79,8 @@ def _with_former_fields(now: dict[str, Contract], before: Mapping[str, Contract]
 
 
 def _version(settings: Settings, contracts: Mapping[str, Contract]) -> str:
-    policies = [settings.folder("policies") / f"{name}.yaml" for name in FILES]
+    files = [settings.folder("policies") / f"{name}.yaml" for name in FILES]
+    policies = [path for path in files if path.exists()]  # a policy may be without experiments
     dbt = settings.folder("dbt")
     mappings = sorted((settings.home / FOLDER).glob("*.sql"))
     sql = [path for path in dbt.rglob("*") if path.suffix in {".sql", ".yml"} and "target" not in path.parts]

@@ -208,7 +208,7 @@ def _write_policy(
     """Write the policy, and the SQL project with the same names; returns the actions."""
     actions, departments = sorted(each.action for each in sellers) or [PLACEHOLDER], departments or ["all"]
     demo, policies = checkout.folder("policies"), draft / "policies"
-    shutil.copytree(demo, policies)
+    shutil.copytree(demo, policies)  # with the schemas that editors go by
     (policies / "actions.yaml").write_text(actions_yaml(sellers, currency))
     (policies / "placements.yaml").write_text(placements_yaml(currency))
     (policies / "experiments.yaml").write_text(experiments_yaml())

@@ -16,6 +16,7 @@ from nextbest.errors import NextbestError
 from nextbest.policy_schema import modeline
 from nextbest.records import DO_NOTHING
 from nextbest.source import slug
+from nextbest.templates import is_plain
 
 MOST_ACTIONS: Final = 10
 MOST_DEPARTMENTS: Final = 10
@@ -42,12 +43,17 @@ class Seller(msgspec.Struct, frozen=True):
 
 
 def best(sellers: Iterable[Seller]) -> list[Seller]:
-    """The first that can be actions, at most `MOST_ACTIONS`: a slug of its own that starts with a letter."""
+    """The first that can be actions, each slug once, at most `MOST_ACTIONS`."""
     found: dict[str, Seller] = {}
-    for seller in sellers:
-        if _IDENTITY.fullmatch(seller.action) and seller.action != DO_NOTHING:
-            found.setdefault(seller.action, seller)
+    for seller in filter(_can_be_action, sellers):
+        found.setdefault(seller.action, seller)
     return list(found.values())[:MOST_ACTIONS]
+
+
+def _can_be_action(seller: Seller) -> bool:
+    """Whether its slug is an id, its name a text without anything to fill in, and its offer worth something."""
+    is_id = _IDENTITY.fullmatch(seller.action) and seller.action != DO_NOTHING
+    return bool(is_id) and is_plain(seller.category) and round(seller.spend, 2) > 0.0
 
 
 def department_ids(departments: Iterable[str]) -> list[str]:

@@ -7,11 +7,10 @@ members (`nextbest.policy_checks.names`).
 from collections.abc import Iterator
 from itertools import combinations
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from nextbest.findings import Place, Problem
 from nextbest.policy_checks.names import event
-from nextbest.policy_checks.subject import Subject
+from nextbest.policy_checks.subject import Subject, zone_of
 from nextbest.policy_document import ContactRuleDocument, QuietHoursDocument
 
 _DAY: Final = 24 * 60
@@ -113,9 +112,7 @@ def _minutes(hours: QuietHoursDocument) -> int:
 def time_zone(subject: Subject) -> Iterator[Problem]:
     """The zone where the customer's is not known exists."""
     zone = subject.policy.contact_policy.time_zone.default
-    try:
-        ZoneInfo(zone)
-    except (ValueError, OSError):
+    if zone_of(zone) is None:
         message = f"there is no time zone `{zone}`: write one such as America/New_York"
         yield Problem(("contact_policy", "time_zone", "default"), message, "policy-time-zone")
 

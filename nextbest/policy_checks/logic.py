@@ -100,9 +100,14 @@ def _depths(source: str) -> Iterator[tuple[int, str]]:
         yield depth, character
 
 
+def _flat(source: str) -> str:
+    """With blanks for all that is in brackets, texts and comments."""
+    return "".join(character if depth == 0 else " " for depth, character in _depths(source))
+
+
 def _split(source: str, operator: str) -> list[str]:
     """The parts between an operator that is in no bracket."""
-    flat = "".join(character if depth == 0 else " " for depth, character in _depths(source))
+    flat = _flat(source)
     starts = [0, *(found.end() for found in re.finditer(re.escape(operator), flat))]
     ends = [*(found.start() for found in re.finditer(re.escape(operator), flat)), len(source)]
     return [source[start:end] for start, end in zip(starts, ends, strict=True)]
@@ -110,13 +115,9 @@ def _split(source: str, operator: str) -> list[str]:
 
 def _ternary(source: str) -> tuple[str, str, str] | None:
     """Condition, answer and other answer of a conditional that is in no bracket."""
-    question, open_questions = -1, 0
-    for position, (depth, character) in enumerate(_depths(source)):
-        if depth == 0 and character == "?":
-            question = position if question < 0 else question
-            open_questions += 1
-        elif depth == 0 and character == ":" and question >= 0:
-            open_questions -= 1
-            if open_questions == 0:
-                return source[:question], source[question + 1 : position], source[position + 1 :]
-    return None
+    flat = _flat(source)
+    question = flat.find("?")
+    if question < 0:
+        return None
+    colon = flat.find(":", question)
+    return source[:question], source[question + 1 : colon], source[colon + 1 :]

@@ -60,9 +60,10 @@ def experiment_ids(subject: Subject) -> Iterator[Problem]:
     """Experiments of whatever kind share their names, since records tell them apart by these."""
     file = subject.policy.experiments
     control = [(("experiments", "control"), file.control.id)] if file.control else []
+    challengers = [(("experiments", "challengers", i, "id"), each.id) for i, each in enumerate(file.challengers)]
     rollouts = [(("experiments", "rollouts", i, "id"), each.id) for i, each in enumerate(file.rollouts)]
-    variants = [((*place, "id"), each.id) for place, each in subject.variants]
-    yield from _repeated([*control, *rollouts, *variants])
+    shadows = [(("experiments", "shadows", i, "id"), each.id) for i, each in enumerate(file.shadows)]
+    yield from _repeated([*control, *challengers, *rollouts, *shadows])
 
 
 def purposes(subject: Subject) -> Iterator[Problem]:

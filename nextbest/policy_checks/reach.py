@@ -6,14 +6,13 @@ belong here: whether a rule is right in itself (`nextbest.policy_checks.expressi
 
 import datetime as dt
 from collections.abc import Iterator
-from zoneinfo import ZoneInfo
 
 from nextbest.expressions import ExpressionError, compile_expression, evaluation_context
 from nextbest.findings import Place, Problem
 from nextbest.policy_checks.expressions import rule_places
 from nextbest.policy_checks.logic import Bounds, comparison, conjuncts
 from nextbest.policy_checks.names import sequence_places
-from nextbest.policy_checks.subject import Subject
+from nextbest.policy_checks.subject import Subject, zone_of
 from nextbest.policy_document import ActionDocument, ArbitrationFile, FormulaDocument
 
 _Moment = dt.date | dt.datetime
@@ -141,10 +140,7 @@ def _best_priority(action: ActionDocument, arbitration: ArbitrationFile, channel
 
 
 def _zone(subject: Subject) -> dt.tzinfo:
-    try:
-        return ZoneInfo(subject.policy.contact_policy.time_zone.default)
-    except (ValueError, OSError):  # said by the check of the time zone
-        return dt.UTC
+    return zone_of(subject.policy.contact_policy.time_zone.default) or dt.UTC
 
 
 def _moment(day: _Moment, zone: dt.tzinfo, *, days: int) -> dt.datetime:

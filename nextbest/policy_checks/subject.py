@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from nextbest.features import RuleFeature
 from nextbest.findings import Place, Problem
@@ -71,6 +72,14 @@ class Subject:
         """A problem if `name` is not among the known ones, with what may be meant."""
         if name not in known and name not in self.lost:
             yield Problem(place, f"unknown {what} `{name}`{meant(name, known)}", "policy-unknown-name")
+
+
+def zone_of(name: str) -> ZoneInfo | None:
+    """The time zone of this name; None where there is none."""
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError):  # a path, a folder, a name that nothing has
+        return None
 
 
 def meant(name: str, known: Collection[str]) -> str:

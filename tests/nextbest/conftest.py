@@ -80,6 +80,46 @@ DOCUMENT: dict[str, Any] = {
 }
 
 
+CONTENTS: dict[str, Any] = {
+    "actions": {
+        "currency": "USD",
+        "actions": [
+            {
+                "id": name,
+                "name": name,
+                "group": "food",
+                "objective": "redemption",
+                "purpose": "marketing",
+                "value": "spend * 0.1",
+                "start": "2026-01-01",
+                "volume": {"limit": 5, "per": "day"},
+                "eligibility": ["spend > 1.0"],
+                "follows": [{"action": "bread", "within_hours": 24}],
+                "treatments": [{"id": "home", "placement": "home", "channel": "web", "content": {"text": "Hi"}}],
+                "attributes": {"colour": "red"},
+            }
+            for name in ("apples", "bread")
+        ],
+    },
+    "placements": {
+        "channels": [{"id": "web", "quiet_hours": {"start": "21:00", "end": "08:00"}}],
+        "placements": [{"id": "home", "channel": "web", "fallback": {"treatment": "brand", "content": {"text": "Hi"}}}],
+    },
+    "contact_policy": {
+        "purposes": [{"id": "marketing", "regime": "opt_in"}],
+        "rules": [{"id": "two", "scope": "action", "only": ["bread"], "count": "click", "limit": 2, "window_hours": 9}],
+        "suppressions": [{"id": "no", "scope": "group", "outcome": "click", "pause_days": 7}],
+    },
+    "arbitration": {"exploration": {"strategy": "greedy"}, "formula": "value", "salt": "x"},
+    "features": {"features": [{"name": "spend", "description": "USD"}]},
+    "experiments": {
+        "challengers": [{"id": "bold", "percent": 5, "changes": {"levers": {"bread": 200}}}],
+        "rollouts": [{"id": "slow", "percent": 5, "actions": ["bread"]}],
+    },
+}
+"""A policy with one of nearly everything a file can hold."""
+
+
 class StandInModels:
     """Models whose propensity is 1 % for every action, or what the test says."""
 
@@ -120,3 +160,9 @@ def policy(document: dict[str, Any]) -> Policy:
 @pytest.fixture
 def models() -> StandInModels:
     return StandInModels()
+
+
+@pytest.fixture(scope="session")
+def contents() -> Callable[[], dict[str, Any]]:
+    """Makes a policy with one of nearly everything, free to edit."""
+    return lambda: deepcopy(CONTENTS)

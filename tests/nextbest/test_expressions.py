@@ -34,10 +34,16 @@ def test_answers(source: str, *, answer: bool) -> None:
         ("')' == ')' && " + "(" * 33 + "is_member" + ")" * 33, "deeper"),
         ("[1, 2].exists(x, x > 1)", "`exists` loops"),
         ("[1, 2]. map ( x, x).size() > 0", "`map` loops"),
+        ("[1, 2].// a remark\nmap(x, x).size() > 0", "`map` loops"),
+        ("!//\n" * 450 + "is_member", "deeper"),
+        ("-(" * 40 + "spend" + ")" * 40 + " > 1.0", "deeper"),
+        ("segment" + "{" * 40 + "}" * 40, "deeper"),
+        ("9" * 1_900 + " > spend", "not a CEL expression: invalid int literal$"),
+        ("." * 1_500, "not a CEL expression: no viable alternative"),
         (r"segment == 'a\'b'", "backslashes"),
         ('segment == """gold"""', "triple quotes"),
-        ("spend >", "not a CEL expression"),
-        ("", "not a CEL expression"),
+        ("spend >", "not a CEL expression: it ends too early"),
+        ("", "not a CEL expression: it ends too early"),
     ],
 )
 def test_refuses(source: str, complaint: str) -> None:
@@ -56,3 +62,32 @@ def test_failing_is_not_yes(source: str) -> None:
 def test_names_its_features() -> None:
     """The features a rule needs are known without evaluating it."""
     assert compile_expression("spend > 1.0 || segment == 'x'").variables == {"spend", "segment"}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "segment.__class__ == 1",
+        "''.__class__.__mro__[1] == 1",
+        "__import__('os').system('x') == 0",
+        "segment" + ".a" * 900 + " == 1",
+        "segment" + "[0]" * 600 + " == 1",
+        "segment" + " in segment" * 170,
+        "'a' * 1000000000 == ''",
+        "segment.matches('(((((a{99}){99}){99}){99}){99}')",
+        "duration('x') > duration('1s')",
+        "Anything{a: 1} == 1",
+        "cel.bind(x, 1, x) == 1",
+    ],
+)
+def test_what_is_hostile_fails_as_anything_else(source: str) -> None:
+    """Objects have no attributes to look into, nothing grows without end, and whatever there is not is an error."""
+    with pytest.raises(ExpressionError):
+        compile_expression(source).holds(FEATURES)
+
+
+def test_long_expressions_end() -> None:
+    """As long as an expression may be, it is as slow as it is long."""
+    assert compile_expression("spend" + " + 1.0" * 300 + " > 1.0").holds(FEATURES)
+    assert compile_expression("is_member" + " && is_member" * 150).holds(FEATURES)
+    assert not compile_expression("'" + "a" * 900 + "'.matches('(a|a)*b')").holds(FEATURES)

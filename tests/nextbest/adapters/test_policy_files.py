@@ -5,11 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
 
-from nextbest import policy_document
-from nextbest.adapters.policy_files import PolicyError, read_document, read_policy
-from nextbest.policy_document import PolicyDocument
+from nextbest.adapters.policy_files import PolicyError, read_policy, review, vocabulary
 from nextbest.settings import CHECKOUT
 
 POLICIES = CHECKOUT / "policies"
@@ -37,14 +34,12 @@ def problems(folder: Path) -> list[tuple[str, int, str]]:
 
 
 def test_the_policies_of_the_demo_are_right() -> None:
-    """What is in the repository compiles, has actions for both placements, and a cap that can bind."""
+    """What is in the repository compiles, has something for every placement, and nothing about it is odd."""
     policy = read_policy(POLICIES)
     assert len(policy.actions) >= 20
-    assert {placement.id: len(placement.treatments) for placement in policy.placements.values()} == {
-        "home_banner": len(policy.actions),
-        "email_hero": len(policy.actions),
-    }
-    assert policy.longest_window_seconds == 7 * 24 * 3_600
+    assert all(placement.treatments for placement in policy.placements.values())
+
+    assert review(POLICIES).findings == ()
 
 
 def test_hash_is_of_what_the_policy_says(folder: Path) -> None:
@@ -57,13 +52,23 @@ def test_hash_is_of_what_the_policy_says(folder: Path) -> None:
 
 
 MISTAKES = [
-    ("placements.yaml", "slots: 1", "slots: none", "valid integer"),
-    ("placements.yaml", "    slots: 1", "    slot: 1", "Extra inputs"),
-    ("placements.yaml", "cost: 0.002", "cost: -1", "greater than or equal to 0"),
+    (
+        "placements.yaml",
+        "slots: 1",
+        "slots: none",
+        "placements.home_banner.slots: write a whole number, such as 3, not `none`",
+    ),
+    (
+        "placements.yaml",
+        "    slots: 1",
+        "    slot: 1",
+        "placements.home_banner.slot: there is no such field: did you mean `slots`?",
+    ),
+    ("placements.yaml", "cost: 0.002", "cost: -1", "write 0 or more"),
     ("contact_policy.yaml", "scope: channel", "scope: planet", "'action', 'group', 'channel' or 'all'"),
-    ("arbitration.yaml", "epsilon: 0.1", "epsilon: 1.5", "less than or equal to 1"),
-    ("actions.yaml", "lever: 100", "lever: .nan", "finite"),
-    ("actions.yaml", "value: 4.47", "value: 1.0e+308", "less than or equal to 1000000000"),
+    ("arbitration.yaml", "floor: 0.0005", "floor: 1.5", "write 0.5 or less"),
+    ("actions.yaml", "value: 4.47", "value: .nan", "finite"),
+    ("actions.yaml", "value: 4.47", "value: 1.0e+308", "actions.bag_snacks.value: write 1000000000 or less"),
     ("arbitration.yaml", "salt: coupons", "salt: [coupons", "not YAML"),
     ("arbitration.yaml", "salt: coupons", "salt: {[a]: b}", "not YAML: found unhashable key"),
     ("arbitration.yaml", "salt: coupons", "salt: &a [*a]", "aliases are not allowed here: write it out"),
@@ -115,7 +120,7 @@ CONTRADICTIONS = [
     ("contact_policy.yaml", "only: [email]", "only: [fax]", "unknown channel `fax`"),
     ("features.yaml", "- {name: baskets_91d", "- {name: baskets_28d", "`baskets_28d` is there already"),
     ("features.yaml", "default: 9999.0", "default: never", "the default of `recency_days` is not a number"),
-    ("arbitration.yaml", "epsilon: 0.1", "epsilon: 0.1\nsalt: other", "`salt` is there twice"),
+    ("arbitration.yaml", "salt: coupons", "salt: coupons\nsalt: other", "`salt` is there twice"),
 ]
 
 
@@ -129,7 +134,7 @@ def test_a_mistake_between_files(folder: Path, file: str, old: str, new: str, me
 def test_every_problem_at_once(folder: Path) -> None:
     """One run names them all, in every file, a missing and an empty one included."""
     edit(folder, "placements.yaml", "slots: 1", "slots: none")
-    edit(folder, "arbitration.yaml", "epsilon: 0.1", "epsilon: 1.5")
+    edit(folder, "arbitration.yaml", "floor: 0.0005", "floor: 1.5")
     (folder / "features.yaml").unlink()
     (folder / "contact_policy.yaml").write_text("# nothing yet\n")
     assert [file for file, _, _ in problems(folder)] == [
@@ -146,14 +151,28 @@ def test_rule_problems_name_their_line(folder: Path) -> None:
     assert [(file, at) for file, at, _ in problems(folder)] == [("actions.yaml", line)]
 
 
-def test_every_field_is_described() -> None:
-    """A strategist's editor and the documentation have a sentence for every field of every file."""
-    models = [m for m in vars(policy_document).values() if isinstance(m, type) and issubclass(m, BaseModel)]
-    undescribed = [f"{m.__name__}.{name}" for m in models for name, f in m.model_fields.items() if not f.description]
-    assert undescribed == []
+def test_events_and_outcomes_are_those_of_the_contracts_beside_the_policy(folder: Path) -> None:
+    """A home with contracts of its own is checked by these, another by nextbest's; a list that is open says nothing."""
+    known = vocabulary(folder)
+    assert known == vocabulary(POLICIES)
+    assert "page_view" in (known.events or ())
+    contracts = shutil.copytree(CHECKOUT / "data_contracts", folder.parent / "data_contracts")
+    events = contracts / "events.odcs.yaml"
+    events.write_text(events.read_text().replace("page_view", "call"))
+    (contracts / "outcomes.odcs.yaml").unlink()
+    edit(folder, "contact_policy.yaml", "count: decision", "count: page_view")
+    assert "call" in (vocabulary(folder).events or ())
+    assert vocabulary(folder).outcomes is None
+    [(_, _, what)] = problems(folder)
+    assert "unknown event `page_view`" in what
 
 
-def test_the_document_has_a_json_schema() -> None:
-    """Editors check the files while they are written."""
-    assert "$defs" in PolicyDocument.model_json_schema()
-    assert read_document(POLICIES).actions.currency == "USD"
+def test_experiments_may_be_left_out_and_are_checked_if_they_are_there(folder: Path) -> None:
+    """The file is optional; its mistakes are not."""
+    experiments = folder / "experiments.yaml"
+    experiments.unlink()
+    assert read_policy(folder).experiments.control == ""
+    experiments.write_text("salt: [a\n")
+    assert [file for file, _, _ in problems(folder)] == ["experiments.yaml"]
+    experiments.write_text("control: {percent: 5}\n")
+    assert read_policy(folder).hash != read_policy(POLICIES).hash

@@ -15,10 +15,12 @@ from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.imports import ImportTableError
 from nextbest.adapters.landing import Door
 from nextbest.adapters.mappings import Mappings
-from nextbest.adapters.policy_files import read_policy
+from nextbest.adapters.policy_files import read_policy, review
+from nextbest.adapters.policy_schemas import stale_schemas
 from nextbest.adapters.projects import Project, ProjectError, next_commands, write_project
 from nextbest.drafts.mappings import Shop
 from nextbest.guessing import GuessError
+from nextbest.policy_schema import modeline
 from nextbest.settings import CHECKOUT, Settings
 
 SHOP = Shop("GBP", "Europe/London", datetime(2026, 3, 1, tzinfo=UTC))
@@ -81,6 +83,14 @@ def test_the_policy_is_right_and_the_warehouse_names_the_same(project: Project) 
         assert names == members
     features = yaml.safe_load((project.folder / "policies" / "features.yaml").read_text())["features"]
     assert {each["name"].split("__")[1] for each in features if "__" in each["name"]} == {"home", "food_drink"}
+
+
+def test_an_editor_finds_the_schemas_of_the_policy(project: Project) -> None:
+    """Every file says where its schema is, and it is there; nothing about the policy is odd."""
+    policies = project.folder / "policies"
+    assert review(policies).findings == ()
+    assert stale_schemas(policies, write=False) == []
+    assert all(path.read_text().startswith(modeline(path.stem)) for path in policies.glob("*.yaml"))
 
 
 def test_what_the_queries_yield_is_judged_as_the_door_will(project: Project) -> None:

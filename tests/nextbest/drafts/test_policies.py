@@ -16,9 +16,10 @@ from nextbest.settings import CHECKOUT
 
 
 def test_the_best_sellers_that_can_be_actions() -> None:
-    """In their order, each slug once, none that a policy could not name; at most ten."""
+    """In their order, each slug once, none that a policy could not name, show or earn by; at most ten."""
     names = ["Tea cups", "12 PENCILS", "tea-cups", "茶", "do nothing", "Bags", *(f"more {n}" for n in range(20))]
-    found = best(Seller(name, "all", 1.0) for name in names)
+    odd = [Seller("Gifts", "all", 0.004), Seller("Tea {{ customer }}", "all", 1.0)]
+    found = best([*odd, *(Seller(name, "all", 1.0) for name in names)])
     assert [seller.action for seller in found[:3]] == ["tea_cups", "bags", "more_0"]
     assert len(found) == 10
 
