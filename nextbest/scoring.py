@@ -136,14 +136,14 @@ def _propensities(actions: Sequence[Action], situation: Situation) -> Vector:
     """
     policy, models = situation.policy, situation.models
     p = policy.unscored.copy()
-    if models is not None and situation.tier == "full":
-        known = situation.known_actions
-        new = {action.number for action in policy.startings if action.id not in known}
-        asked = [action for action in actions if action.number not in new] if new else actions
+    known = situation.known_actions
+    new = {action.number for action in policy.startings if action.id not in known}
+    asked = [action for action in actions if action.number not in new] if new else actions
+    if models is not None and situation.tier == "full" and asked:
         model = models.model_set.models[PROPENSITY]
         columns = _context_columns(model, asked, situation.request.context)
         matrix = design_matrix(model, situation.features, [action.id for action in asked], columns)
-        p[[action.number for action in asked]] = models.score(PROPENSITY, matrix) if asked else ()
+        p[[action.number for action in asked]] = models.score(PROPENSITY, matrix)
     return p
 
 

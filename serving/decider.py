@@ -6,9 +6,10 @@ the placement's fallback, never an error. Does not belong here: HTTP, or any rul
 """
 
 import hashlib
+import logging
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,7 +20,7 @@ import msgspec
 
 from nextbest import records
 from nextbest.contracts import Contract
-from nextbest.decision import decide, settle
+from nextbest.decision import UnknownPlacementError, decide, settle
 from nextbest.envelope import Envelope, Identifier
 from nextbest.errors import NextbestError
 from nextbest.experiments import shadows
@@ -35,6 +36,8 @@ from serving.pace import Deadline, Pace
 from serving.policies import InForce
 from serving.schemas import DecisionRequest
 from serving.stopwatch import Stopwatch
+
+_log = logging.getLogger(__name__)
 
 
 class RequestIdTakenError(NextbestError):
@@ -162,12 +165,13 @@ class Decider:
             return _fallback(request, policy, "deadline", now, watch)
         except StateUnavailableError:
             return _fallback(request, policy, "state_unavailable", now, watch)
+        except UnknownPlacementError:
+            raise
+        except Exception:  # noqa: BLE001  a defect of ours is not the customer's: it is in the log
+            _log.exception("decision %s is the fallback", request.decision_id)
+            return _fallback(request, policy, "defect", now, watch)
         decision = settle(proposal, grant, watch.stage_us)
-        beside = [
-            _unreserved(propose(_shadow_of(request, shadow.id)), now)
-            for shadow in shadows(policy, decision.arms)
-            if request.mode == "live"
-        ]
+        beside = list(_beside(propose, request, policy, decision)) if request.mode == "live" else []
         try:
             decision = await self._log(decision, beside, watch)
         except LogUnavailableError:
@@ -214,6 +218,17 @@ def _fallback(request: Request, policy: Policy, reason: str, now: datetime, watc
     """The placements' fallbacks, which need neither consent nor room under a cap; nothing is kept of it."""
     proposal = decide(request, Profile(unavailable=reason), policy, None, Snapshot(), now, lap=watch.lap)
     return msgspec.structs.replace(_unreserved(proposal, now, watch.stage_us), logged=False, learning=False)
+
+
+def _beside(
+    propose: Callable[[Request], Proposal], request: Request, policy: Policy, decision: DecisionRecord
+) -> Iterator[DecisionRecord]:
+    """What shadow policies would have decided; one that fails is in the log, and keeps nobody waiting."""
+    for shadow in shadows(policy, decision.arms):
+        try:
+            yield _unreserved(propose(_shadow_of(request, shadow.id)), decision.occurred_at)
+        except Exception:  # noqa: BLE001  on trial is what it is
+            _log.exception("shadow %s of decision %s", shadow.id, decision.decision_id)
 
 
 def _shadow_of(request: Request, shadow: str) -> Request:

@@ -350,6 +350,13 @@ def test_a_new_action_is_scored_by_what_is_believed_of_it(document: dict[str, An
     assert (found["apples"], found["bread"]) == (0.2, 0.1)
 
 
+def test_where_only_new_actions_are_left_no_model_is_asked(document: dict[str, Any], models: Any) -> None:
+    """A customer who said no to marketing can still get what is new and needs no consent."""
+    policy = compiled(document, set_(**{"class": "transactional", "starting": {"propensity": 0.2}, "purpose": None}))
+    found = proposed(policy, models, placements=("home", "mail"), consents={})
+    assert (verdict(found), verdict(found, "bread")[0], models.seen) == (("arbitration", ""), "consent", [])
+
+
 def test_thompson_is_unsure_of_what_is_new(document: dict[str, Any], models: Models) -> None:
     """What little is known of has a chance though it looks worse; the more evidence, the smaller the chance."""
     document["arbitration"]["exploration"] = {"strategy": "thompson"}
