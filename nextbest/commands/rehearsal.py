@@ -138,7 +138,7 @@ def _varied(decisions: Iterable[DecisionRecord]) -> Iterator[tuple[DecisionRecor
         for placement in record.placements:
             slot = placement.slots[0]
             why, action = reason(record, placement, slot), slot.action
-            kind = why.text if why.kind == "stopped" else why.kind
+            kind = why.text.partition(":")[0] if why.kind == "stopped" else why.kind
             if shown[kind] < (1 if why.kind == "stopped" else ROWS_PER_REASON) and (
                 action == DO_NOTHING or action not in actions
             ):
