@@ -102,9 +102,9 @@ def follow(*, once: bool) -> None:
 async def _follow(settings: Settings, *, once: bool) -> None:
     from models.follower import Follower
     from models.registry import Registry
-    from nextbest.adapters.sqlite_state import SqliteState
+    from nextbest.adapters.states import open_state
 
-    state = SqliteState(settings.online_state)
+    state = open_state(settings)
     try:
         follower = Follower(Registry(settings), state, settings.bundles)
         if once:

@@ -51,6 +51,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return not self.is_seen and self.contact.expires_at > EPOCH
 
     @property
+    def is_given_back(self) -> bool:
+        return not self.is_seen and not self.is_held
+
+    @property
     def latest(self) -> datetime:
         """The moment up to which it may count under a cap without a window."""
         return max(self.contact.expires_at, self.contact.decided_at, self.contact.impressed_at or EPOCH)
@@ -67,8 +71,6 @@ class Change(msgspec.Struct, frozen=True):
     dropped: dict[Key, Entry]
     usage: dict[str, Usage]
     """By counter, what is to be added; less than 0 where it is given back."""
-    overruns: int
-    """How many were seen after they had been given back."""
 
 
 def change(before: Entries, after: Entries) -> Change:
@@ -79,9 +81,12 @@ def change(before: Entries, after: Entries) -> Change:
     for key in written.keys() | dropped.keys():
         _count(usage, before.get(key), -1)
         _count(usage, after.get(key), 1)
-    late = [key for key, entry in written.items() if entry.is_seen and key in before]
-    overruns = sum(not (before[key].is_seen or before[key].is_held) for key in late)
-    return Change(written, dropped, {counter: each for counter, each in usage.items() if each != Usage()}, overruns)
+    return Change(written, dropped, {counter: each for counter, each in usage.items() if each != Usage()})
+
+
+def overruns(before: Entries, after: Entries) -> int:
+    """How many were seen after they had been given back."""
+    return sum(entry.is_seen and key in before and before[key].is_given_back for key, entry in after.items())
 
 
 def reserved(entries: Entries, contacts: Sequence[Contact], customer_id: str | None) -> Entries:
@@ -207,7 +212,8 @@ def _again(old: Entry | None, new: Entry) -> Entry:
 
 
 def _as_recorded(old: Entry | None, new: Entry) -> Entry:
-    return new if old is None or old.is_held or old.is_released else given_back(new)
+    has_expired = old is not None and old.is_given_back and not old.is_released
+    return given_back(new) if has_expired else new
 
 
 def _count(usage: defaultdict[str, Usage], entry: Entry | None, sign: int) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from nextbest.errors import SettingError
 
@@ -46,6 +47,12 @@ class Settings:
     households: int = _setting(
         "NEXTBEST_HOUSEHOLDS", 0, "households of the demo data to take; 0 takes all", within=range(1_000_000)
     )
+    state_url: str = _setting(
+        "NEXTBEST_STATE",
+        "",
+        "where State is: empty for a SQLite file in the home, or `redis://host:port/db` for a server that several "
+        "machines share",
+    )
     replicas: int = _setting("NEXTBEST_REPLICAS", 1, "decision replicas", within=range(1, 65))
     alert_webhook: str = _setting(
         "NEXTBEST_ALERT_WEBHOOK", "", "URL that is told of every failed run, in JSON with a `text`; empty tells nobody"
@@ -53,7 +60,8 @@ class Settings:
     haproxy: bool = _setting("NEXTBEST_HAPROXY", True, "put HAProxy before the replicas instead of Ray's Python proxy")
 
     def __post_init__(self) -> None:
-        """Refuse a number out of its bounds, and servers that would be in each other's way."""
+        """Refuse a number out of its bounds, servers that would be in each other's way, and a State of no kind."""
+        _check_state_url(self.state_url)
         ports: dict[int, str] = {}
         for f in fields(self):
             variable, within, value = f.metadata["variable"], f.metadata["within"], getattr(self, f.name)
@@ -69,8 +77,8 @@ class Settings:
         """Read the settings from `env` (default: the process environment); an empty value is an unset one.
 
         Raises:
-            SettingError: a value is not of its setting's type or out of its bounds, or two servers have one port; the
-                message names the variables.
+            SettingError: a value is not of its setting's type or out of its bounds, two servers have one port, or State
+                is at no address of Redis; the message names the variables.
 
         """
         env = os.environ if env is None else env
@@ -187,6 +195,20 @@ class Settings:
             "DAGSTER_HOME": str(self.dagster_home),
             "MLFLOW_TRACKING_URI": self.mlflow_uri,
         }
+
+
+def _check_state_url(url: str) -> None:
+    """The message leaves out what was said: a password may be in it."""
+    try:
+        parts = urlsplit(url)
+        database = parts.path.strip("/")
+        is_redis = parts.scheme in {"redis", "rediss"} and parts.hostname and parts.port != 0
+    except ValueError:  # the port is none
+        database, is_redis = "", None
+    if url and not (is_redis and (not database or database.isdecimal())):
+        raise SettingError(
+            "NEXTBEST_STATE is no address of Redis: it takes redis://host:port/db, or nothing for SQLite"
+        )
 
 
 def _parse(variable: str, text: str, default: object) -> Any:

@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.policy_archive import ArchiveError
 from nextbest.adapters.sqlite_log import SqliteLog
-from nextbest.adapters.sqlite_state import SqliteState
+from nextbest.adapters.states import open_state
 from nextbest.settings import Settings
 from serving.api import Api
 from serving.decider import Decider
@@ -38,7 +38,7 @@ def build(settings: Settings) -> Starlette:
 
     """
     contracts = load_contracts(settings.folder("contracts"))
-    log, state = SqliteLog(settings.event_log, _PATIENCE_S), SqliteState(settings.online_state, _PATIENCE_S)
+    log, state = SqliteLog(settings.event_log, _PATIENCE_S), open_state(settings, _PATIENCE_S)
     policies, models = Policies(settings.policies_archive, state), ModelSets(settings.bundles, state)
     features = OnlineFeatures(settings.feature_repo, settings.feast_registry)
     decider = Decider(

@@ -14,7 +14,7 @@ import click
 
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.policy_archive import read_and_archive
-from nextbest.adapters.sqlite_state import SqliteState
+from nextbest.adapters.states import open_state
 from nextbest.adapters.supervisor import Supervisor
 from nextbest.settings import Settings
 from nextbest.state import StateUnavailableError
@@ -63,7 +63,7 @@ def _publish_policy(settings: Settings) -> None:
 
     """
     policy = read_and_archive(settings.folder("policies"), settings.policies_archive)
-    with closing(SqliteState(settings.online_state)) as state:
+    with closing(open_state(settings)) as state:
         try:
             asyncio.run(state.publish_policy(policy.hash))
         except StateUnavailableError as error:

@@ -13,7 +13,7 @@ from ray.serve.schema import LoggingConfig
 from starlette.applications import Starlette
 
 from nextbest.adapters.sqlite_log import SqliteLog
-from nextbest.adapters.sqlite_state import SqliteState
+from nextbest.adapters.states import open_state
 from nextbest.settings import Settings
 from serving import processor
 from serving.app import build
@@ -42,7 +42,7 @@ class EventProcessor:
 
     async def __init__(self) -> None:  # type: ignore[misc]  # Ray awaits it
         settings = Settings.from_env()
-        log, state = SqliteLog(settings.event_log), SqliteState(settings.online_state)
+        log, state = SqliteLog(settings.event_log), open_state(settings)
         self._following = asyncio.get_running_loop().create_task(processor.follow(log, state))
 
     def check_health(self) -> None:

@@ -281,8 +281,8 @@ def _write_change(connection: sqlite3.Connection, before: Entries, after: Entrie
     connection.executemany(_WRITE, map(_row, change.written.values()))
     connection.executemany(_DROP, change.dropped)
     connection.executemany(_USE, ((name, use.seen, use.held) for name, use in change.usage.items()))
-    if change.overruns:
-        connection.execute(_COUNT, (_OVERRUNS, change.overruns))
+    if late := ledger.overruns(before, after):
+        connection.execute(_COUNT, (_OVERRUNS, late))
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:

@@ -19,7 +19,7 @@ from nextbest.adapters.policy_archive import read_and_archive
 from nextbest.adapters.policy_files import review
 from nextbest.adapters.policy_revisions import ComparisonError, document_of
 from nextbest.adapters.policy_schemas import stale_schemas
-from nextbest.adapters.sqlite_state import SqliteState
+from nextbest.adapters.states import open_state
 from nextbest.commands.reporting import end, report_options, write_reports
 from nextbest.commands.trial import try_policy
 from nextbest.findings import Report, count
@@ -103,7 +103,7 @@ def publish() -> None:
     """
     settings = Settings.from_env()
     name = read_and_archive(settings.folder("policies"), settings.policies_archive).hash
-    with closing(SqliteState(settings.online_state)) as state:
+    with closing(open_state(settings)) as state:
         before = asyncio.run(state.current_policy())
         asyncio.run(state.publish_policy(name))
     click.echo(f"policy {name} decides" + (" as before" if before == name else f", after {before}" if before else ""))

@@ -1,0 +1,213 @@
+"""The two Lua scripts of State on Redis: one reads, the other writes if what was read still holds.
+
+Belongs here: what must happen in one step on the server, and how it is asked for. Numbers that a script passes on are
+below 2^53, for Lua knows doubles only; what it would join into text is text already. Does not belong here: any
+arithmetic of caps and limits (`nextbest.reservations`), or of contacts (`nextbest.ledger`): Python does it between the
+two.
+
+Keys, all below one prefix:
+    contacts          hash    id of a contact -> its entry
+    decision:ID       set     ids of the decision's contacts
+    customer:ID       sorted  ids of the customer's contacts, by the moment up to which they may count
+    held, held:ID     sorted  ids of the contacts that are held, of everybody and of a customer, by their expiry
+    usage:seen, :held hash    counter -> amount
+    versions          hash    customer -> how often their contacts were changed
+    interactions      hash    event id -> interaction
+    interactions:ID   sorted  event ids of the customer's interactions, by moment
+    consents:ID, arms:ID, identifiers, pauses
+                      hash    name -> "moment rank value"
+    facts             hash    log_offset, model_set_id, overruns
+"""
+
+import msgspec
+
+PREFIX = "nextbest:"
+
+Known = tuple[str, str, int]
+"""The id of a contact, its entry as text, and 1 if it is held."""
+
+
+class Ask(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What is to be read; with `now`, whatever has expired by then is given back first."""
+
+    customer_id: str | None = None
+    now: str | None = None
+    overdue_rows: int = 0
+    contacts_since: str = "+inf"
+    interactions_since: str = "+inf"
+    decisions: tuple[str, ...] = ()
+    counters: tuple[str, ...] = ()
+
+
+class Reply(msgspec.Struct, array_like=True):
+    """What was read. A hash is a list of names and values in turn."""
+
+    consents: list[str]
+    pauses: list[str]
+    arms: list[str]
+    contacts: list[Known]
+    interactions: list[str]
+    decisions: list[list[Known]]
+    seen: list[str | None]
+    held: list[str | None]
+    version: str | None
+
+
+class Latest(msgspec.Struct, array_like=True):
+    """A value that holds until one of a later moment is said; of two at the same moment the one of higher rank."""
+
+    key: str
+    name: str
+    at: int
+    rank: int
+    text: str
+    is_last_word: bool = False
+    """Whether it overrules one of the same moment and rank too."""
+
+
+class Writes(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What must still hold, and what is written then."""
+
+    above: int | None = None
+    """The log's offset below or at which nothing is to be done."""
+    version: tuple[str, str] | None = None
+    """A customer, and how often their contacts had been changed."""
+    decisions: dict[str, list[Known]] = {}
+    room: list[tuple[str, int, int, int]] = []
+    """A counter, what the decision itself holds of it, and between what the rest must be."""
+    put: list[tuple[str, str, str, str, int, int]] = []
+    """Id, entry, decision, customer, the moment up to which it may count, and its expiry if it is held, else 0."""
+    drop: list[tuple[str, str, str]] = []
+    """Id, decision and customer."""
+    usage: list[tuple[str, int, int]] = []
+    latest: list[Latest] = []
+    first: list[tuple[str, str, str]] = []
+    """Key, name and text of what is kept where there is nothing yet."""
+    interactions: list[tuple[str, str, int, str]] = []
+    """Event id, customer, moment and interaction."""
+    overruns: int = 0
+    offset: int | None = None
+
+
+READ = """
+local p, ask = KEYS[1], cjson.decode(ARGV[1])
+local customer = ask.customer_id
+
+local function give_back(id)
+  local entry = cjson.decode(redis.call('HGET', p .. 'contacts', id))
+  redis.call('ZREM', p .. 'held', id)
+  redis.call('ZREM', p .. 'held:' .. entry.customer_id, id)
+  for counter, amount in pairs(entry.contact.takes) do
+    redis.call('HINCRBY', p .. 'usage:held', counter, 0 - amount)
+  end
+end
+
+local function entries(ids)
+  local found = {}
+  for i, id in ipairs(ids) do
+    local is_held = redis.call('ZSCORE', p .. 'held', id) and 1 or 0
+    found[i] = {id, redis.call('HGET', p .. 'contacts', id), is_held}
+  end
+  return found
+end
+
+if ask.now then
+  local everybody = redis.call('ZRANGEBYSCORE', p .. 'held', '-inf', ask.now, 'LIMIT', 0, ask.overdue_rows)
+  for _, id in ipairs(everybody) do give_back(id) end
+  if customer then
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', p .. 'held:' .. customer, '-inf', ask.now)) do give_back(id) end
+  end
+end
+
+local reply = {{}, redis.call('HGETALL', p .. 'pauses'), {}, {}, {}, {}, {}, {}, false}
+if customer then
+  reply[1] = redis.call('HGETALL', p .. 'consents:' .. customer)
+  reply[3] = redis.call('HGETALL', p .. 'arms:' .. customer)
+  local since = ask.contacts_since or '+inf'
+  reply[4] = entries(redis.call('ZRANGEBYSCORE', p .. 'customer:' .. customer, since, '+inf'))
+  since = ask.interactions_since or '+inf'
+  for i, id in ipairs(redis.call('ZRANGEBYSCORE', p .. 'interactions:' .. customer, since, '+inf')) do
+    reply[5][i] = redis.call('HGET', p .. 'interactions', id)
+  end
+  reply[9] = redis.call('HGET', p .. 'versions', customer)
+end
+for i, id in ipairs(ask.decisions or {}) do
+  reply[6][i] = entries(redis.call('SMEMBERS', p .. 'decision:' .. id))
+end
+for i, counter in ipairs(ask.counters or {}) do
+  reply[7][i] = redis.call('HGET', p .. 'usage:seen', counter)
+  reply[8][i] = redis.call('HGET', p .. 'usage:held', counter)
+end
+return reply
+"""
+
+WRITE = """
+local p, writes = KEYS[1], cjson.decode(ARGV[1])
+
+local function number(hash, name)
+  return tonumber(redis.call('HGET', p .. hash, name) or '0')
+end
+
+if writes.above and writes.above <= number('facts', 'log_offset') then return 1 end
+if writes.version and number('versions', writes.version[1]) ~= tonumber(writes.version[2]) then return 0 end
+for decision, known in pairs(writes.decisions or {}) do
+  if redis.call('SCARD', p .. 'decision:' .. decision) ~= #known then return 0 end
+  for _, entry in ipairs(known) do
+    local is_held = redis.call('ZSCORE', p .. 'held', entry[1]) and 1 or 0
+    if is_held ~= entry[3] or redis.call('HGET', p .. 'contacts', entry[1]) ~= entry[2] then return 0 end
+  end
+end
+for _, room in ipairs(writes.room or {}) do
+  local used = number('usage:seen', room[1]) + number('usage:held', room[1]) - room[2]
+  if used < room[3] or used > room[4] then return 0 end
+end
+
+for _, put in ipairs(writes.put or {}) do
+  local id, entry, decision, customer, latest, expiry = unpack(put)
+  redis.call('HSET', p .. 'contacts', id, entry)
+  redis.call('SADD', p .. 'decision:' .. decision, id)
+  if customer ~= '' then
+    redis.call('ZADD', p .. 'customer:' .. customer, latest, id)
+    redis.call('HINCRBY', p .. 'versions', customer, 1)
+  end
+  if expiry > 0 then
+    redis.call('ZADD', p .. 'held', expiry, id)
+    if customer ~= '' then redis.call('ZADD', p .. 'held:' .. customer, expiry, id) end
+  else
+    redis.call('ZREM', p .. 'held', id)
+    redis.call('ZREM', p .. 'held:' .. customer, id)
+  end
+end
+for _, drop in ipairs(writes.drop or {}) do
+  local id, decision, customer = unpack(drop)
+  redis.call('HDEL', p .. 'contacts', id)
+  redis.call('SREM', p .. 'decision:' .. decision, id)
+  redis.call('ZREM', p .. 'held', id)
+  redis.call('ZREM', p .. 'held:' .. customer, id)
+  redis.call('ZREM', p .. 'customer:' .. customer, id)
+  if customer ~= '' then redis.call('HINCRBY', p .. 'versions', customer, 1) end
+end
+for _, use in ipairs(writes.usage or {}) do
+  redis.call('HINCRBY', p .. 'usage:seen', use[1], use[2])
+  redis.call('HINCRBY', p .. 'usage:held', use[1], use[3])
+end
+for _, said in ipairs(writes.latest or {}) do
+  local key, name, at, rank, text, is_last_word = unpack(said)
+  local was, was_rank = string.match(redis.call('HGET', p .. key, name) or '', '^(%-?%d+) (%d+) ')
+  was, was_rank = tonumber(was), tonumber(was_rank)
+  if not was or at > was or (at == was and (rank > was_rank or (rank == was_rank and is_last_word))) then
+    redis.call('HSET', p .. key, name, text)
+  end
+end
+for _, first in ipairs(writes.first or {}) do
+  redis.call('HSETNX', p .. first[1], first[2], first[3])
+end
+for _, done in ipairs(writes.interactions or {}) do
+  if redis.call('HSETNX', p .. 'interactions', done[1], done[4]) == 1 then
+    redis.call('ZADD', p .. 'interactions:' .. done[2], done[3], done[1])
+  end
+end
+if writes.overruns then redis.call('HINCRBY', p .. 'facts', 'overruns', writes.overruns) end
+if writes.offset then redis.call('HSET', p .. 'facts', 'log_offset', writes.offset) end
+return 1
+"""

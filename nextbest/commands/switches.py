@@ -1,0 +1,104 @@
+"""`nextbest pause ACTION` and `nextbest resume ACTION`: the kill switch of an action.
+
+Belongs here: arguments and output, and the entry of the log that says it. What it does to State is `nextbest.state`.
+"""
+
+import asyncio
+import uuid
+from contextlib import closing
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from typing import Literal
+
+import click
+
+from nextbest.adapters.policy_files import read_policy
+from nextbest.adapters.sqlite_log import SqliteLog
+from nextbest.adapters.states import OpenState, open_state
+from nextbest.envelope import Envelope
+from nextbest.errors import NextbestError
+from nextbest.settings import Settings
+from nextbest.state import SnapshotScope, StateUnavailableError
+
+_Switch = Literal["pause", "resume"]
+_reason = click.option("--reason", metavar="TEXT", default="", help="Why, kept in the log with it.")
+
+
+class SwitchError(NextbestError):
+    """The switch was not used, or does not bind yet; the message says which."""
+
+
+@click.command()
+@click.argument("action")
+@_reason
+def pause(action: str, reason: str) -> None:
+    """Stop ACTION: no decision proposes it any more, on any replica, until it is resumed.
+
+    Example: nextbest pause frozen_pizza --reason "recalled by the supplier"
+    """
+    _switch("pause", action, reason)
+
+
+@click.command()
+@click.argument("action")
+@_reason
+def resume(action: str, reason: str) -> None:
+    """Let decisions propose ACTION again.
+
+    Example: nextbest resume frozen_pizza
+    """
+    _switch("resume", action, reason)
+
+
+def _switch(switch: _Switch, action: str, reason: str) -> None:
+    """Log it first, since State is rebuilt from the log, then bring it into State, so that it binds at once.
+
+    Raises:
+        SwitchError: no such action, or State could not be told.
+
+    """
+    settings = Settings.from_env()
+    _check(action, sorted(read_policy(settings.folder("policies")).actions))
+    record = _record(switch, action, reason, datetime.now(UTC))
+    with closing(SqliteLog(settings.event_log)) as log:
+        log.append_sync([record])
+    with closing(open_state(settings)) as state:
+        try:
+            was_paused = asyncio.run(_tell(state, record))
+        except StateUnavailableError as error:
+            said = f"the {switch} of {action} is logged, and binds once the event processor has brought it into State"
+            raise SwitchError(f"{said}: {error}") from error
+    is_paused = switch == "pause"
+    already = "already " if was_paused == is_paused else ""
+    meaning = "no decision proposes it" if is_paused else "decisions may propose it"
+    click.echo(f"{action} is {already}{'paused' if is_paused else 'running'}: {meaning}")
+
+
+def _check(action: str, known: list[str]) -> None:
+    if action not in known:
+        near = get_close_matches(action, known)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"it has {len(known)}, in actions.yaml"
+        raise SwitchError(f"the policy has no action {action!r}: {hint}")
+
+
+async def _tell(state: OpenState, record: Envelope) -> bool:
+    """Bring `record` into State; returns whether its action was paused before."""
+    before = await state.snapshot(None, SnapshotScope(record.occurred_at, record.occurred_at))
+    await state.apply([record], None)
+    return record.action in before.pauses
+
+
+def _record(switch: _Switch, action: str, reason: str, now: datetime) -> Envelope:
+    """The log's entry; no contract has rows of its kind."""
+    return Envelope(
+        event_id=f"{switch}/{uuid.uuid4().hex}",
+        type=switch,
+        contract="",
+        contract_version="",
+        source="live",
+        occurred_at=now,
+        received_at=now,
+        partition_key=action,
+        action=action,
+        properties={"reason": reason} if reason else {},
+    )
