@@ -7,7 +7,7 @@ same ones.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -20,6 +20,42 @@ from nextbest.records import Attribute, DecisionRecord, Snapshot
 from nextbest.replay import RecordedResiduals, request_of
 from nextbest.residual import Vector
 from nextbest.situation import Models, Residuals, Situation
+
+Kind = Literal[
+    "consent",
+    "pause",
+    "experiment",
+    "rollout",
+    "start",
+    "end",
+    "feature",
+    "rule",
+    "sequence",
+    "exclusion",
+    "reach",
+    "cap",
+    "limit",
+    "dedup",
+    "suppression",
+    "quiet_hours",
+    "class",
+    "lever",
+    "propensity",
+    "value",
+    "cost",
+    "threshold",
+]
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One thing that is otherwise; the text says so in plain words, with other ways to the same end."""
+
+    kind: Kind
+    subject: str
+    """What changes: the id of a purpose, action, rule, experiment, or counter, or the name of a feature."""
+    before: Attribute | None
+    after: Attribute | None
+    text: str
 
 
 def situation_of(record: DecisionRecord, policy: Policy, models: Models | None) -> Situation:
@@ -85,6 +121,11 @@ def with_arbitration(situation: Situation, **fields: Any) -> Situation:
 def with_experiments(situation: Situation, **fields: Any) -> Situation:
     """Experiments are others."""
     return with_policy(situation, experiments=replace(situation.policy.experiments, **fields))
+
+
+def with_residuals(situation: Situation, residuals: Residuals) -> Situation:
+    """Models are corrected otherwise."""
+    return replace(situation, residuals=residuals)
 
 
 def with_action(situation: Situation, action_id: str, **fields: Any) -> Situation:

@@ -136,7 +136,7 @@ def _computed_numbers(name: str, before: float, suffices: Callable[[Attribute], 
         for near, far in pairwise(before + sign * distance for distance in distances):
             if suffices(far):
                 value = _boundary(near, far, suffices)
-                short = float(f"{value:.{_DIGITS}g}")  # as people write it; the digits behind come of the computing
+                short = _short(value, before)
                 if short == before or not suffices(short):
                     yield FeatureChange(name, value, f"{opened}{_shown(short)}")
                 else:
@@ -156,6 +156,12 @@ def _boundary(fails: float, suffices_at: float, suffices: Callable[[Attribute], 
         else:
             fails = middle
     return suffices_at
+
+
+def _short(value: float, before: float) -> float:
+    """A number as people write it: the digits behind come of the computing."""
+    is_nothing = abs(value) < 10.0**-_DIGITS * max(1.0, abs(before))
+    return 0.0 if is_nothing else float(f"{value:.{_DIGITS}g}")
 
 
 def _shown(number: float) -> str:
