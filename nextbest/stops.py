@@ -201,7 +201,7 @@ class _Stopped:
         for follow in self.action.follows:
             if not history.has(follow):
                 hours = follow.window_seconds // _HOUR_S
-                text = f"there is a {follow.event} of {follow.action} in the {hours} h before, which it follows"
+                text = f"{follow.event} of {follow.action} in the {hours} h before, which it follows"
                 kept = tuple([each for each in self.action.follows if each != follow])
                 change = Change("sequence", follow.action, f"no {follow.event}", follow.event, text)
                 return change, with_action(self.situation, self.action.id, follows=kept)

@@ -135,7 +135,7 @@ def _answer(record: DecisionRecord, situation: Situation, place: PlacementRecord
     return msgspec.structs.replace(
         answer,
         verdict="would_win" if found.is_first else "cannot",
-        steps=tuple(found.steps),
+        steps=found.steps,
         alternatives=tuple(found.alternatives),
         fills=fills,
         text="\n".join(_words(found, place, action, fills=fills, variant=_variant(record))),
@@ -149,13 +149,17 @@ class _Search:
         self._origin = situation
         self._place, self._key = placement, key
         self.situation = situation
-        self.steps: list[Change] = []
+        self._steps: dict[tuple[str, str], Change] = {}
         self.alternatives: list[Change] = []
         self.hindrance = ""
         """Why nothing more can be done."""
         if self._takes_part():
             self._raise()
         self.is_first = not self.hindrance and self._standing().is_first
+
+    @property
+    def steps(self) -> tuple[Change, ...]:
+        return tuple(self._steps.values())
 
     def _standing(self) -> Standing:
         return standing(decide_in(self.situation).record, self.situation.policy, self._place, self._key)
@@ -184,8 +188,7 @@ class _Search:
 
     def _take(self, change: Change, situation: Situation) -> None:
         """One more step; a feature that changes again changes once."""
-        kept = [each for each in self.steps if (each.kind, each.subject) != (change.kind, change.subject)]
-        self.steps = [*kept, change]
+        self._steps[change.kind, change.subject] = change
         self.situation = situation
 
     def _raise(self) -> None:
