@@ -1,10 +1,11 @@
 """Replay: deciding again from a record, to show that the record is complete and the engine the same.
 
-Belongs here: turning a record back into what the engine was given. Does not belong here: finding the record, or the
-policy and the model set it names (adapters).
+Belongs here: turning a record back into what the engine was given, and where two records differ. Does not belong here:
+finding the record, or the policy and the model set it names (adapters).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -13,7 +14,7 @@ from nextbest.decision import decide, settle
 from nextbest.errors import NextbestError
 from nextbest.messages import Grant, Profile, Request, SlotGrant
 from nextbest.policy import Action, Policy
-from nextbest.records import DecisionRecord
+from nextbest.records import DecisionRecord, encode
 from nextbest.residual import Vector
 from nextbest.situation import Models
 
@@ -32,12 +33,7 @@ def replay(record: DecisionRecord, policy: Policy, models: Models | None) -> Dec
         ReplayError: policy or models are not those the record names.
 
     """
-    model_set_id = models.model_set.id if models else None
-    if (policy.hash, model_set_id) != (record.policy_hash, record.model_set_id):
-        raise ReplayError(
-            f"decision {record.decision_id} was made with policy {record.policy_hash} and model set "
-            f"{record.model_set_id}, not with {policy.hash} and {model_set_id}"
-        )
+    refuse_others(record, policy, models)
     proposal = decide(
         request_of(record),
         Profile(features=dict(record.features), unavailable=record.degraded[0] if record.tier == "fallback" else ""),
@@ -51,6 +47,61 @@ def replay(record: DecisionRecord, policy: Policy, models: Models | None) -> Dec
     )
     again = settle(proposal, _granted(record), record.stage_us)
     return msgspec.structs.replace(again, logged=record.logged)
+
+
+def refuse_others(record: DecisionRecord, policy: Policy, models: Models | None) -> None:
+    """Let pass the policy and the models that a record was made with.
+
+    Raises:
+        ReplayError: they are others.
+
+    """
+    model_set_id = models.model_set.id if models else None
+    if (policy.hash, model_set_id) != (record.policy_hash, record.model_set_id):
+        raise ReplayError(
+            f"decision {record.decision_id} was made with policy {record.policy_hash} and model set "
+            f"{record.model_set_id}, not with {policy.hash} and {model_set_id}"
+        )
+
+
+class Difference(NamedTuple):
+    """A place in a record where another one says something else; None where one of them says nothing."""
+
+    place: str
+    recorded: Any
+    again: Any
+
+
+def differences(record: DecisionRecord, again: DecisionRecord) -> list[Difference]:
+    """Where two records differ, bit for bit, in the order of their fields.
+
+    The version of the code is not compared: it says who decided, not what.
+    """
+    same_code = msgspec.structs.replace(again, code_version=record.code_version)
+    return list(_differences("", *(msgspec.json.decode(encode(each)) for each in (record, same_code))))
+
+
+def _differences(place: str, recorded: Any, again: Any) -> Iterator[Difference]:
+    if isinstance(recorded, dict) and isinstance(again, dict):
+        for name in dict.fromkeys([*recorded, *again]):
+            inner = f"{place}.{name}" if place else name
+            yield from _differences(inner, recorded.get(name), again.get(name))
+    elif isinstance(recorded, list) and isinstance(again, list):
+        for number in range(max(len(recorded), len(again))):
+            pair = [items[number] if number < len(items) else None for items in (recorded, again)]
+            yield from _differences(f"{place}[{_name(pair, number)}]", *pair)
+    elif msgspec.json.encode(recorded) != msgspec.json.encode(again):  # 1 is not 1.0, and -0.0 not 0.0
+        yield Difference(place, recorded, again)
+
+
+def _name(items: Sequence[Any], number: int) -> str:
+    """What people call an item of a list: the ids it has, else its number."""
+    for item in items:
+        if isinstance(item, dict):
+            ids = [item[key] for key in ("id", "experiment", "placement", "action", "treatment") if item.get(key)]
+            if ids:
+                return "/".join(ids)
+    return str(number)
 
 
 def request_of(record: DecisionRecord) -> Request:
