@@ -14,7 +14,7 @@ import numpy as np
 
 from nextbest.decision import decide
 from nextbest.experiments import assign, in_force
-from nextbest.messages import Bound, Cap, Caps, Limit, Option, Profile, Proposal
+from nextbest.messages import Bound, Cap, Caps, Limit, Profile, Proposal
 from nextbest.policy import Action, Placement, Policy, Treatment
 from nextbest.records import Attribute, DecisionRecord, Snapshot
 from nextbest.replay import RecordedResiduals, request_of
@@ -201,10 +201,7 @@ def _placements(policy: Policy, changed: Callable[[Placement], Placement]) -> di
 
 
 def _with_treatments(placement: Placement, changed: Callable[[Treatment], Treatment]) -> Placement:
-    treatments = tuple([changed(treatment) for treatment in placement.treatments])
-    options: tuple[Option, ...] = tuple([treatment.option for treatment in treatments])
-    has_mandatory = any(treatment.action.action_class == "mandatory" for treatment in treatments)
-    return replace(placement, treatments=treatments, options=options, has_mandatory=has_mandatory)
+    return replace(placement, treatments=tuple([changed(treatment) for treatment in placement.treatments]))
 
 
 def _with_caps(situation: Situation, changed: Callable[[Bound], Bound]) -> Situation:

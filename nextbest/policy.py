@@ -102,9 +102,9 @@ class QuietHours:
         return local >= self.start or local < self.end
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Placement:
-    """A place to fill, with every treatment that could, in the order of the policy."""
+    """A place to fill, with every treatment that could, in the order of the policy; by treatment, its columns."""
 
     id: str
     channel: str
@@ -112,21 +112,35 @@ class Placement:
     quiet_hours: QuietHours | None
     slots: int
     treatments: tuple[Treatment, ...]
-    rows: NDArray[np.intp]
-    """By treatment the number of its action, shape (treatments,)."""
-    options: tuple[Option, ...]
-    """By treatment."""
-    purposes: frozenset[tuple[str, ...]]
-    """Every combination of consents that some treatment needs."""
-    has_mandatory: bool
-    limited: tuple[Option, ...]
-    """Those that volumes or budgets bind."""
     caps: Caps
     """On contacts: State tests them."""
     event_caps: Caps
     """On what only the past tells: clicks and other events."""
     fallback: str
     fallback_content: Mapping[str, Template]
+
+    @cached_property
+    def rows(self) -> NDArray[np.intp]:
+        """The numbers of the treatments' actions, shape (treatments,)."""
+        return np.array([treatment.action.number for treatment in self.treatments], dtype=np.intp)
+
+    @cached_property
+    def options(self) -> tuple[Option, ...]:
+        return tuple(treatment.option for treatment in self.treatments)
+
+    @cached_property
+    def limited(self) -> tuple[Option, ...]:
+        """Those that volumes or budgets bind."""
+        return tuple(option for option in self.options if option.limits)
+
+    @cached_property
+    def purposes(self) -> frozenset[tuple[str, ...]]:
+        """Every combination of consents that some treatment needs."""
+        return frozenset(treatment.purposes for treatment in self.treatments)
+
+    @cached_property
+    def has_mandatory(self) -> bool:
+        return any(treatment.action.action_class == "mandatory" for treatment in self.treatments)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

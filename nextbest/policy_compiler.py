@@ -11,7 +11,6 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import msgspec
-import numpy as np
 
 from nextbest.arbitration import Exploration
 from nextbest.expressions import compile_expression
@@ -209,11 +208,6 @@ def _placement(document: PlacementDocument, policy: PolicyDocument, actions: Map
         else None,
         slots=document.slots,
         treatments=treatments,
-        rows=np.array([treatment.action.number for treatment in treatments], dtype=np.intp),
-        options=tuple(treatment.option for treatment in treatments),
-        purposes=frozenset(treatment.purposes for treatment in treatments),
-        has_mandatory=any(treatment.action.action_class == "mandatory" for treatment in treatments),
-        limited=tuple(treatment.option for treatment in treatments if treatment.option.limits),
         caps=_bound(caps, lambda cap: cap.count in _CONTACTS),
         event_caps=_bound(caps, lambda cap: cap.count not in _CONTACTS),
         fallback=document.fallback.treatment,

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from nextbest.adapters.policy_archive import ArchiveError, archive, load, newest, read, read_and_archive
+from nextbest.adapters.policy_archive import ArchiveError, archive, load, newest_first, read, read_and_archive
 from nextbest.adapters.policy_files import FILES, PolicyError
 from nextbest.policy_compiler import compile_policy, policy_hash
 from nextbest.policy_document import PolicyDocument
@@ -63,15 +63,15 @@ def test_archiving_again_changes_nothing_but_which_is_newest(tmp_path: Path) -> 
     first, second = archive(tmp_path, _document()), archive(tmp_path, _document(salt="another"))
     for name, moment in ((first, 1), (second, 2)):
         os.utime(tmp_path / f"{name}.json", (moment, moment))
-    assert newest(tmp_path) == second
+    assert newest_first(tmp_path) == [second, first]
     assert archive(tmp_path, _document()) == first
-    assert newest(tmp_path) == first
+    assert newest_first(tmp_path) == [first, second]
     assert sorted(path.stem for path in tmp_path.iterdir()) == sorted([first, second])
 
 
 def test_an_empty_archive_has_no_newest(tmp_path: Path) -> None:
     """Nor has one that is not there yet."""
-    assert newest(tmp_path / "policies") is None
+    assert newest_first(tmp_path / "policies") == []
 
 
 def test_a_missing_policy_says_what_to_do(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_the_policy_in_force_is_archived_when_it_is_read(tmp_path: Path) -> None
     for name in FILES:
         (tmp_path / f"{name}.yaml").write_bytes(msgspec.json.encode(_document().model_dump(mode="json")[name]))
     policy = read_and_archive(tmp_path, tmp_path / "archive")
-    assert newest(tmp_path / "archive") == policy.hash
+    assert newest_first(tmp_path / "archive") == [policy.hash]
     (tmp_path / "features.yaml").unlink()
     with pytest.raises(PolicyError):
         read_and_archive(tmp_path, tmp_path / "other")
