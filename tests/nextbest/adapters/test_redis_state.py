@@ -1,0 +1,144 @@
+"""What is Redis' own of a State: a server that is down, forgets its scripts, is read only, or is killed."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from nextbest.adapters.redis_state import RedisState
+from nextbest.envelope import Envelope, Identifier
+from nextbest.state import SnapshotScope, StateUnavailableError
+
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
+SCOPE = SnapshotScope(NOW - timedelta(days=1), NOW - timedelta(days=1))
+PATIENCE_S = 0.5
+
+Server = Any
+"""`RedisServer` of the folder's conftest, which no test module can import."""
+
+
+@pytest.fixture
+def server(redis_server: Server) -> Iterator[Server]:
+    """Running when the test ends, whatever it did."""
+    redis_server.command("FLUSHDB")
+    yield redis_server
+    redis_server.kill()
+    redis_server.start()
+
+
+def link(number: int) -> Envelope:
+    return Envelope(
+        event_id=f"i{number}",
+        type="identity",
+        contract="identities",
+        contract_version="1.0.0",
+        source="live",
+        occurred_at=NOW,
+        received_at=NOW,
+        partition_key="c",
+        properties={"kind": "email", "identifier_hmac": str(number), "customer_id": f"c{number}"},
+    )
+
+
+CALLS: list[Callable[[RedisState], Any]] = [
+    lambda state: state.customer_of([Identifier(kind="email", hmac="1")]),
+    lambda state: state.snapshot("c1", SCOPE),
+    lambda state: state.commit("d1", 0, "e1", NOW),
+    lambda state: state.release("d1", 0),
+    lambda state: state.apply([link(1)], 1),
+    lambda state: state.overruns(),
+    lambda state: state.rewind(),
+    lambda state: state.applied_offset(),
+    lambda state: state.publish_model_set("m1"),
+    lambda state: state.current_model_set(),
+]
+
+
+def test_a_server_that_is_down_is_an_error_of_its_own(server: Server) -> None:
+    """Every call raises what serving falls back on, and works again when the server does."""
+    with closing(RedisState(server.url, PATIENCE_S)) as state:
+        asyncio.run(state.publish_model_set("m1"))
+        server.kill()
+        for call in CALLS:
+            with pytest.raises(StateUnavailableError, match="State cannot be used"):
+                asyncio.run(call(state))
+        server.start()
+        assert asyncio.run(state.current_model_set()) == "m1"
+
+
+def test_a_server_that_does_not_answer_is_given_up(server: Server) -> None:
+    """Paused for a minute, it would answer then; the call fails before."""
+    with closing(RedisState(server.url, PATIENCE_S)) as state:
+        server.command("CLIENT", "PAUSE", "60000")
+        with pytest.raises(StateUnavailableError):
+            asyncio.run(state.snapshot("c1", SCOPE))
+
+
+@pytest.mark.parametrize("option", [("maxmemory", "1"), ("min-replicas-to-write", "1")])
+def test_a_server_that_takes_no_writes_is_an_error_of_its_own(server: Server, option: tuple[str, str]) -> None:
+    """Full or without its replicas: nothing of the call takes effect, and what is there can still be read."""
+    with closing(RedisState(server.url, PATIENCE_S)) as state:
+        asyncio.run(state.apply([link(1)], 1))
+        server.command("CONFIG", "SET", *option)
+        with pytest.raises(StateUnavailableError):
+            asyncio.run(state.apply([link(2)], 2))
+        assert asyncio.run(state.applied_offset()) == 1
+        assert asyncio.run(state.snapshot("c1", SCOPE)).contacts == ()
+
+
+def test_scripts_that_the_server_forgot_are_sent_again(server: Server) -> None:
+    """A restart or SCRIPT FLUSH empties its cache of them."""
+    with closing(RedisState(server.url, PATIENCE_S)) as state:
+        for offset in (1, 2):
+            asyncio.run(state.apply([link(offset)], offset))
+            server.command("SCRIPT", "FLUSH")
+        assert asyncio.run(state.applied_offset()) == 2
+
+
+def test_what_was_acknowledged_survives_a_kill(server: Server) -> None:
+    """With an append-only file: killed amid a stream of calls, it comes back with offset and effects alike."""
+    with closing(RedisState(server.url, PATIENCE_S)) as state:
+
+        async def write() -> int:
+            for number in range(1, 100_000):
+                try:
+                    await state.apply([link(number)], number)
+                except StateUnavailableError:
+                    return number - 1
+            raise AssertionError("the server was not killed")
+
+        async def write_until_killed() -> int:
+            writing = asyncio.create_task(write())
+            while await state.applied_offset() < 50:
+                pass
+            server.kill()
+            return await writing
+
+        acknowledged = asyncio.run(write_until_killed())
+        server.start()
+        applied = asyncio.run(state.applied_offset())
+        assert acknowledged <= applied <= acknowledged + 1
+        last = [Identifier(kind="email", hmac=str(number)) for number in (applied, applied + 1)]
+        assert [asyncio.run(state.customer_of([each])) for each in last] == [f"c{applied}", None]
+
+
+def test_every_key_is_below_one_prefix(server: Server) -> None:
+    """A server may be shared with somebody else."""
+    with closing(RedisState(server.url, PATIENCE_S)) as state:
+        asyncio.run(state.apply([link(1)], 1))
+        asyncio.run(state.publish_model_set("m1"))
+    assert server.keys() == {"nextbest:facts", "nextbest:identifiers"}
+
+
+def test_calls_come_from_any_event_loop_at_once(server: Server) -> None:
+    """More calls than connections wait for one another, and none fails."""
+    with closing(RedisState(server.url, 10.0)) as state:
+
+        async def many() -> list[None]:
+            return await asyncio.gather(*(state.apply([link(number)], None) for number in range(200)))
+
+        asyncio.run(many())
+        assert asyncio.run(state.customer_of([Identifier(kind="email", hmac="199")])) == "c199"
