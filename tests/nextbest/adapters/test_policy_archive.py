@@ -29,7 +29,9 @@ CONTENT: dict[str, Any] = {
     "actions": {"currency": "USD", "actions": [ACTION]},
     "placements": {
         "channels": [{"id": "web", "quiet_hours": {"start": "21:00", "end": "08:00"}}],
-        "placements": [{"id": "home", "channel": "web", "fallback": {"treatment": "brand", "content": {}}}],
+        "placements": [
+            {"id": "home", "channel": "web", "fallback": {"treatment": "brand", "content": {"headline": "Hi"}}}
+        ],
     },
     "contact_policy": {"purposes": [{"id": "marketing", "regime": "opt_in"}]},
     "arbitration": {"exploration": {"strategy": "greedy"}, "salt": "test"},
@@ -52,7 +54,7 @@ def test_a_policy_comes_back_as_it_was(tmp_path: Path) -> None:
     assert read(tmp_path / "policies", name) == document
     loaded, compiled = load(tmp_path / "policies", name), compile_policy(document)
     assert loaded.hash == compiled.hash == name
-    assert loaded.actions == compiled.actions
+    assert [(each.opens, each.closes) for each in loaded.roll] == [(each.opens, each.closes) for each in compiled.roll]
     assert [each.policy.hash for each in loaded.experiments.challengers] == [
         each.policy.hash for each in compiled.experiments.challengers
     ]
@@ -104,7 +106,9 @@ def test_a_policy_of_another_version_is_not_called_damaged(tmp_path: Path) -> No
 def test_the_policy_in_force_is_archived_when_it_is_read(tmp_path: Path) -> None:
     """Serving reads and keeps in one step; files with mistakes leave nothing behind."""
     for name in FILES:
-        (tmp_path / f"{name}.yaml").write_bytes(msgspec.json.encode(_document().model_dump(mode="json")[name]))
+        (tmp_path / f"{name}.yaml").write_bytes(
+            msgspec.json.encode(_document().model_dump(mode="json", by_alias=True, exclude_unset=True)[name])
+        )
     policy = read_and_archive(tmp_path, tmp_path / "archive")
     assert newest_first(tmp_path / "archive") == [policy.hash]
     (tmp_path / "features.yaml").unlink()
