@@ -269,13 +269,15 @@ def test_a_malformed_record_does_not_hold_up_the_log(state: OpenState, caplog: p
     assert "record worse has no effect" in caplog.text
 
 
-def test_the_model_set_is_published(state: OpenState, settings: Settings) -> None:
-    """Another process sees the id published last."""
-    assert asyncio.run(state.current_model_set()) is None
-    asyncio.run(state.publish_model_set("m1"))
-    asyncio.run(state.publish_model_set("m2"))
+def test_model_set_and_policy_are_published(state: OpenState, settings: Settings) -> None:
+    """Another process sees the ids published last, each for itself."""
+    assert asyncio.run(state.current_model_set()) is asyncio.run(state.current_policy()) is None
+    for number in (1, 2):
+        asyncio.run(state.publish_model_set(f"m{number}"))
+        asyncio.run(state.publish_policy(f"p{number}"))
     with closing(open_state(settings)) as other:
         assert asyncio.run(other.current_model_set()) == "m2"
+        assert asyncio.run(other.current_policy()) == "p2"
 
 
 def test_a_limit_binds_every_customer(state: OpenState) -> None:
