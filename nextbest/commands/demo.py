@@ -99,6 +99,19 @@ class Demo:
         self.console.print(rehearsal.table())
         return rehearsal
 
+    def explain(self, rehearsal: Rehearsal) -> None:
+        """Decide one of the decisions again, and ask why not something else."""
+        decision_id, others = rehearsal.in_question()
+        if not others:
+            return
+        self.console.rule("why this, and why not something else")
+        questions = [("replay", decision_id), *(("why-not", decision_id, other) for other in others)]
+        for question in questions:
+            self.console.print(f"nextbest {' '.join(question)}", style="bold", highlight=False)
+            command = [processes.PYTHON, "-m", "nextbest", *question]
+            if subprocess.run(command, env=self.supervisor.child_environment(), check=False).returncode:
+                raise DemoError(f"`nextbest {question[0]}` has no answer: it says so above")
+
     def close_the_loop(self, rehearsal: Rehearsal) -> None:
         """Send what the market answers as events, and land decisions and answers under their contracts."""
         self.console.rule("outcomes back into the log")
@@ -172,7 +185,9 @@ def _run(demo: Demo, *, once: bool) -> None:
     launched = processes.launch(demo.supervisor, slow)
     demo.prepare_and_train()
     launched = demo.serve(launched, interfaces=not once)
-    demo.close_the_loop(demo.decide())
+    rehearsal = demo.decide()
+    demo.explain(rehearsal)
+    demo.close_the_loop(rehearsal)
     demo.report.ok = True
     demo.console.rule(f"done in {time.monotonic() - began:.0f} s")
     if not once:

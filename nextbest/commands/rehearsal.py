@@ -32,6 +32,7 @@ RETURNING: Final = 20
 RETURNS: Final = 2
 ZONES: Final = ("America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles", "Asia/Tokyo")
 ROWS_PER_REASON: Final = 3
+_EXPLAINED: Final = ("eligibility", "applicability", "suitability", "contact_policy")
 _JUST_PAID: Final = 0.1
 _RECALLED: Final = 0.1
 _EVENTS_PER_CALL: Final = 500
@@ -105,6 +106,17 @@ class Rehearsal:
             numbers = ["" if cell is None else f"{cell:.4f}" for cell in cells]
             table.add_row(record.customer_id, placement.id, slot.action, *numbers, reason(record, placement, slot).text)
         return table
+
+    def in_question(self) -> tuple[str, list[str]]:
+        """A decision that chose something, with an action that was stopped and one that came second."""
+        for record in self.decisions:
+            chosen = {slot.action for placement in record.placements for slot in placement.slots}
+            others = [each for each in record.candidates if each.action not in chosen | {DO_NOTHING}]
+            stopped = [each.action for each in others if each.stage in _EXPLAINED]
+            lost = sorted((each for each in others if not each.reason), key=lambda each: -(each.priority or 0.0))
+            if record.tier == "full" and chosen != {DO_NOTHING} and stopped and lost:
+                return record.decision_id, [stopped[0], lost[0].action]
+        return "", []
 
     def _visitors(self) -> Sequence[str]:
         door = Door.of(self.settings)
