@@ -76,10 +76,10 @@ def _sources(rules: Sequence[Expression]) -> str:
 
 
 def _size(before: Attribute, after: Attribute) -> tuple[float, float]:
-    """A change as a part of the larger of the two, and then as it is; another word is another whole."""
+    """A change as a part of what it was, and then as it is; what was nothing, and another word, is another whole."""
     if isinstance(before, str) or isinstance(after, str):
         return 1.0, 0.0
-    return abs(after - before) / max(abs(before), abs(after)), abs(after - before)
+    return abs(after - before) / abs(before) if before else 1.0, abs(after - before)
 
 
 def _changes(

@@ -60,10 +60,11 @@ class Case:
     def why_not(self, models: Models | None, action: str, placement: str | None = None) -> WhyNot:
         return why_not(self.decide(models), self.policy, models, action, placement)
 
-    def changed(self, *changes: Change) -> "Case":
+    def changed(self, asked: str, *changes: Change) -> "Case":
+        """With the changes that were named for the action asked about."""
         case = self
         for change in changes:
-            case = _changed(case, change)
+            case = _changed(case, asked, change)
         return case
 
     def first(self, models: Models | None, placement: str) -> str:
@@ -91,7 +92,7 @@ def _contact(action: str = "apples", hours_ago: float = 1.0) -> Contact:
     )
 
 
-def _changed(case: Case, change: Change) -> Case:
+def _changed(case: Case, asked: str, change: Change) -> Case:
     """The case with one change, made where people would make it: in State and the request, or in the files."""
     snapshot, given = case.snapshot, {change.subject: change.after}
     match change.kind:
@@ -110,19 +111,19 @@ def _changed(case: Case, change: Change) -> Case:
             return replace(case, **{place: getattr(case, place) | given})
     document = deepcopy(case.document)
     for action in document["actions"]["actions"]:
-        _change_action(action, change)
+        if action["id"] == asked:
+            _change_action(action, change)
     _change_policy(document, change)
     return replace(case, document=document, snapshot=snapshot)
 
 
 def _change_action(action: dict[str, Any], change: Change) -> None:
     match change.kind:
-        case "start" | "end" | "lever" | "value" | "cost" | "class" if action["id"] == change.subject:
+        case "start" | "end" | "lever" | "value" | "cost" | "class":
             action[change.kind] = change.after
-        case "limit" if change.subject == f"{action['id']}/volume":
-            action["volume"]["limit"] = change.after
-        case "limit" if change.subject == f"{action['id']}/budget":
-            action["budget"]["amount"] = change.after
+        case "limit":
+            kind, name = ("volume", "limit") if change.subject.endswith("/volume") else ("budget", "amount")
+            action[kind][name] = change.after
         case "rule":
             for tier in ("eligibility", "applicability", "suitability"):
                 action[tier] = [rule for rule in action.get(tier, []) if rule != change.subject]
@@ -158,7 +159,7 @@ def test_stops_are_lifted_one_after_the_other(document: dict[str, Any], models: 
     assert [step.kind for step in answer.steps] == ["consent", "pause", "feature", "feature", "lever"]
     assert [(step.subject, step.before) for step in answer.steps[2:4]] == [("visits", 2.0), ("spend_91d", 50.0)]
     assert "visits 2.0 → above 4.0" in answer.text
-    assert case.changed(*answer.steps).first(models, "home") == "dates"
+    assert case.changed("dates", *answer.steps).first(models, "home") == "dates"
 
 
 def test_what_is_mandatory_comes_first(document: dict[str, Any], models: Models) -> None:
@@ -167,8 +168,8 @@ def test_what_is_mandatory_comes_first(document: dict[str, Any], models: Models)
     case = Case(document=document, options=Options(limit=1))
     answer = case.why_not(models, "dates")
     assert [step.kind for step in answer.steps] == ["class", "lever"]
-    assert case.changed(*answer.steps).first(models, "home") == "dates"
-    assert case.changed(answer.steps[1]).first(models, "home") == "bread"
+    assert case.changed("dates", *answer.steps).first(models, "home") == "dates"
+    assert case.changed("dates", answer.steps[1]).first(models, "home") == "bread"
     nothing = case.why_not(models, "do_nothing")
     assert (nothing.verdict, nothing.steps) == ("cannot", ())
     assert "bread is mandatory" in nothing.text
@@ -234,7 +235,7 @@ def test_of_several_placements_the_one_with_the_least_to_change(document: dict[s
     assert case.why_not(models, "dates").placement == "home"
     answer = case.why_not(models, "dates", "mail")
     assert [step.kind for step in answer.steps] == ["consent", "lever"]
-    assert case.changed(*answer.steps).first(models, "mail") == "dates"
+    assert case.changed("dates", *answer.steps).first(models, "mail") == "dates"
 
 
 def test_a_challenger_is_asked_under_its_own_numbers(document: dict[str, Any], models: Models) -> None:
@@ -371,10 +372,10 @@ def test_what_is_named_is_enough_and_no_less_would_be(
     *before, last = answer.steps
     for change in (last, *answer.alternatives):
         if change.kind != "propensity":
-            assert case.changed(*before, change).first(models, "home") == action
+            assert case.changed(action, *before, change).first(models, "home") == action
     if last.kind == "lever":
         assert isinstance(last.before, float)
         assert isinstance(last.after, float)
         assume(abs(last.after - last.before) > 1e-4 * last.before)  # of equals a hair more is the least there is
         less = msgspec.structs.replace(last, after=last.before + 0.999 * (last.after - last.before))
-        assert case.changed(*before, less).first(models, "home") != action
+        assert case.changed(action, *before, less).first(models, "home") != action
