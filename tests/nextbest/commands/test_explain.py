@@ -186,9 +186,8 @@ def test_a_policy_that_was_not_archived_may_be_that_of_the_files(home: Settings,
     assert "nor is it the policy in " in str(result.exception)
     folder = home.home / "policies"
     folder.mkdir()
-    content = PolicyDocument.model_validate(document).model_dump(mode="json", by_alias=True)
     for name in FILES:
-        (folder / f"{name}.yaml").write_bytes(msgspec.json.encode(content[name]))
+        (folder / f"{name}.yaml").write_bytes(msgspec.json.encode(document[name]))
     assert _run(home, replay, "d1").exit_code == 0
 
 
