@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,12 @@ _POLICY: dict[str, Any] = {
     "arbitration": {"exploration": {"strategy": "greedy"}, "salt": "test"},
     "features": {"features": [{"name": "spend_91d", "description": "USD"}]},
 }
+
+
+@pytest.fixture
+def policy_files() -> dict[str, Any]:
+    """The policy of these tests by file, free to edit."""
+    return deepcopy(_POLICY)
 
 
 class StandInFeatures:
