@@ -8,12 +8,16 @@ from typing import Any
 
 import pytest
 
+from nextbest.adapters.redis_scripts import Ask, Reply
 from nextbest.adapters.redis_state import RedisState
 from nextbest.envelope import Envelope, Identifier
+from nextbest.messages import Limit, Option, PlacementProposal, Proposal
+from nextbest.records import DO_NOTHING, DecisionRecord
 from nextbest.state import SnapshotScope, StateUnavailableError
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 SCOPE = SnapshotScope(NOW - timedelta(days=1), NOW - timedelta(days=1))
+TTL = timedelta(hours=1)
 PATIENCE_S = 0.5
 
 Server = Any
@@ -41,6 +45,21 @@ def link(number: int) -> Envelope:
         partition_key="c",
         properties={"kind": "email", "identifier_hmac": str(number), "customer_id": f"c{number}"},
     )
+
+
+def proposal(decision_id: str, customer_id: str | None) -> Proposal:
+    """Of an action that may be held once."""
+    limits = (Limit("volume", "total", 1, 1),)
+    order = (
+        Option(key="eggs", action="eggs", treatment="", group="", limits=limits),
+        Option(key=DO_NOTHING, action=DO_NOTHING, treatment="", group=""),
+    )
+    placement = PlacementProposal(id="home", channel="web", slots=1, order=order, pmf=(0.5, 0.5))
+    record = DecisionRecord(
+        decision_id=decision_id, request_id=decision_id, occurred_at=NOW, customer_id=customer_id, policy_hash="p"
+    )
+    seconds = int(TTL.total_seconds())
+    return Proposal(record=record, placements=(placement,), dedup=True, reserves=True, ttl_seconds=seconds)
 
 
 CALLS: list[Callable[[RedisState], Any]] = [
@@ -123,6 +142,77 @@ def test_what_was_acknowledged_survives_a_kill(server: Server) -> None:
         assert acknowledged <= applied <= acknowledged + 1
         last = [Identifier(kind="email", hmac=str(number)) for number in (applied, applied + 1)]
         assert [asyncio.run(state.customer_of([each])) for each in last] == [f"c{applied}", None]
+
+
+def nothing_between(_state: RedisState) -> None: ...
+
+
+def another_takes_the_last(state: RedisState) -> None:
+    asyncio.run(state.reserve(proposal("d2", "c2"), NOW))
+
+
+def the_first_try_expires(state: RedisState) -> None:
+    asyncio.run(state.reserve(proposal("d2", None), NOW + TTL))
+
+
+def the_first_try_is_seen(state: RedisState) -> None:
+    asyncio.run(state.commit("d1", 0, "e1", NOW))
+
+
+@pytest.mark.parametrize(
+    ("tried", "between", "granted", "reads"),
+    [
+        (False, nothing_between, "eggs", 1),
+        (False, another_takes_the_last, DO_NOTHING, 2),
+        (True, nothing_between, "eggs", 1),
+        (True, the_first_try_expires, DO_NOTHING, 2),
+        (True, the_first_try_is_seen, DO_NOTHING, 2),
+    ],
+)
+def test_what_changes_between_reading_and_writing_is_read_again(
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    tried: bool,
+    between: Callable[[RedisState], None],
+    granted: str,
+    reads: int,
+) -> None:
+    """A reservation rests on what it read: where that is no longer so it is made anew, and the last one is had once."""
+    count = 0
+
+    def changed(state: RedisState) -> None:
+        nonlocal count
+        count += 1
+        if count == 1:
+            between(state)
+
+    with closing(RedisState(server.url, PATIENCE_S)) as state, closing(RedisState(server.url, PATIENCE_S)) as other:
+        if tried:
+            asyncio.run(state.reserve(proposal("d1", "c1"), NOW))
+        _after_each_read(monkeypatch, state, lambda: changed(other))
+        (slot,) = asyncio.run(state.reserve(proposal("d1", "c1"), NOW)).placements["home"]
+    assert (slot.key, count) == (granted, reads)
+
+
+def test_what_is_released_may_have_been_reserved_just_now(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A contact that was not there when it was read is given back all the same."""
+    with closing(RedisState(server.url, PATIENCE_S)) as state, closing(RedisState(server.url, PATIENCE_S)) as other:
+        _after_each_read(monkeypatch, state, lambda: asyncio.run(other.reserve(proposal("d1", "c1"), NOW)))
+        asyncio.run(state.release("d1", 0))
+        assert asyncio.run(other.snapshot(None, SnapshotScope(NOW, NOW, ("volume@total",)))).usage == {}
+
+
+def _after_each_read(monkeypatch: pytest.MonkeyPatch, state: RedisState, job: Callable[[], object]) -> None:
+    """Have `job` done whenever `state` has read, before it writes."""
+    read = state._read  # noqa: SLF001  there is no other way between the two
+
+    async def slowly(ask: Ask) -> Reply:
+        reply = await read(ask)
+        await asyncio.to_thread(job)
+        return reply
+
+    monkeypatch.setattr(state, "_read", slowly)
 
 
 def test_every_key_is_below_one_prefix(server: Server) -> None:

@@ -331,6 +331,19 @@ def test_a_clock_set_back_brings_nothing_to_life(state: OpenState) -> None:
     assert chosen(state, asked[2]) == "eggs/mail"
 
 
+def test_a_customer_waits_for_nobody_elses_expiry(state: OpenState) -> None:
+    """More has expired than one reservation gives back: the customer's own is among it, and the rest follows."""
+    asked = [proposal(f"d{n}", limits=(volume(None),), customer_id=None) for n in range(1_001)]
+    asyncio.run(state.apply([decision(each, reserve(each, (), NOW)[0]) for each in asked], 1))
+    chosen(state, proposal("mine", weekly(1)), NOW + TTL / 4)
+    assert chosen(state, proposal("next", weekly(1)), NOW + 2 * TTL) == "eggs/mail"
+    assert known(state).usage == {VOLUME: Usage(held=1)}
+    asyncio.run(state.release("next", 0))
+    assert chosen(state, proposal("earlier", weekly(1)), NOW + TTL / 2) == "eggs/mail"
+    chosen(state, proposal("last"), NOW + 2 * TTL)
+    assert known(state).usage == {}
+
+
 def test_a_log_that_comes_late_leaves_expired_what_has_expired(state: OpenState) -> None:
     """The decision's record says until when it was reserved; its room may be another's by then."""
     late = proposal("d1", weekly(1), limits=(volume(1),))
@@ -349,6 +362,20 @@ def test_a_decision_that_took_place_after_all_is_taken_back(state: OpenState) ->
         asyncio.run(state.apply([decision(asked, grant)], None))
     assert known(state).usage == {VOLUME: Usage(held=1)}
     assert chosen(state, proposal("d2", weekly(1))) == DO_NOTHING
+
+
+def test_a_second_try_is_not_held_back_by_what_the_first_holds_of_a_limit(state: OpenState) -> None:
+    """As with caps, a decision takes no room from itself; and it holds what it holds once."""
+    for _ in range(2):
+        assert chosen(state, proposal("d1", limits=(volume(1),))) == "eggs/mail"
+    assert known(state).usage == {VOLUME: Usage(held=1)}
+
+
+def test_tries_at_two_times_count_from_the_later(state: OpenState) -> None:
+    """Whichever of them the log will name, its place in the window is taken, also by a clock that was set back."""
+    for at in (NOW, NOW - timedelta(days=2)):
+        chosen(state, proposal("d1", weekly(1, "decision")), at)
+    assert chosen(state, proposal("d2", weekly(1, "decision")), NOW + timedelta(days=6)) == DO_NOTHING
 
 
 def test_tries_on_two_days_hold_of_both(state: OpenState) -> None:

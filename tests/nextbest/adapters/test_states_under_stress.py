@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
@@ -30,8 +29,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY_S = 86_400
 PRICES = {"eggs": 30, "milk": 20}
 CAPS = (
-    Cap("three_seen", "all", "", "impression", 3, 2 * DAY_S),
-    Cap("two_decided", "action", "eggs", "decision", 2, DAY_S),
+    Cap("two_seen", "all", "", "impression", 2, 2 * DAY_S),
+    Cap("one_decided", "action", "eggs", "decision", 1, DAY_S),
 )
 
 
@@ -43,8 +42,8 @@ def proposal(
     decision_id: str,
     customer_id: str | None,
     *,
-    volume: int = 4,
-    money: int = 150,
+    volume: int = 3,
+    money: int = 120,
     ttl_s: int = 3_600,
     channel: str = "web",
 ) -> Proposal:
@@ -252,7 +251,7 @@ HOURS = st.sampled_from([0.0, 0.0, 0.5, 1.0, 25.0, -0.5, -25.0])
 
 
 @budget(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 19), HOURS), max_size=30))
+@given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 13), HOURS), min_size=8, max_size=40))
 def test_it_counts_as_the_model_does(
     home: Callable[[], Settings], steps: list[tuple[Callable[[Story, int], Any], int, float]]
 ) -> None:
@@ -394,14 +393,3 @@ async def _check(state: OpenState, customer_id: str) -> None:
     assert used.get("volume@2026-03-02", 0) <= 25 + late
     assert used.get("budget@total", 0) <= 500 + late * max(PRICES.values())
     assert sum(each.expires_at > EPOCH for each in found.contacts) <= CAPS[0].limit + late
-
-
-@pytest.mark.parametrize("late", [0.5, 2.0])
-def test_what_was_taken_back_is_as_good_as_new(home: Callable[[], Settings], late: float) -> None:
-    """A reservation that expired leaves its room to the next, of the cap and of both limits."""
-    with closing(open_state(home())) as state:
-        first = proposal("d1", "c1", volume=1, money=30)
-        asyncio.run(state.reserve(first, NOW))
-        again = proposal("d2", "c1", volume=1, money=30)
-        (slot,) = asyncio.run(state.reserve(again, NOW + timedelta(hours=late))).placements["home"]
-        assert slot.key == (DO_NOTHING if late < 1 else "eggs")
