@@ -19,6 +19,15 @@ _ORDER: Final[tuple[Verdict, ...]] = ("compatible", "minor", "breaking")
 _ENDING: Final[tuple[Status, ...]] = ("deprecated", "retired")
 
 
+MIGRATIONS = "migrations"
+"""The folder of migrations, below that of the contracts."""
+
+
+def migration_file(contract: str, old: int, new: int) -> str:
+    """The file, below the folder of migrations, of the step from one major version of a contract to another."""
+    return f"{contract}/{old}-to-{new}.sql"
+
+
 class Migration(msgspec.Struct, frozen=True):
     """The step from one major version of a contract to another that landed rows have to take."""
 
@@ -28,7 +37,7 @@ class Migration(msgspec.Struct, frozen=True):
     @property
     def file(self) -> str:
         """Its file, below the folder of the contracts."""
-        return f"migrations/{self.new.name}/{_parts(self.old)[0]}-to-{_parts(self.new)[0]}.sql"
+        return f"{MIGRATIONS}/{migration_file(self.new.name, _parts(self.old)[0], _parts(self.new)[0])}"
 
 
 class Demand(msgspec.Struct, frozen=True):

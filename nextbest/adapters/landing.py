@@ -28,8 +28,9 @@ import pyarrow.parquet as pq
 from nextbest.adapters import batches
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.deliveries import read_delivery
-from nextbest.adapters.migrations import FOLDER, MigrationError, Migrations, how_to_write, major, referred
+from nextbest.adapters.migrations import MigrationError, Migrations, how_to_write, major, referred
 from nextbest.advice import did_you_mean, listed
+from nextbest.contract_release import MIGRATIONS
 from nextbest.contracts import Contract
 from nextbest.settings import Settings
 from nextbest.validation import REJECTS, ContractViolation, Validated, validate
@@ -72,7 +73,7 @@ class Door:
         landing: Path,
         quarantine: Path,
         contracts: Mapping[str, Contract],
-        migrations: Path = Path("data_contracts") / FOLDER,
+        migrations: Path = Path("data_contracts") / MIGRATIONS,
     ) -> None:
         """Staging is beside `landing`, on the same file system, so that a rename moves a batch in."""
         self._landing = landing
@@ -85,7 +86,7 @@ class Door:
     def of(cls, settings: Settings) -> "Door":
         """The door of a home."""
         folder = settings.folder("contracts")
-        return cls(settings.landing, settings.quarantine, load_contracts(folder), folder / FOLDER)
+        return cls(settings.landing, settings.quarantine, load_contracts(folder), folder / MIGRATIONS)
 
     def prepare(self) -> None:
         """Give every contract a batch without rows, so that readers always find a file, and mend what was cut short."""

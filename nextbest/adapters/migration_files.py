@@ -8,6 +8,7 @@ from pathlib import Path
 
 import duckdb
 
+from nextbest.adapters.migrations import is_one_select
 from nextbest.contract_release import Demand, Migration
 from nextbest.contracts import Contract
 from nextbest.findings import Finding
@@ -40,12 +41,11 @@ def check_migration(folder: Path, migration: Migration) -> list[Finding]:
 def _columns(sql: str, contract: Contract) -> dict[str, str]:
     """The columns and types that a query gives over rows of a contract; nothing but those rows can be read."""
     with duckdb.connect(config={"enable_external_access": False}) as connection:
-        statements = connection.extract_statements(sql)
-        if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
+        if not is_one_select(connection, sql):
             raise duckdb.ParserException("it must be one statement, and a SELECT")
         columns = ", ".join(f'"{field.name}" {field.physical_type}' for field in contract.fields)
         connection.execute(f"CREATE TEMP TABLE landed ({columns})")
-        described = connection.execute(f"DESCRIBE {statements[0].query}").fetchall()
+        described = connection.execute(f"DESCRIBE {sql}").fetchall()
     return {name: _SPELLINGS.get(kind, kind) for name, kind, *_ in described}
 
 

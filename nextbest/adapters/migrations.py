@@ -14,11 +14,10 @@ import pyarrow as pa
 
 from nextbest.adapters.deliveries import from_rows
 from nextbest.casting import can_hold, cast
+from nextbest.contract_release import migration_file
 from nextbest.contracts import Contract
 from nextbest.errors import NextbestError
 
-FOLDER = "migrations"
-"""Below the folder of the contracts."""
 RELATION = "landed"
 _ALONE = """
 SET TimeZone = 'UTC'; SET python_enable_replacements = false; SET enable_external_access = false
@@ -47,7 +46,7 @@ class Migrations:
     def steps(self, contract: str, old: int, new: int) -> list[Path]:
         """The files that lead from one major version to another, which may be a lower one, in their order."""
         way = range(old, new + 1) if new > old else range(old, new - 1, -1)
-        return [self._folder / contract / f"{one}-to-{next_one}.sql" for one, next_one in pairwise(way)]
+        return [self._folder / migration_file(contract, one, next_one) for one, next_one in pairwise(way)]
 
     def missing(self, contract: str, old: int, new: int) -> list[Path]:
         """The steps that nobody has written."""
@@ -118,12 +117,22 @@ def how_to_write(contract: str) -> str:
     )
 
 
+def is_one_select(connection: duckdb.DuckDBPyConnection, query: str) -> bool:
+    """Whether a migration is one statement that only reads.
+
+    Raises:
+        duckdb.Error: it is no SQL.
+
+    """
+    return [each.type for each in connection.extract_statements(query)] == [duckdb.StatementType.SELECT]
+
+
 def _select(path: Path, rows: pa.Table, *, hides_values: bool) -> pa.Table:
     """Run one file on rows, away from every other table, file, variable and time zone."""
     with duckdb.connect() as con:
         try:
             query = path.read_text()
-            if [each.type for each in con.extract_statements(query)] != [duckdb.StatementType.SELECT]:
+            if not is_one_select(con, query):
                 raise MigrationError(f"{path} is not one SELECT: {how_to_write(path.parent.name)}")
             con.register(RELATION, rows)
             con.execute(_ALONE)
