@@ -57,7 +57,8 @@ from nextbest.templates import Template, compile_template
 
 _CONTACTS = frozenset({"decision", "impression"})
 """What State counts of contacts; everything else is counted of interactions."""
-_MILLIONTHS = 1_000_000
+MILLIONTHS = 1_000_000
+"""Money as budgets count it: so many in one of the currency."""
 _DAY = timedelta(days=1)
 
 
@@ -275,13 +276,13 @@ def _limits(document: ActionDocument, action: Action, channel: ChannelDocument) 
         cost = action.cost + channel.cost if isinstance(action.cost, float) else 0.0
         most = millionths(document.budget.amount)
         yield Limit(f"{action.id}/budget", document.budget.per, millionths(cost), most, is_money=True)
-    if action.starting:
+    if action.starting and action.action_class == "standard":
         yield action.starting.reach
 
 
 def millionths(amount: float) -> int:
     """Money as budgets count it."""
-    return round(amount * _MILLIONTHS)
+    return round(amount * MILLIONTHS)
 
 
 def _suppression(document: SuppressionDocument) -> Suppression:

@@ -22,6 +22,7 @@ from nextbest.adapters.policy_schemas import stale_schemas
 from nextbest.adapters.states import open_state
 from nextbest.commands.reporting import end, report_options, write_reports
 from nextbest.commands.trial import try_policy
+from nextbest.commands.usage import usage
 from nextbest.findings import Report, count
 from nextbest.policy_diff import describe
 from nextbest.settings import Settings
@@ -129,3 +130,4 @@ def schema(*, only_look: bool) -> None:
 
 
 policy.add_command(try_policy)
+policy.add_command(usage)
