@@ -18,7 +18,7 @@ from nextbest.state import SnapshotScope, StateUnavailableError
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 SCOPE = SnapshotScope(NOW - timedelta(days=1), NOW - timedelta(days=1))
 TTL = timedelta(hours=1)
-PATIENCE_S = 0.5
+PATIENCE_S = 2.0
 
 Server = Any
 """`RedisServer` of the folder's conftest, which no test module can import."""

@@ -20,12 +20,14 @@ from nextbest.adapters.states import OpenState, open_state
 from nextbest.envelope import Envelope
 from nextbest.messages import Bound, Cap, Caps, Grant, Limit, Option, PlacementProposal, Proposal
 from nextbest.records import DO_NOTHING, DecisionRecord, PlacementRecord, SlotRecord, Usage
+from nextbest.reservations import reserve
 from nextbest.settings import Settings
 from nextbest.state import SnapshotScope
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 LONG_AGO, LONG_AFTER = NOW - timedelta(days=4_000), NOW + timedelta(days=4_000)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+SCOPE = SnapshotScope(LONG_AGO, LONG_AGO, ("volume@2026-03-02", "budget@total"))
 DAY_S = 86_400
 PRICES = {"eggs": 30, "milk": 20}
 CAPS = (
@@ -289,6 +291,51 @@ async def _in_the_end(state: OpenState, story: Story) -> list[Any]:
     return left
 
 
+async def used(state: OpenState) -> Usage:
+    return (await state.snapshot(None, SCOPE)).usage["volume@2026-03-02"]
+
+
+def test_a_customer_waits_for_nobody_elses_expiry(home: Callable[[], Settings]) -> None:
+    """More has expired than one reservation gives back: the customer's own is among it, and the rest follows."""
+
+    async def chosen(state: OpenState, decision_id: str, hours: float) -> str:
+        asked = proposal(decision_id, "c1", volume=10_000, money=10**9)
+        return (await state.reserve(asked, NOW + timedelta(hours=hours))).placements["home"][0].key
+
+    async def happen() -> None:
+        with closing(open_state(home())) as state:
+            asked = [proposal(f"d{n}", None, volume=10_000, money=10**9) for n in range(1_001)]
+            await state.apply([decision(each, reserve(each, (), NOW)[0], NOW) for each in asked], 1)
+            keys = [await chosen(state, "first", 0.25), await chosen(state, "second", 0.25)]
+            assert keys == ["eggs", "milk"]
+            assert await chosen(state, "next", 2) == "milk"
+            assert await used(state) == Usage(held=2), "the next, and one of everybody's that waits"
+            await state.release("next", 0)
+            assert await chosen(state, "by a clock set back", 0.5) == "milk"
+            assert await chosen(state, "last", 9) == "milk"
+            assert await used(state) == Usage(held=1)
+
+    asyncio.run(happen())
+
+
+def test_a_long_batch_is_applied_whole(home: Callable[[], Settings]) -> None:
+    """Hundreds of records at once, of which some are about the same decision, and all of them once more."""
+    asked = [proposal(f"d{n}", f"c{n}", volume=10_000, money=10**9) for n in range(400)]
+    log = [decision(each, reserve(each, (), NOW)[0], NOW) for each in asked]
+    log += [envelope("impression", f"e{n}", NOW, decision_id=f"d{n}", action="eggs") for n in range(0, 400, 2)]
+
+    async def happen() -> None:
+        with closing(open_state(home())) as state:
+            for each in asked[:20]:
+                await state.reserve(each, NOW)
+            for offset in (len(log), None):
+                await state.apply(log, offset)
+            assert await used(state) == Usage(seen=200, held=200)
+            assert await state.applied_offset() == len(log)
+
+    asyncio.run(happen())
+
+
 _WORKER = """
 import asyncio, pickle, sys
 from datetime import timedelta
@@ -343,9 +390,6 @@ def _granted(processes: list[subprocess.Popen[bytes]]) -> Counter[str]:
         granted.update(process.stdout.read().decode().split())
         assert process.wait() == 0
     return granted
-
-
-SCOPE = SnapshotScope(LONG_AGO, LONG_AGO, ("volume@2026-03-02", "budget@total"))
 
 
 def test_processes_at_once_grant_all_there_is_and_no_more(home: Callable[[], Settings]) -> None:
