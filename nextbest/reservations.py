@@ -15,14 +15,15 @@ from nextbest.records import DO_NOTHING, Contact, Usage
 class Tally:
     """A customer's contacts, counted under caps as of `now`.
 
-    A decision takes no room from itself: the contacts of `deciding`, made by an earlier try of it, do not count.
+    A decision takes no room from itself: the contacts of `deciding`, made by an earlier try of it and not seen, do not
+    count.
     """
 
     def __init__(self, contacts: Iterable[Contact], now: datetime, deciding: str | None = None) -> None:
         self._now = now
         self._members: defaultdict[tuple[Scope, str], list[Contact]] = defaultdict(list)
         for contact in contacts:
-            if contact.decision_id != deciding:
+            if contact.decision_id != deciding or contact.impressed_at is not None:
                 self.add(contact)
 
     def add(self, contact: Contact) -> None:

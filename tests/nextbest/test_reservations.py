@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -132,6 +133,14 @@ def test_what_does_not_reserve_leaves_no_contact() -> None:
     grant, new = reserve(proposal([[option("a"), NOTHING]], slots=1, reserves=False), [], NOW)
     (slot,) = grant.placements["p0"]
     assert (slot.key, slot.reservation_id, new) == ("a", None, ())
+
+
+def test_a_try_of_a_decision_takes_no_room_from_itself_until_it_was_seen() -> None:
+    """What an earlier try holds is not counted twice; what it showed was shown, and counts."""
+    held = msgspec.structs.replace(contact(HOUR / 4), decision_id="d")
+    shown = msgspec.structs.replace(held, impressed_at=NOW)
+    asked = proposal([[option("a", cap(count="impression")), NOTHING]], slots=1)
+    assert [reserve(asked, [each], NOW)[0].placements["p0"][0].key for each in (held, shown)] == ["a", DO_NOTHING]
 
 
 def test_limits_over_all_customers_bind() -> None:
