@@ -125,6 +125,10 @@ def say_what_can_be_proposed(home: Path) -> None:
         pizza = next(action for action in policy["actions"] if action["id"] == "frozen_pizza")
         [banner, *_] = pizza["treatments"]
         policy["actions"] = [pizza | {"id": name, "treatments": [banner | {"id": f"{name}_home"}]} for name in ACTIONS]
+    (home / "policies" / "experiments.yaml").unlink()
+    with edited(home / "policies" / "contact_policy.yaml") as policy:
+        for rules in ("rules", "suppressions"):
+            policy[rules] = [rule for rule in policy[rules] if rule.get("only") != ["email"]]
     with edited(home / "policies" / "features.yaml") as policy:
         replace_members(policy["features"], "department_share_91d__", DEPARTMENTS)
     with edited(home / "dbt_project" / "dbt_project.yml") as project:
