@@ -131,6 +131,8 @@ class _Field:
         arbitration, request = situation.policy.arbitration, situation.request
         options = [_nothing_option(placement), *self._options()]
         worth = np.concatenate(([arbitration.do_nothing_threshold], self.priority))
+        key = ("order", arbitration.salt, situation.seed, situation.policy.hash, request.decision_id, placement.id)
+        draws = uniforms(len(placement.treatments) + 1, *key)[np.concatenate(([0], self.numbers + 1))]
         first: list[int] = []
         drawn = np.arange(len(options))
         if placement.has_mandatory:
@@ -138,10 +140,9 @@ class _Field:
             first = [i for i, each in enumerate(classes, start=1) if each == "mandatory"]
             first.sort(key=lambda i: -worth[i])
             drawn = np.setdiff1d(drawn, first)
+            worth, draws = worth[drawn], draws[drawn]
         pmf = self._pmf(drawn, worth)
-        key = ("order", arbitration.salt, situation.seed, situation.policy.hash, request.decision_id, placement.id)
-        draws = uniforms(len(placement.treatments) + 1, *key)[np.concatenate(([0], self.numbers + 1))]
-        order = draw_order(pmf, worth[drawn], draws[drawn])
+        order = draw_order(pmf, worth, draws)
         limit = request.options.limit
         return PlacementProposal(
             id=placement.id,
@@ -153,10 +154,9 @@ class _Field:
             caps=placement.caps,
         )
 
-    def _pmf(self, drawn: Rows, worth: Vector) -> Vector:
+    def _pmf(self, drawn: Rows, priority: Vector) -> Vector:
         """The probabilities of those in the draw, doing nothing first; shape (len(drawn),)."""
         exploration = self.situation.policy.arbitration.exploration
-        priority = worth[drawn]
         match exploration.strategy:
             case "epsilon":
                 pmf = epsilon_greedy(priority, exploration.epsilon)

@@ -6,7 +6,7 @@ Belongs here: the assignment: a salted hash of the customer, sticky once made. D
 
 from collections.abc import Iterable, Sequence
 
-from nextbest.hashing import uniforms
+from nextbest.hashing import uniform
 from nextbest.policy import Experiments, Policy, Variant
 from nextbest.records import Arm
 
@@ -48,13 +48,18 @@ def _sticky(earlier: Arm | None, sides: dict[str, float]) -> Arm | None:
     return earlier if earlier and sides.get(earlier.arm, 0.0) > 0.0 else None
 
 
+def position(salt: str, experiment: str, customer_id: str) -> float:
+    """Where in [0, 1) a customer is in an experiment."""
+    return uniform("experiment", salt, experiment, customer_id)
+
+
 def _drawn(salt: str, experiment: str, customer_id: str, sides: dict[str, float]) -> Arm:
     """The side whose stretch of [0, 1) the customer's hash falls into; growing the first side keeps who is in it."""
-    position = uniforms(1, "experiment", salt, experiment, customer_id)[0].item()
+    place = position(salt, experiment, customer_id)
     for side, share in sides.items():
-        if position < share:
+        if place < share:
             return Arm(experiment, side, share)
-        position -= share
+        place -= share
     side, share = next((s, p) for s, p in reversed(sides.items()) if p > 0.0)
     return Arm(experiment, side, share)
 

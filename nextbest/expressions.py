@@ -107,7 +107,7 @@ class _Page:
             answers = self._program.execute(context)
         except Exception:  # noqa: BLE001  whatever failed is found below, with its reason
             answers = []
-        if not answers or not all(answer is True or answer is False for answer in answers):
+        if set(map(type, answers)) != {bool}:
             return {rule.source: reason for rule in self._rules if (reason := _failure(rule, context))}
         return {
             rule.source: f"not so: {rule.source}" for rule, holds in zip(self._rules, answers, strict=True) if not holds

@@ -12,6 +12,12 @@ from numpy.typing import NDArray
 _BYTES = 8
 
 
+def uniform(*key: str | int) -> float:
+    """The first of `uniforms`, by itself in a third of the time."""
+    word = int.from_bytes(hashlib.shake_128(msgspec.json.encode(key)).digest(_BYTES), "little")
+    return float(((word >> 11) + 0.5) * 2.0**-53)
+
+
 def uniforms(count: int, *key: str | int) -> NDArray[np.float64]:
     """`count` numbers in the open interval (0, 1) that depend on every part of `key`, and on nothing else.
 

@@ -174,7 +174,7 @@ def _proportion(before: float, after: float) -> float:
 
 def _change(level: _Level, number: float) -> Change:
     what = level.kind if level.kind == "threshold" else f"{level.kind} of {level.subject}"
-    text = f"{what}: {level.before:.12g}{level.unit} → {number:.12g}{level.unit}"
+    text = f"{what}: {level.before:.5g}{level.unit} → {number:.12g}{level.unit}"
     if level.before:
         text += f" ({100.0 * (number - level.before) / abs(level.before):+.3g} %)"
     return Change(level.kind, level.subject, level.before, number, text)

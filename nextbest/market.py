@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
-from nextbest.hashing import uniforms
+from nextbest.hashing import uniform, uniforms
 from nextbest.records import DO_NOTHING
 
 Features = Mapping[str, float | None]
@@ -128,4 +128,4 @@ def _outcome(decision: Mapping[str, Any], kind: str, value: float | None, occurr
 
 
 def _normal(*key: str | int) -> float:
-    return _NORMAL.inv_cdf(float(uniforms(1, *key)[0]))
+    return _NORMAL.inv_cdf(uniform(*key))

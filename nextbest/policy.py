@@ -296,8 +296,11 @@ class Policy:
         return {source: tuple(actions) for source, actions in found.items()}
 
     @cached_property
-    def scheduled(self) -> tuple[Action, ...]:
-        return tuple(action for action in self.actions.values() if action.opens or action.closes)
+    def schedule(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """By action number, when it opens and when it closes, in seconds since 1970; infinite where it never does."""
+        actions = self.actions.values()
+        opens = [action.opens.timestamp() if action.opens else -np.inf for action in actions]
+        return np.array(opens), np.array([action.closes.timestamp() if action.closes else np.inf for action in actions])
 
     @cached_property
     def followers(self) -> tuple[Action, ...]:

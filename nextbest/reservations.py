@@ -117,13 +117,12 @@ def reserve(
             taken = set()
         slots: list[SlotGrant] = []
         while len(slots) < placement.slots:
+            order = placement.order
             barred = {key for bound in tally.full(placement.caps) for key in bound.keys}
-            available = tuple(
-                [
-                    o.key not in barred and o.action not in taken and not (o.limits and budgets.full(o.limits))
-                    for o in placement.order
-                ]
-            )
+            barred.update([option.key for option in order if option.limits and budgets.full(option.limits)])
+            if taken:
+                barred.update([option.key for option in order if option.action in taken])
+            available = tuple([option.key not in barred for option in order]) if barred else (True,) * len(order)
             if True not in available:
                 break
             option = placement.order[available.index(True)]

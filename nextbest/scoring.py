@@ -55,7 +55,7 @@ def score(rows: Rows, situation: Situation, context: cel.Context) -> Scores:
     logits, p = np.full(len(policy.actions), np.nan), np.full(len(policy.actions), np.nan)
     mean = variance = None
     if len(rows) and policy.arbitration.uses_propensity:
-        p[rows] = _propensities(actions, situation)[rows]
+        p[rows] = _propensities(rows, actions, situation)
         logits[rows] = logit(p[rows])
         if residuals is not None:
             mean, variance = np.full(len(p), np.nan), np.full(len(p), np.nan)
@@ -129,21 +129,24 @@ def _amount(amount: float | Expression, context: cel.Context) -> float:
     return amount.number(context) if isinstance(amount, Expression) else amount
 
 
-def _propensities(actions: Sequence[Action], situation: Situation) -> Vector:
-    """The probability that the customer responds, by action number; of those not in `actions` it means nothing.
+def _propensities(rows: Rows, actions: Sequence[Action], situation: Situation) -> Vector:
+    """The probability that the customer responds to each of the actions with these numbers, shape (len(rows),).
 
     A new action has what the policy starts it with; so has every action where models are not asked.
     """
     policy, models = situation.policy, situation.models
-    p = policy.unscored.copy()
+    p = policy.unscored[rows]
+    if models is None or situation.tier != "full":
+        return p
     known = situation.known_actions
     new = {action.number for action in policy.startings if action.id not in known}
+    is_asked = np.array([row not in new for row in rows.tolist()]) if new else np.ones(len(rows), dtype=bool)
     asked = [action for action in actions if action.number not in new] if new else actions
-    if models is not None and situation.tier == "full" and asked:
+    if asked:
         model = models.model_set.models[PROPENSITY]
         columns = _context_columns(model, asked, situation.request.context)
         matrix = design_matrix(model, situation.features, [action.id for action in asked], columns)
-        p[[action.number for action in asked]] = models.score(PROPENSITY, matrix)
+        p[is_asked] = models.score(PROPENSITY, matrix)
     return p
 
 

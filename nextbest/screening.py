@@ -6,12 +6,14 @@ worth (`nextbest.scoring`), or the binding test of caps and limits (`nextbest.re
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from nextbest.contact_rules import History, Member, quiet
 from nextbest.experiments import CONTROL, OUT, in_control, side_of
 from nextbest.expressions import evaluation_context
 from nextbest.features import rule_values
-from nextbest.hashing import uniforms
-from nextbest.policy import Action, Placement
+from nextbest.hashing import uniform
+from nextbest.policy import Action, Placement, Policy
 from nextbest.records import Stage, Usage
 from nextbest.reservations import Budgets, Tally
 from nextbest.situation import Situation
@@ -81,11 +83,14 @@ class Screening:
                 yield self._policy.actions[name], ("pause", "paused")
 
     def _schedule(self) -> Iterator[Stopped]:
-        now = self._situation.now
-        for action in self._policy.scheduled:
+        now, policy = self._situation.now, self._policy
+        moment = now.timestamp()
+        opens, closes = policy.schedule
+        for row in np.flatnonzero((moment < opens) | (moment >= closes)).tolist():
+            action = policy.roll[row]
             if action.opens and now < action.opens:
                 yield action, ("schedule", f"starts {action.opens:%Y-%m-%d %H:%M} UTC")
-            if action.closes and now >= action.closes:
+            elif action.closes:
                 yield action, ("schedule", f"ended {action.closes:%Y-%m-%d %H:%M} UTC")
 
     def _rules(self) -> Iterator[Stopped]:
@@ -112,8 +117,7 @@ class Screening:
                 continue
             seen = self._snapshot.usage.get(action.starting.reach.counter(situation.now), _NOTHING_USED).seen
             share = ramp.share(seen)
-            key = ("reach", self._policy.arbitration.salt, action.id, situation.request.customer_id or "")
-            if uniforms(1, *key)[0] >= share:
+            if reach_position(self._policy, action.id, situation.request.customer_id or "") >= share:
                 reason = f"new: reaches {100.0 * share:.0f} % of customers after {seen} impressions"
                 yield action, ("reach", reason)
 
@@ -152,3 +156,8 @@ class Screening:
         )
         suppressed = self._history.suppressed
         return next((suppressed[member] for member in members if member in suppressed), "")
+
+
+def reach_position(policy: Policy, action_id: str, customer_id: str) -> float:
+    """Where in [0, 1) a customer is on the ramp of a new action."""
+    return uniform("reach", policy.arbitration.salt, action_id, customer_id)

@@ -26,16 +26,16 @@ from nextbest.counterfactual import (
     without_cap,
     without_quiet_hours,
 )
-from nextbest.experiments import CONTROL, OUT, TREATED, in_control, side_of
+from nextbest.experiments import CONTROL, OUT, TREATED, in_control, position, side_of
 from nextbest.expressions import Expression, ExpressionError, evaluation_context
 from nextbest.features import rule_values
-from nextbest.hashing import uniforms
 from nextbest.messages import Cap
 from nextbest.policy import Action, Placement, Rollout, Treatment
 from nextbest.policy_compiler import millionths
 from nextbest.records import Usage
 from nextbest.reservations import Budgets, Tally
 from nextbest.rule_changes import smallest_change
+from nextbest.screening import reach_position
 from nextbest.situation import Situation
 
 Lifted = tuple[Change, Situation]
@@ -122,8 +122,8 @@ class _Stopped:
     def _rollout(self, rollout: Rollout) -> Lifted:
         """The share of a rollout that reaches the customer's place in it."""
         experiments = self.situation.policy.experiments
-        position = uniforms(1, "experiment", experiments.salt, rollout.id, self.situation.request.customer_id or "")[0]
-        share = math.ceil(position * _SHARES) / _SHARES
+        place = position(experiments.salt, rollout.id, self.situation.request.customer_id or "")
+        share = math.ceil(place * _SHARES) / _SHARES
         before, after = rollout.share * 100.0, share * 100.0
         grown = tuple(replace(each, share=share) if each is rollout else each for each in experiments.rollouts)
         text = f"rollout {rollout.id} reaches this customer: {before:g} % → {after:.1f} %"
@@ -181,17 +181,15 @@ class _Stopped:
         counter = starting.reach.counter(self.situation.now)
         usage = self.situation.snapshot.usage
         used, ramp = usage.get(counter, Usage()), arbitration.ramp
-        position = uniforms(1, "reach", arbitration.salt, self.action.id, self.situation.request.customer_id or "")[
-            0
-        ].item()
-        if position < ramp.share(used.seen):
+        place = reach_position(self.situation.policy, self.action.id, self.situation.request.customer_id or "")
+        if place < ramp.share(used.seen):
             return None
-        seen = max(used.seen, math.floor((position - ramp.initial) / (1.0 - ramp.initial) * ramp.impressions))
-        while not position < ramp.share(seen):
+        seen = max(used.seen, math.floor((place - ramp.initial) / (1.0 - ramp.initial) * ramp.impressions))
+        while not place < ramp.share(seen):
             seen += 1
         text = (
             f"{self.action.id} has reached enough customers: {used.seen} impressions → {seen}, or its ramp begins "
-            f"with more than {100.0 * position:.1f} % of customers"
+            f"with more than {100.0 * place:.1f} % of customers"
         )
         change = Change("reach", self.action.id, used.seen, seen, text)
         return change, with_snapshot(self.situation, usage={**usage, counter: Usage(seen, used.held)})

@@ -18,7 +18,7 @@ from nextbest import records
 from nextbest.adapters.bundles import read_bundle
 from nextbest.adapters.landing import Door
 from nextbest.errors import NextbestError
-from nextbest.hashing import uniforms
+from nextbest.hashing import uniform, uniforms
 from nextbest.market import Answer, Market
 from nextbest.reasons import reason
 from nextbest.records import DO_NOTHING, DecisionRecord, PlacementRecord
@@ -121,7 +121,7 @@ class Rehearsal:
     def _visitors(self) -> Sequence[str]:
         door = Door.of(self.settings)
         customers: list[str] = door.keys("customers", "customer_id").to_pylist()
-        return sorted(customers, key=lambda customer: float(uniforms(1, "demo visitor", customer)[0]))[:VISITORS]
+        return sorted(customers, key=lambda customer: uniform("demo visitor", customer))[:VISITORS]
 
     def _versions(self, model_set_id: str) -> Mapping[str, str]:
         model_set, _ = read_bundle(self.settings.bundles, model_set_id)

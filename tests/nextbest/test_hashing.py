@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nextbest.hashing import uniforms
+from nextbest.hashing import uniform, uniforms
 
 
 @settings(deadline=None)  # a loaded machine is slow, not wrong
@@ -15,6 +15,13 @@ def test_same_key_same_numbers(count: int, key: list[str | int]) -> None:
     assert drawn.shape == (count,)
     assert np.array_equal(drawn, uniforms(count, *key))
     assert ((drawn > 0.0) & (drawn < 1.0)).all()
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(max_size=8) | st.integers(-(2**63), 2**63), max_size=4))
+def test_one_number_is_the_first_of_many(key: list[str | int]) -> None:
+    """However it is asked for, a draw is the same number, to the last bit."""
+    assert uniform(*key) == uniforms(3, *key)[0]
 
 
 def test_keys_do_not_run_together() -> None:

@@ -19,7 +19,7 @@ from nextbest.adapters.complete_journey.mapping import QUERIES, connect, package
 from nextbest.adapters.complete_journey.shift import recorded_shift
 from nextbest.adapters.complete_journey.simulation import SIMULATED, History, simulate
 from nextbest.adapters.contract_files import load_contracts
-from nextbest.hashing import uniforms
+from nextbest.hashing import uniform
 from nextbest.settings import Settings
 
 _SAMPLE_SALT = "complete journey household sample"
@@ -100,7 +100,7 @@ class CompleteJourney:
 
 def sample(households: Iterable[int], size: int) -> list[int]:
     """The first `size` households in the order of a salted hash: a larger sample contains every smaller one."""
-    return sorted(households, key=lambda household: uniforms(1, _SAMPLE_SALT, household)[0])[:size]
+    return sorted(households, key=lambda household: uniform(_SAMPLE_SALT, household))[:size]
 
 
 def _scalar(con: duckdb.DuckDBPyConnection, sql: str) -> datetime:

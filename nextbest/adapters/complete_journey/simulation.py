@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from nextbest.contracts import Contract
-from nextbest.hashing import uniforms
+from nextbest.hashing import uniform
 
 Row = dict[str, Any]
 
@@ -66,7 +66,7 @@ def identifier_hmac(kind: str, value: str) -> str:
 
 def _unit(*key: str) -> float:
     """A number in (0, 1), uniform over keys."""
-    return float(uniforms(1, "complete journey", *key)[0])
+    return uniform("complete journey", *key)
 
 
 def _identities(customer: str, history: History) -> Iterator[Row]:
