@@ -50,7 +50,7 @@ def inverse_gap(priorities: Vector, gamma: float) -> Vector:
     Source: Foster & Rakhlin, "Beyond UCB: Optimal and Efficient Contextual Bandits with Regression Oracles", ICML
     2020, algorithm 1, with its exploration parameter mu set to the number of candidates.
     """
-    best = np.argmax(priorities)
+    best = priorities.argmax()
     pmf = 1.0 / (len(priorities) + gamma * (priorities[best] - priorities))
     pmf[best] = 0.0
     pmf[best] = 1.0 - pmf.sum()

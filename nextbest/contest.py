@@ -148,7 +148,7 @@ class _Field:
             id=placement.id,
             channel=placement.channel,
             slots=placement.slots if limit is None else min(limit, placement.slots),
-            order=tuple([options[i] for i in [*first, *drawn[order].tolist()]]),
+            order=tuple(map(options.__getitem__, [*first, *drawn[order].tolist()])),
             pmf=tuple([0.0] * len(first) + pmf[order].tolist()),
             ahead=len(first),
             caps=placement.caps,

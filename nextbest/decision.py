@@ -6,6 +6,7 @@ the calls (`nextbest.reservations`, run by State).
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from itertools import chain
 
@@ -118,7 +119,11 @@ def _placements(request: Request, policy: Policy) -> list[Placement]:
 
 def _present(features: Mapping[str, Attribute | None]) -> dict[str, Attribute]:
     """The features there are: null and what JSON cannot write (NaN, infinity) count as missing."""
-    # Of a finite number nothing is left when it is taken from itself: a test without a call.
+    # Of a finite number nothing is left when it is taken from itself: where all are numbers, one test for all of them.
+    with suppress(TypeError):
+        total = sum(features.values())  # type: ignore[arg-type]  # what is no number raises
+        if total - total == 0:
+            return dict(features)  # type: ignore[arg-type]
     return {name: v for name, v in features.items() if v is not None and (isinstance(v, str) or v - v == 0)}
 
 

@@ -15,7 +15,7 @@ from nextbest.errors import NextbestError
 
 MAX_CHARACTERS = 2_000
 MAX_NESTING = 32
-_PAGE = 50
+_PAGE = 100
 """Rules in one list: few enough for the compiler, many enough to save calls."""
 
 # The compiler is native code that a deep or long enough expression brings down with the process, so bounds are read
@@ -99,6 +99,7 @@ class RuleBook:
 class _Page:
     def __init__(self, rules: Sequence[Expression]) -> None:
         self._rules = rules
+        self._reasons = [(rule.source, f"not so: {rule.source}") for rule in rules]
         # A comment would hide what comes after it; a line of its own ends it.
         self._program = cel.compile("[" + ",".join(f"({rule.source}\n)" for rule in rules) + "]")
 
@@ -109,9 +110,9 @@ class _Page:
             answers = []
         if set(map(type, answers)) != {bool}:
             return {rule.source: reason for rule in self._rules if (reason := _failure(rule, context))}
-        return {
-            rule.source: f"not so: {rule.source}" for rule, holds in zip(self._rules, answers, strict=True) if not holds
-        }
+        if False not in answers:
+            return {}
+        return {source: reason for (source, reason), holds in zip(self._reasons, answers, strict=True) if not holds}
 
 
 def _failure(rule: Expression, context: cel.Context) -> str:

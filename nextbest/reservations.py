@@ -21,6 +21,7 @@ class Tally:
 
     def __init__(self, contacts: Iterable[Contact], now: datetime, deciding: str | None = None) -> None:
         self._now = now
+        self._since: dict[int, datetime] = {}
         self._members: defaultdict[tuple[Scope, str], list[Contact]] = defaultdict(list)
         for contact in contacts:
             if contact.decision_id != deciding or contact.impressed_at is not None:
@@ -50,7 +51,9 @@ class Tally:
                     yield bound
 
     def _count(self, contacts: Sequence[Contact], cap: Cap) -> int:
-        since = self._now - timedelta(seconds=cap.window_seconds)
+        since = self._since.get(cap.window_seconds)
+        if since is None:
+            since = self._since[cap.window_seconds] = self._now - timedelta(seconds=cap.window_seconds)
         if cap.count == "decision":
             return sum([contact.decided_at > since for contact in contacts])
         return sum([c.impressed_at > since if c.impressed_at else c.expires_at > self._now for c in contacts])
