@@ -14,7 +14,7 @@ import numpy as np
 
 from nextbest.arbitration import Vector, draw_order, epsilon_greedy, greedy, inverse_gap, with_floor
 from nextbest.hashing import uniforms
-from nextbest.messages import Option, PlacementProposal
+from nextbest.messages import Again, Option, PlacementProposal
 from nextbest.policy import Placement
 from nextbest.policy_compiler import millionths
 from nextbest.records import DO_NOTHING, Candidate
@@ -144,14 +144,37 @@ class _Field:
         pmf = self._pmf(drawn, worth)
         order = draw_order(pmf, worth, draws)
         limit = request.options.limit
+        slots = placement.slots if limit is None else min(limit, placement.slots)
         return PlacementProposal(
             id=placement.id,
             channel=placement.channel,
-            slots=placement.slots if limit is None else min(limit, placement.slots),
+            slots=slots,
             order=tuple(map(options.__getitem__, [*first, *drawn[order].tolist()])),
             pmf=tuple([0.0] * len(first) + pmf[order].tolist()),
             ahead=len(first),
             caps=placement.caps,
+            again=self._again([*self._worth(first), *worth[order].tolist()], key)
+            if slots > 1 or len(request.placements) > 1
+            else None,
+        )
+
+    def _worth(self, first: Sequence[int]) -> list[float]:
+        """The priorities of the mandatory ones."""
+        return [self.priority[i - 1].item() for i in first]
+
+    def _again(self, priorities: Sequence[float], key: tuple[str | int, ...]) -> Again | None:
+        """How later slots are drawn; a greedy order holds for all, and Thompson's chances do for what is left."""
+        exploration = self.situation.policy.arbitration.exploration
+        strategy = exploration.strategy
+        if strategy not in {"epsilon", "inverse_gap"}:
+            return None
+        return Again(
+            strategy="epsilon" if strategy == "epsilon" else "inverse_gap",
+            epsilon=exploration.epsilon,
+            gamma=exploration.gamma,
+            floor=exploration.floor,
+            priorities=tuple(priorities),
+            key=("slot", *key[1:]),
         )
 
     def _pmf(self, drawn: Rows, priority: Vector) -> Vector:

@@ -20,10 +20,11 @@ from nextbest.errors import NextbestError
 from nextbest.experiments import assign, in_control, in_force
 from nextbest.messages import Grant, PlacementProposal, Profile, Proposal, Request, SlotGrant
 from nextbest.policy import Placement, Policy
-from nextbest.records import Attribute, DecisionRecord, PlacementRecord, SlotRecord, Snapshot, Tier
+from nextbest.records import DO_NOTHING, Attribute, DecisionRecord, PlacementRecord, SlotRecord, Snapshot, Tier
 from nextbest.scoring import score
 from nextbest.screening import Screening
 from nextbest.situation import Models, Residuals, ScoringError, Situation, has_propensity
+from nextbest.slates import slot_draw
 
 
 class UnknownPlacementError(NextbestError):
@@ -106,8 +107,12 @@ def settle(proposal: Proposal, grant: Grant, stage_us: Mapping[str, float] | Non
         stage_us: Microseconds per stage, as the caller measured them.
 
     """
-    filled = tuple([_fill(placement, grant.placements[placement.id]) for placement in proposal.placements])
-    return msgspec.structs.replace(proposal.record, placements=filled, stage_us=dict(stage_us or {}))
+    filled, taken = [], set[str]()
+    for placement in proposal.placements:
+        if not proposal.dedup:
+            taken = set()
+        filled.append(_fill(placement, grant.placements[placement.id], taken))
+    return msgspec.structs.replace(proposal.record, placements=tuple(filled), stage_us=dict(stage_us or {}))
 
 
 def _placements(request: Request, policy: Policy) -> list[Placement]:
@@ -189,9 +194,28 @@ def _record(
     )
 
 
-def _fill(placement: PlacementProposal, grants: Sequence[SlotGrant]) -> PlacementRecord:
+def _fill(placement: PlacementProposal, grants: Sequence[SlotGrant], taken: set[str]) -> PlacementRecord:
+    """What fills the placement; `taken` has the actions of slots before it, and gets those of its own."""
     keys = tuple([option.key for option in placement.order])
-    positions = [keys.index(grant.key) for grant in grants]
+    slots = []
+    for number, grant in enumerate(grants):
+        position = keys.index(grant.key)
+        option = placement.order[position]
+        _, pmf = slot_draw(placement, taken, number)
+        slots.append(
+            SlotRecord(
+                slot=grant.slot,
+                action=option.action,
+                treatment=option.treatment,
+                group=option.group,
+                probability=selection_probability(pmf, grant.available, position, placement.ahead),
+                reservation_id=grant.reservation_id,
+                expires_at=grant.expires_at,
+                takes=grant.takes,
+            )
+        )
+        if option.action != DO_NOTHING:
+            taken.add(option.action)
     return PlacementRecord(
         id=placement.id,
         channel=placement.channel,
@@ -199,19 +223,5 @@ def _fill(placement: PlacementProposal, grants: Sequence[SlotGrant]) -> Placemen
         order=keys,
         ahead=placement.ahead,
         available=tuple([grant.available for grant in grants]),
-        slots=tuple(
-            [
-                SlotRecord(
-                    slot=grant.slot,
-                    action=placement.order[position].action,
-                    treatment=placement.order[position].treatment,
-                    group=placement.order[position].group,
-                    probability=selection_probability(placement.pmf, grant.available, position, placement.ahead),
-                    reservation_id=grant.reservation_id,
-                    expires_at=grant.expires_at,
-                    takes=grant.takes,
-                )
-                for grant, position in zip(grants, positions, strict=True)
-            ]
-        ),
+        slots=tuple(slots),
     )

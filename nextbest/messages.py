@@ -107,6 +107,19 @@ Caps = Mapping[tuple[Scope, str], Sequence[Bound]]
 """Caps by the member whose contacts they count: those without contacts need no look."""
 
 
+class Again(msgspec.Struct, frozen=True, kw_only=True):
+    """How a slot is drawn once slots before it have taken actions: by the same rule, among what is left."""
+
+    strategy: Literal["epsilon", "inverse_gap"]
+    epsilon: float
+    gamma: float
+    floor: float
+    priorities: tuple[float, ...]
+    """Along the order of the placement."""
+    key: tuple[str | int, ...]
+    """Of the hash that is the draw."""
+
+
 class PlacementProposal(msgspec.Struct, frozen=True, kw_only=True):
     """For one placement the candidates in the order drawn, each with its mass in the pmf.
 
@@ -120,6 +133,8 @@ class PlacementProposal(msgspec.Struct, frozen=True, kw_only=True):
     pmf: tuple[float, ...]
     ahead: int = 0
     caps: Caps = {}
+    again: Again | None = None
+    """None where the order holds for every slot: it has one and no slot before it, or its strategy says so."""
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):

@@ -40,8 +40,10 @@ def _why_nothing(record: DecisionRecord, placement: PlacementRecord, rivals: Seq
     """Why doing nothing is the best that is left."""
     if len(rivals) > 1:
         return Reason("worthless", "nothing earns more than it costs")
-    if len(placement.order) > 1:
-        return Reason("taken", "no other action is left: taken already, or a cap is full")
+    taken = {slot.action for each in record.placements for slot in each.slots}
+    keys = {each.key for each in record.candidates if each.placement == placement.id and each.action in taken}
+    if set(placement.order) - keys:
+        return Reason("taken", "no other action is left: a cap is full")
     return _stopped(record, placement)
 
 

@@ -165,7 +165,8 @@ class PlacementRecord(msgspec.Struct, frozen=True, kw_only=True):
     pmf: dict[str, float]
     """Selection probability of every candidate in the draw for the first slot, were all available; sums to 1."""
     order: tuple[str, ...]
-    """The full order: mandatory candidates by priority, then all others as drawn without replacement."""
+    """The full order: mandatory candidates by priority, then all others as drawn without replacement. A slot after
+    others that took actions is drawn anew among what is left (`nextbest.slates`)."""
     ahead: int = 0
     """How many of the order are mandatory: they come before the draw, and have no mass in the pmf."""
     available: tuple[tuple[bool, ...], ...] = ()

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from nextbest.messages import Bound, Cap, Caps, Grant, Limit, Option, PlacementProposal, Proposal, Scope, SlotGrant
 from nextbest.records import DO_NOTHING, Contact, Usage
+from nextbest.slates import slot_draw
 
 
 class Tally:
@@ -96,7 +97,7 @@ def counters(proposal: Proposal, now: datetime) -> list[str]:
 def reserve(
     proposal: Proposal, contacts: Sequence[Contact], now: datetime, usage: Mapping[str, Usage] | None = None
 ) -> tuple[Grant, tuple[Contact, ...]]:
-    """Grant each slot the first available option in the order drawn.
+    """Grant each slot the first available option in the order drawn for it.
 
     Args:
         proposal: What the engine proposes.
@@ -126,9 +127,11 @@ def reserve(
             if taken:
                 barred.update([option.key for option in order if option.action in taken])
             available = tuple([option.key not in barred for option in order]) if barred else (True,) * len(order)
-            if True not in available:
+            draw, _ = slot_draw(placement, taken, len(slots))
+            chosen = next((position for position in draw if available[position]), None)
+            if chosen is None:
                 break
-            option = placement.order[available.index(True)]
+            option = order[chosen]
             contact = _contact(proposal, placement, option, slot, now)
             slots.append(_grant(option, contact, available, reserved=proposal.reserves))
             slot += 1

@@ -213,14 +213,16 @@ def test_an_action_fills_one_slot_of_a_decision(policy: Policy, models: Models) 
         assert [slot.slot for slot in slots] == list(range(len(slots)))
 
 
-def test_probability_of_a_slot_is_conditional(policy: Policy, models: Models) -> None:
-    """A slot's probability is p over the sum of p that was still available when it was filled."""
-    record = finish(decide(request(), CUSTOMER, policy, models, CONSENTING, NOW))
-    placement = record.placements[0]
-    for slot, mask in zip(placement.slots, placement.available, strict=True):
-        free = [k for k, available in zip(placement.order, mask, strict=True) if available]
-        assert slot.key == free[0]
-        assert slot.probability == pytest.approx(placement.pmf[slot.key] / sum(placement.pmf[k] for k in free))
+def test_probability_of_the_first_slot_is_conditional(policy: Policy, models: Models) -> None:
+    """It is p over the sum of p that was available when the slot was filled, by the first available of the order."""
+    busy = (contact("cheese"), contact("cheese"))
+    proposal = decide(request(), CUSTOMER, policy, models, CONSENTING, NOW)
+    (placement,) = settle(proposal, reserve(proposal, busy, NOW)[0]).placements
+    slot, mask = placement.slots[0], placement.available[0]
+    free = [k for k, available in zip(placement.order, mask, strict=True) if available]
+    assert "cheese/cheese_home" not in free
+    assert slot.key == free[0]
+    assert slot.probability == pytest.approx(placement.pmf[slot.key] / sum(placement.pmf[k] for k in free))
 
 
 def test_logged_probability_is_true_when_caps_bind_at_reserve(policy: Policy, models: Models) -> None:
