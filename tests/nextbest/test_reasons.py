@@ -63,7 +63,7 @@ ALL = ("eggs", "milk", "do_nothing")
         (made("milk", ALL), "explored: drawn with probability 0.042"),
         (made("milk", ("milk", "do_nothing")), "highest priority of 2"),
         (made("do_nothing", ALL), "explored: drawn with probability 0.042"),
-        (made("do_nothing", ("do_nothing",)), "no other action is left: taken already, or a cap is full"),
+        (made("do_nothing", ("do_nothing",)), "no other action is left: a cap is full"),
         (made("do_nothing", ("do_nothing",), stopped=("x: withdrawn", "y", "y")), "y (2 actions)"),
         (made("do_nothing", ALL, degraded="no_model_set", tier="fallback"), "no_model_set"),
         (made("eggs", ALL, degraded="deadline", tier="reduced"), "highest priority of 3"),

@@ -17,7 +17,7 @@ from nextbest.reservations import reserve
 from nextbest.situation import Models
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
-DECISIONS = 4_000
+DECISIONS = 2_500
 STRATEGIES = [
     {"strategy": "epsilon", "epsilon": 0.2},
     {"strategy": "inverse_gap", "gamma": 50.0, "floor": 0.01},
@@ -28,7 +28,7 @@ STRATEGIES = [
 def decisions(
     document: dict[str, Any], models: Models, exploration: dict[str, Any], *placements: str, busy: bool = False
 ) -> list[DecisionRecord]:
-    """Decisions for one customer after another; `busy` has cheese at its cap for every other one, as State finds out."""
+    """Decisions for one customer after another; `busy` has cheese at its cap for every other, as State finds out."""
     document["arbitration"]["exploration"] = exploration
     policy = compile_policy(PolicyDocument.model_validate(document))
     snapshot, profile = Snapshot(consents={"marketing": "granted"}), Profile(features={"spend_91d": 50.0, "visits": 2})
