@@ -346,7 +346,7 @@ class ArbitrationFile(_Document):
         default=0.0,
         ge=-MOST,
         le=MOST,
-        description="The priority of doing nothing: what does not beat it is not proposed.",
+        description="The priority of doing nothing: what does not beat it is proposed by exploration alone.",
     )
     exploration: ExplorationDocument = Field(description="How chance comes in.")
     unscored_propensity: float = Field(

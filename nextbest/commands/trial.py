@@ -11,13 +11,14 @@ from datetime import UTC, datetime, timedelta
 import click
 from rich.table import Table
 
-from nextbest.adapters.policy_files import read_policy
-from nextbest.advice import did_you_mean
+from nextbest.adapters.policy_files import read_policy, vocabulary
+from nextbest.advice import did_you_mean, listed
 from nextbest.commands.processes import console
 from nextbest.content import content_of
 from nextbest.decision import decide, settle
 from nextbest.messages import Profile, Request
 from nextbest.policy import Policy
+from nextbest.policy_checks.subject import Vocabulary
 from nextbest.reasons import reason
 from nextbest.records import Attribute, Candidate, Contact, DecisionRecord, Interaction, Snapshot
 from nextbest.reservations import reserve
@@ -29,8 +30,8 @@ from nextbest.settings import Settings
 @click.option("--feature", "features", multiple=True, help="NAME=VALUE, what is known of the customer.")
 @click.option("--context", "contexts", multiple=True, help="NAME=VALUE, what the channel sends along.")
 @click.option("--withdrawn", multiple=True, help="A purpose the customer said no to; yes to all others.")
-@click.option("--seen", multiple=True, help="ACTION or ACTION@HOURS: what the customer saw so many hours ago (1).")
-@click.option("--did", multiple=True, help="EVENT:ACTION or EVENT:ACTION@HOURS: click, dismissal, …, so long ago (1).")
+@click.option("--seen", multiple=True, help="ACTION[/CHANNEL][@HOURS]: what the customer saw so many hours ago (1).")
+@click.option("--did", multiple=True, help="EVENT:ACTION[/CHANNEL][@HOURS]: a click, a dismissal, …, so long ago (1).")
 @click.option("--customer", default="somebody", help="Who it is: experiments and reach follow from it.")
 @click.option("--at", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M"]), help="The moment, in UTC; now by default.")
 def try_policy(
@@ -48,9 +49,10 @@ def try_policy(
 
     \b
     Example: nextbest policy try --placement home_banner --feature baskets_28d=3
-             nextbest policy try --seen beef@5 --did dismissal:cheese@30 --at 2026-12-24T22:00
+             nextbest policy try --seen beef/email@5 --did dismissal:cheese@30 --at 2026-12-24T22:00
     """  # noqa: D301  click reads the control character
-    policy = read_policy(Settings.from_env().folder("policies"))
+    folder = Settings.from_env().folder("policies")
+    policy, words = read_policy(folder), vocabulary(folder)
     now = at.replace(tzinfo=UTC) if at else datetime.now(UTC)
     request = Request(
         decision_id=uuid.uuid4().hex,
@@ -66,7 +68,7 @@ def try_policy(
             for purpose in policy.regimes
         },
         contacts=tuple(_contact(policy, each, now) for each in seen),
-        interactions=tuple(_interaction(policy, each, now) for each in did),
+        interactions=tuple(_interaction(policy, words, each, now) for each in did),
     )
     profile = Profile(features=dict(_values(policy, features, "customer")))
     proposal = decide(request, profile, policy, None, snapshot, now, tier="reduced")
@@ -79,8 +81,11 @@ def _show(record: DecisionRecord, policy: Policy) -> None:
     for placement in record.placements:
         table = Table("action", "stage", "P", "value", "cost", "priority", "chance", "why not", box=None)
         candidates = [each for each in record.candidates if each.placement == placement.id]
-        for each in sorted(candidates, key=lambda each: (each.reason != "", -(each.priority or 0.0))):
-            table.add_row(each.action, each.stage, *_numbers(each, placement.pmf.get(each.key)), each.reason)
+        first = placement.order[: placement.ahead]
+        ranks = {each.key: (each.key not in first, each.reason != "", -(each.priority or 0.0)) for each in candidates}
+        for each in sorted(candidates, key=lambda each: ranks[each.key]):
+            chance = "first" if each.key in first else _share(placement.pmf.get(each.key))
+            table.add_row(each.action, each.stage, *_numbers(each), chance, each.reason)
         shown.rule(placement.id)
         shown.print(table)
         for slot in placement.slots:
@@ -92,16 +97,19 @@ def _show(record: DecisionRecord, policy: Policy) -> None:
         shown.print(f"experiments: {arms}", highlight=False)
 
 
-def _numbers(candidate: Candidate, chance: float | None) -> list[str]:
+def _numbers(candidate: Candidate) -> list[str]:
     numbers = (candidate.p, candidate.value, candidate.cost, candidate.priority)
-    share = "" if chance is None else f"{100.0 * chance:.2f} %"
-    return [*("" if number is None else f"{number:.4f}" for number in numbers), share]
+    return ["" if number is None else f"{number:.4f}" for number in numbers]
+
+
+def _share(chance: float | None) -> str:
+    return "" if chance is None else f"{100.0 * chance:.2f} %"
 
 
 def _known(names: tuple[str, ...], known: Iterable[str], option: str) -> tuple[str, ...]:
     for name in names:
         if name not in known:
-            message = f"there is no {name}: there is {', '.join(known)}{did_you_mean(name, known)}"
+            message = f"there is no {name}: there is {listed(known)}{did_you_mean(name, known)}"
             raise click.BadParameter(message, param_hint=option)
     return names
 
@@ -134,20 +142,22 @@ def _typed(text: str, kind: str) -> Attribute:
     return float(text)
 
 
-def _when(policy: Policy, text: str, option: str, now: datetime) -> tuple[str, datetime]:
-    """ACTION or ACTION@HOURS."""
-    action, _, hours = text.partition("@")
+def _when(policy: Policy, text: str, option: str, now: datetime) -> tuple[str, str, datetime]:
+    """ACTION[/CHANNEL][@HOURS]; without a channel, the first by name of those the action has."""
+    named, _, hours = text.partition("@")
+    action, _, channel = named.partition("/")
     _known((action,), policy.actions, option)
+    channels = {p.channel for p in policy.placements.values() for t in p.treatments if t.action.id == action}
+    if channel:
+        _known((channel,), sorted(channels), option)
     try:
-        return action, now - timedelta(hours=float(hours or 1))
+        return action, channel or min(channels), now - timedelta(hours=float(hours or 1))
     except (ValueError, OverflowError) as error:
         raise click.BadParameter(f"{hours!r} is no number of hours", param_hint=option) from error
 
 
 def _contact(policy: Policy, text: str, now: datetime) -> Contact:
-    action, at = _when(policy, text, "--seen", now)
-    treatments = ((p.channel, t) for p in policy.placements.values() for t in p.treatments)
-    channel = next((channel for channel, treatment in treatments if treatment.action.id == action), "")
+    action, channel, at = _when(policy, text, "--seen", now)
     return Contact(
         decision_id=f"earlier {text}",
         slot=0,
@@ -160,9 +170,13 @@ def _contact(policy: Policy, text: str, now: datetime) -> Contact:
     )
 
 
-def _interaction(policy: Policy, text: str, now: datetime) -> Interaction:
+def _interaction(policy: Policy, words: Vocabulary, text: str, now: datetime) -> Interaction:
     kind, has_action, rest = text.partition(":")
     if not has_action:
         raise click.BadParameter(f"{text!r} is not EVENT:ACTION", param_hint="--did")
-    action, at = _when(policy, rest, "--did", now)
-    return Interaction(kind=kind, action=action, at=at)
+    if kind in {"decision", "impression"}:
+        raise click.BadParameter("what was decided and seen is said by --seen", param_hint="--did")
+    if words.events is not None and words.outcomes is not None:
+        _known((kind,), sorted((words.events | words.outcomes) - {"impression"}), "--did")
+    action, channel, at = _when(policy, rest, "--did", now)
+    return Interaction(kind=kind, action=action, channel=channel, at=at)

@@ -54,10 +54,22 @@ def test_what_is_said_of_the_customer_counts(arguments: tuple[str, ...], action:
     assert said in " ".join(result.output.split()) or said in line(result, action)
 
 
+def test_caps_and_pauses_of_a_channel_can_be_tried() -> None:
+    """Two e-mails fill the week, and who unsubscribed gets none; what must be shown comes before the draw."""
+    email = ("--placement", "email_hero", *AFTERNOON)
+    assert "two_emails_a_week: 2 of 2" in tried(*email, "--seen", "beef/email@1", "--seen", "cheese/email@2").output
+    assert "unsubscribed: until 2027-11-25" in tried(*email, "--did", "unsubscribe:beef/email@4").output
+    recalled = ("--context", "recalled_category=frozen_pizza", "--feature", "category_spend_182d__frozen_pizza=9")
+    assert "first" in line(tried("--placement", "home_banner", *recalled, *AFTERNOON), "recall_notice")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("--placement", "home_baner"), "there is no home_baner: there is home_banner"),
+        (("--did", "dismisal:beef"), "did you mean 'dismissal'"),
+        (("--did", "impression:beef"), "said by --seen"),
+        (("--seen", "beef/post"), "there is no post: there is app, email, web"),
         (("--feature", "baskets_28=3"), "did you mean 'baskets_28d'"),
         (("--feature", "baskets_28d"), "'baskets_28d' is not NAME=VALUE"),
         (("--feature", "baskets_28d=many"), "baskets_28d is a number, not 'many'"),
