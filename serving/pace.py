@@ -14,11 +14,17 @@ from nextbest.records import Tier
 T = TypeVar("T")
 _WEIGHT = 0.05
 _MARGIN = 2.0
+_FORGOTTEN = 0.01
+"""The part of a tier's mean that each decision without it forgets."""
 _LADDER: tuple[Tier, ...] = ("full", "reduced")
 
 
 class Pace:
-    """A running mean, per tier, of the milliseconds from having read everything to having logged the decision."""
+    """A running mean, per tier, of the milliseconds from having read everything to having logged the decision.
+
+    A tier that is left out is not measured, so its mean shrinks each time: it is tried again, and a machine that was
+    slow once does not decide the less for ever.
+    """
 
     def __init__(self) -> None:
         self._mean_ms: dict[Tier, float] = {}
@@ -32,7 +38,13 @@ class Pace:
         """The most complete tier that twice its usual time is left for; `fallback` when none is."""
         if left_ms is None:
             return "full"
-        return next((tier for tier in _LADDER if left_ms > _MARGIN * self._mean_ms.get(tier, 0.0)), "fallback")
+        for tier in _LADDER:
+            mean = self._mean_ms.get(tier, 0.0)
+            if left_ms > _MARGIN * mean:
+                return tier
+            if left_ms > 0.0:
+                self._mean_ms[tier] = mean * (1.0 - _FORGOTTEN)
+        return "fallback"
 
 
 class Deadline:

@@ -38,6 +38,17 @@ def test_the_pace_follows_the_machine() -> None:
     assert pace.tier(13.0) == "reduced"
 
 
+def test_a_slow_hour_passes() -> None:
+    """A tier that was too slow is tried again, though every request has a budget."""
+    pace = Pace()
+    for tier in ("full", "reduced"):
+        pace.note(tier, 400.0)
+    assert [pace.tier(-1.0) for _ in range(1_000)] == ["fallback"] * 1_000
+    tiers = [pace.tier(500.0) for _ in range(100)]
+    assert tiers[0] == "fallback"
+    assert tiers[-1] == "full"
+
+
 def test_what_does_not_come_in_time_is_left() -> None:
     """A part that hangs is not waited for beyond the budget; without a budget it is."""
 
