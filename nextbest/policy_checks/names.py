@@ -7,6 +7,7 @@ Belongs here: ids, and references between the files. Does not belong here: names
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+from nextbest.experiments import CHALLENGERS, CHAMPION
 from nextbest.findings import Place, Problem
 from nextbest.policy_checks.subject import Subject
 from nextbest.policy_document import ActionDocument, SequenceDocument
@@ -63,7 +64,12 @@ def experiment_ids(subject: Subject) -> Iterator[Problem]:
     challengers = [(("experiments", "challengers", i, "id"), each.id) for i, each in enumerate(file.challengers)]
     rollouts = [(("experiments", "rollouts", i, "id"), each.id) for i, each in enumerate(file.rollouts)]
     shadows = [(("experiments", "shadows", i, "id"), each.id) for i, each in enumerate(file.shadows)]
-    yield from _repeated([*control, *challengers, *rollouts, *shadows])
+    named = [*control, *challengers, *rollouts, *shadows]
+    yield from _repeated(named)
+    for place, identity in named:
+        if identity in {CHAMPION, CHALLENGERS}:
+            message = f"`{identity}` is a name of its own: records say so who decided beside the challengers"
+            yield Problem(place, message, "policy-reserved")
 
 
 def purposes(subject: Subject) -> Iterator[Problem]:

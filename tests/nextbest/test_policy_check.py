@@ -105,6 +105,14 @@ def test_nothing_is_said_of_a_policy_that_is_right(document: dict[str, Any]) -> 
 
 MISTAKES: list[tuple[Edit, str]] = [
     (lambda d: action(d, purpose=None), "a standard action needs one"),
+    (
+        lambda d: experiments(d, challengers=[{"id": "champion", "percent": 5.0, "changes": {"formula": "value"}}]),
+        "`champion` is a name of its own",
+    ),
+    (
+        lambda d: experiments(d, rollouts=[{"id": "champion_challenger", "percent": 10.0, "actions": ["dates"]}]),
+        "`champion_challenger` is a name of its own",
+    ),
     (lambda d: action(d, value="spend_91d * visitz"), "unknown feature `visitz`: did you mean `visits`?"),
     (lambda d: action(d, value="spend_91d > 1.0"), "it answers False, not a number"),
     (lambda d: action(d, value="1.0 / spend_91d"), "it answers inf, not a number"),
