@@ -54,7 +54,7 @@ def contest(
                 verdicts[number] = "score", reason
         numbers = passed_by(verdicts)
     priority = priorities(placement.rows[numbers], scores, situation, placement.channel_cost)
-    has_none = np.isnan(priority)
+    has_none = ~np.isfinite(priority)
     if has_none.any():
         for number in numbers[has_none].tolist():
             verdicts[number] = "score", _NO_PRIORITY

@@ -260,13 +260,16 @@ class Policy:
 
     @cached_property
     def lookback(self) -> tuple[timedelta, timedelta]:
-        """How far back State must remember contacts, and interactions."""
+        """How far back State must remember contacts, and interactions.
+
+        Contacts no less than a reservation lasts: what a page took already (`dedup_with`) is seen while it is filled.
+        """
         placements = self.placements.values()
         follows = [follow.window_seconds for action in self.actions.values() for follow in action.follows]
         caps = [each.cap.window_seconds for p in placements for bounds in p.caps.values() for each in bounds]
         events = [each.cap.window_seconds for p in placements for bounds in p.event_caps.values() for each in bounds]
         pauses = [suppression.window + suppression.pause for suppression in self.suppressions]
-        contacts = timedelta(seconds=max((*caps, *follows), default=0))
+        contacts = timedelta(seconds=max((*caps, *follows, self.reservation_seconds)))
         return contacts, max((timedelta(seconds=max((*events, *follows), default=0)), *pauses))
 
     @cached_property

@@ -5,12 +5,12 @@ Belongs here: the files' fields, their types and bounds. Does not belong here: w
 (`nextbest.policy`).
 """
 
-import datetime as dt
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from nextbest.features import Kind
+from nextbest.policy_times import Day, TimeOfDay
 
 Identity = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=80)]
 Expressions = Annotated[
@@ -100,10 +100,10 @@ class ActionDocument(_Document):
         default=None,
         description="The consent it needs, one of the purposes of contact_policy.yaml. A standard action has one.",
     )
-    start: dt.date | AwareDatetime | None = Field(
+    start: Day | None = Field(
         default=None, description="The first day (in the policy's time zone) or moment it can be proposed."
     )
-    end: dt.date | AwareDatetime | None = Field(
+    end: Day | None = Field(
         default=None, description="The last day it can be proposed, or the moment from which it no longer can."
     )
     value: Amount = Field(
@@ -145,14 +145,6 @@ class ActionsFile(_Document):
         description="ISO 4217 code of every amount in the policy."
     )
     actions: tuple[ActionDocument, ...] = Field(min_length=1, description="Everything that can be proposed.")
-
-
-def _minutes(value: object) -> object:
-    """YAML 1.1 reads 21:30 as a number to the base of 60, which is the minutes since midnight."""
-    return f"{value // 60:02}:{value % 60:02}" if isinstance(value, int) else value
-
-
-TimeOfDay = Annotated[str, BeforeValidator(_minutes), StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 
 
 class QuietHoursDocument(_Document):

@@ -65,10 +65,11 @@ def score(rows: Rows, situation: Situation, context: cel.Context) -> Scores:
     return Scores(logits, mean, variance, p, value, cost, failed)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what a float cannot hold is no number, and takes no part
 def priorities(rows: Rows, scores: Scores, situation: Situation, channel_cost: float) -> Vector:
     """P · V · L less cost for actions by number, of the parts that are switched on; shape (len(rows),).
 
-    Or what the policy's own formula comes to; NaN where that is no number.
+    Or what the policy's own formula comes to; not finite where that is no number.
     """
     policy = situation.policy
     formula = policy.arbitration

@@ -176,7 +176,8 @@ class _Stopped:
     def _reach(self) -> Lifted | None:
         """The impressions after which the ramp reaches the customer's place."""
         arbitration, starting = self.situation.policy.arbitration, self.action.starting
-        if arbitration.ramp is None or starting is None or self.action.id in self.situation.known_actions:
+        is_new = self.action.action_class == "standard" and self.action.id not in self.situation.known_actions
+        if arbitration.ramp is None or starting is None or not is_new:
             return None
         counter = starting.reach.counter(self.situation.now)
         usage = self.situation.snapshot.usage

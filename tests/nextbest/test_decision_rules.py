@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nextbest import records
 from nextbest.decision import decide, settle
 from nextbest.messages import Profile, Proposal, Request
 from nextbest.policy import Policy
@@ -175,6 +176,17 @@ def test_a_formula_that_fails_drops_the_action(document: dict[str, Any], models:
     found = proposed(compiled(document), models)
     assert verdict(found)[0] == "score"
     assert verdict(found, "bread") == ("arbitration", "")
+
+
+def test_a_priority_beyond_all_numbers_takes_no_part(document: dict[str, Any], models: Models) -> None:
+    """What a float cannot hold drops the action; the others keep their chances, and the record can be read."""
+    document["arbitration"]["exploration"] = {"strategy": "inverse_gap"}
+    for action in document["actions"]["actions"][:2]:
+        action |= {"value": "1.7e308", "lever": 10_000.0}
+    record = finished(proposed(compiled(document), models))
+    assert [each.stage for each in record.candidates[1:3]] == ["score", "score"]
+    assert records.decode(records.encode(record)).placements[0].pmf == record.placements[0].pmf
+    assert sum(record.placements[0].pmf.values()) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,13 @@ def test_caps_are_those_that_apply(policy: Policy) -> None:
     assert policy.lookback == (timedelta(days=7), timedelta(0))
 
 
+def test_what_a_page_took_is_remembered_without_any_cap(document: dict[str, Any]) -> None:
+    """State looks back over contacts no less than a reservation lasts, for requests that name earlier decisions."""
+    document["contact_policy"] |= {"rules": [], "reservation_minutes": 45}
+    policy = compile_policy(PolicyDocument.model_validate(document))
+    assert policy.lookback == (timedelta(minutes=45), timedelta(0))
+
+
 def test_a_cap_over_all_has_no_members(document: dict[str, Any]) -> None:
     """A rule about all contacts counts whatever the action, and cannot be about some of them."""
     rule = {"id": "quiet", "scope": "all", "count": "decision", "limit": 5, "window_hours": 24}

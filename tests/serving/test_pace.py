@@ -39,7 +39,7 @@ def test_the_pace_follows_the_machine() -> None:
 
 
 def test_a_slow_hour_passes() -> None:
-    """A tier that was too slow is tried again, also where everybody has a budget; what is late already says nothing."""
+    """A tier that was too slow is tried again, though every request has a budget."""
     pace = Pace()
     for tier in ("full", "reduced"):
         pace.note(tier, 400.0)
