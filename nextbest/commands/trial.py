@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from nextbest.adapters.policy_files import read_policy
@@ -80,7 +81,7 @@ def _show(record: DecisionRecord, policy: Policy) -> None:
         table = Table("action", "stage", "P", "value", "cost", "priority", "chance", "why not", box=None)
         candidates = [each for each in record.candidates if each.placement == placement.id]
         for each in sorted(candidates, key=lambda each: (each.reason != "", -(each.priority or 0.0))):
-            table.add_row(each.action, each.stage, *_numbers(each, placement.pmf.get(each.key)), each.reason)
+            table.add_row(each.action, each.stage, *_numbers(each, placement.pmf.get(each.key)), escape(each.reason))
         shown.rule(placement.id)
         shown.print(table)
         for slot in placement.slots:
