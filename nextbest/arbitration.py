@@ -58,9 +58,13 @@ def inverse_gap(priorities: Vector, gamma: float) -> Vector:
 
 
 def with_floor(pmf: Vector, floor: float) -> Vector:
-    """The mixture in which no candidate has less than `floor`; an even draw where there are too many for that."""
+    """The mixture in which no candidate has less than `floor`; an even draw where there are too many for that.
+
+    A mass that the draw could not tell from none is none: its candidate is to follow by priority.
+    """
     reserved = min(floor * len(pmf), 1.0)
-    return (1.0 - reserved) * pmf + reserved / len(pmf) if reserved else pmf
+    mixed = (1.0 - reserved) * pmf + reserved / len(pmf) if reserved else pmf
+    return np.where(mixed > _TINY, mixed, 0.0)
 
 
 def draw_order(pmf: Vector, priorities: Vector, uniforms: Vector) -> NDArray[np.intp]:

@@ -48,6 +48,7 @@ CHECKS: Final[tuple[tuple[Check, frozenset[str]], ...]] = tuple(
         (content.fallback_keys, "actions placements"),
         (trials.exploration, "arbitration"),
         (trials.changes, "experiments"),
+        (trials.thompson, "arbitration experiments"),
         (trials.learning, "actions arbitration features"),
         (trials.shares, "experiments"),
     )

@@ -6,6 +6,7 @@ Belongs here: when to load and when to swap. Does not belong here: what is follo
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -16,12 +17,15 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 _POLL_S = 0.5
+_AGAIN_S = 30.0
+"""How long what was refused is left alone: it may take seconds to find out that it cannot be used."""
 
 
 class Followed(Generic[T]):
     """Holds what State names; a decision that has begun keeps what it began with.
 
-    What cannot be loaded is refused, once for each name, and said; the last good one stays.
+    What cannot be loaded is refused, and said once; the last good one stays. It is tried again now and then, since a
+    file may still be on its way from another machine.
     """
 
     def __init__(
@@ -36,7 +40,7 @@ class Followed(Generic[T]):
         Args:
             what: In words.
             wanted: The name that State says.
-            load: From a name; raises a `NextbestError` where that cannot be used.
+            load: From a name; raises where that cannot be used.
             newest_first: The names there are, for when State has none or one that cannot be used.
 
         """
@@ -45,6 +49,7 @@ class Followed(Generic[T]):
         self._load_from = load
         self._newest_first = newest_first
         self._refused: str | None = None
+        self._again_at = 0.0
         self._name: str | None = None
         self.current: T | None = None
 
@@ -69,15 +74,20 @@ class Followed(Generic[T]):
         except StateUnavailableError as error:
             _log.warning("%ss are not followed: %s", self._what, error)
             return
-        if wanted and wanted not in {self._name, self._refused} and not await self._load(wanted):
-            self._refused = wanted
+        is_left_alone = wanted == self._refused and time.monotonic() < self._again_at
+        if wanted and wanted != self._name and not is_left_alone and not await self._load(wanted):
+            self._refused, self._again_at = wanted, time.monotonic() + _AGAIN_S
 
     async def _load(self, name: str) -> bool:
         try:
             self.current = await asyncio.to_thread(self._load_from, name)
-        except NextbestError as error:
-            _log.error("%s %s is refused, the last good one stays: %s", self._what, name, error)
+        except Exception as error:  # noqa: BLE001  whatever it is, what is published next must be followed
+            if name != self._refused:
+                trace = None if isinstance(error, NextbestError) else error
+                _log.error("%s %s is refused, the last good one stays: %s", self._what, name, error, exc_info=trace)
             return False
-        self._name, self._refused = name, None
+        self._name = name
+        if name == self._refused:
+            self._refused = None
         _log.info("%s %s is in use", self._what, name)
         return True

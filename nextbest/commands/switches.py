@@ -5,13 +5,15 @@ Belongs here: arguments and output, and the entry of the log that says it. What 
 
 import asyncio
 import uuid
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Literal
 
 import click
 
+from nextbest.adapters.policy_archive import ArchiveError, newest_first, read
 from nextbest.adapters.policy_files import read_policy
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.states import OpenState, open_state
@@ -58,7 +60,8 @@ def _switch(switch: _Switch, action: str, reason: str) -> None:
 
     """
     settings = Settings.from_env()
-    _check(action, sorted(read_policy(settings.folder("policies")).actions))
+    if not _was_published(settings.policies_archive, action):
+        _check(action, sorted(read_policy(settings.folder("policies")).actions))
     record = _record(switch, action, reason, datetime.now(UTC))
     with closing(SqliteLog(settings.event_log)) as log:
         log.append_sync([record])
@@ -72,6 +75,15 @@ def _switch(switch: _Switch, action: str, reason: str) -> None:
     already = "already " if was_paused == is_paused else ""
     meaning = "no decision proposes it" if is_paused else "decisions may propose it"
     click.echo(f"{action} is {already}{'paused' if is_paused else 'running'}: {meaning}")
+
+
+def _was_published(archive: Path, action: str) -> bool:
+    """Whether a policy that decides, or did, has the action: no mistake in the files keeps a recall waiting."""
+    for name in newest_first(archive):
+        with suppress(ArchiveError):
+            if action in {each.id for each in read(archive, name).actions.actions}:
+                return True
+    return False
 
 
 def _check(action: str, known: list[str]) -> None:

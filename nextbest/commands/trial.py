@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from nextbest.adapters.policy_files import read_policy, vocabulary
@@ -85,7 +86,7 @@ def _show(record: DecisionRecord, policy: Policy) -> None:
         ranks = {each.key: (each.key not in first, each.reason != "", -(each.priority or 0.0)) for each in candidates}
         for each in sorted(candidates, key=lambda each: ranks[each.key]):
             chance = "first" if each.key in first else _share(placement.pmf.get(each.key))
-            table.add_row(each.action, each.stage, *_numbers(each), chance, each.reason)
+            table.add_row(each.action, each.stage, *_numbers(each), chance, escape(each.reason))
         shown.rule(placement.id)
         shown.print(table)
         for slot in placement.slots:

@@ -9,7 +9,7 @@ from typing import Final
 
 from nextbest.findings import Place, Problem
 from nextbest.policy_checks.subject import Subject
-from nextbest.policy_document import ChangesDocument, ExplorationDocument, RolloutDocument
+from nextbest.policy_document import ChangesDocument, ExplorationDocument, FormulaDocument, RolloutDocument
 
 _OF_STRATEGY: Final = {"epsilon": "epsilon", "gamma": "inverse_gap"}
 _ALL: Final = 100.0
@@ -44,6 +44,27 @@ def _exploration(place: Place, chosen: ExplorationDocument) -> Iterator[Problem]
     if chosen.strategy == "greedy" and chosen.floor > 0.0:
         message = "greedy always takes the best, and a floor gives every other a chance: take one of the two out"
         yield Problem((*place, "floor"), message, "policy-exploration")
+
+
+def thompson(subject: Subject) -> Iterator[Problem]:
+    """Thompson sampling has the propensity in its priority, times something less something."""
+    own = subject.policy.arbitration
+    yield from _thompson(("arbitration",), own.exploration, own.formula)
+    for place, each in subject.variants:
+        changes = each.changes
+        if changes.exploration or changes.formula:
+            explored, formula = changes.exploration or own.exploration, changes.formula or own.formula
+            yield from _thompson((*place, "changes"), explored, formula)
+
+
+def _thompson(place: Place, chosen: ExplorationDocument, formula: FormulaDocument | str) -> Iterator[Problem]:
+    uses_propensity = isinstance(formula, FormulaDocument) and formula.use_propensity
+    if chosen.strategy == "thompson" and not uses_propensity:
+        message = (
+            "thompson goes by how unsure the propensity is, and a formula in CEL or without it leaves it nothing to go "
+            "by: take another strategy, or the formula of switches with `use_propensity`"
+        )
+        yield Problem((*place, "exploration", "strategy"), message, "policy-exploration")
 
 
 def learning(subject: Subject) -> Iterator[Problem]:

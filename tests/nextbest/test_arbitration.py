@@ -134,3 +134,13 @@ def test_inverse_propensity_weighting_is_unbiased(*, way: Callable[..., Logged],
         weights[number, chosen] = 1.0 / probability
     error = np.abs(weights[:, 1].mean() - 1.0) / (weights[:, 1].std() / decisions**0.5)
     assert (error < 4) if is_unbiased else (error > 10)
+
+
+def test_what_is_drawn_had_a_chance() -> None:
+    """Of masses too small for a race, priority decides: nothing comes first with probability 0."""
+    priorities = np.array([2.0, 0.0, 1.0])
+    pmf = with_floor(np.array([1.0, 5e-324, 0.0]), 0.0)
+    order = draw_order(pmf, priorities, np.full(3, 0.5))
+    assert order.tolist() == [0, 2, 1]
+    available = [False, True, True]
+    assert selection_probability(pmf[order].tolist(), available, 1) == 1.0

@@ -43,6 +43,13 @@ def explore(document: dict[str, Any], **fields: Any) -> None:
     document["arbitration"]["exploration"] = fields
 
 
+def thompson(document: dict[str, Any], arbitration: dict[str, Any], changes: dict[str, Any] | None = None) -> None:
+    """With other fields of the arbitration, and a shadow with these changes."""
+    document["arbitration"] |= {"exploration": {"strategy": "thompson"}, **arbitration}
+    if changes:
+        experiments(document, shadows=[{"id": "odd", "changes": changes}])
+
+
 def experiments(document: dict[str, Any], **fields: Any) -> None:
     document["experiments"] = fields
 
@@ -105,6 +112,17 @@ def test_nothing_is_said_of_a_policy_that_is_right(document: dict[str, Any]) -> 
 
 MISTAKES: list[tuple[Edit, str]] = [
     (lambda d: action(d, purpose=None), "a standard action needs one"),
+    (lambda d: thompson(d, {"formula": "value"}), "leaves it nothing to go by"),
+    (lambda d: thompson(d, {"formula": {"use_propensity": False}}), "leaves it nothing to go by"),
+    (lambda d: thompson(d, {}, {"formula": "value"}), "leaves it nothing to go by"),
+    (
+        lambda d: thompson(
+            d,
+            {"formula": "propensity", "exploration": {"strategy": "greedy"}},
+            {"exploration": {"strategy": "thompson"}},
+        ),
+        "leaves it nothing to go by",
+    ),
     (
         lambda d: experiments(d, challengers=[{"id": "champion", "percent": 5.0, "changes": {"formula": "value"}}]),
         "`champion` is a name of its own",

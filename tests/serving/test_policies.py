@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import msgspec
@@ -95,6 +97,38 @@ def test_nothing_half_loaded_goes_live(
 
     assert asyncio.run(follow()) == before
     assert caplog.text.count("policy 0123456789abcdef is refused") == 1
+
+
+def test_a_policy_that_comes_late_is_used(
+    settings: Settings, state: SqliteState, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """State may name a policy before the file is there, or can be opened: it is refused once, and used later."""
+    before = publish_policy(settings, state)
+    edit(settings, "arbitration", do_nothing_threshold=0.9)
+    after = publish_policy(settings, state)
+    late = settings.policies_archive / f"{after}.json"
+    content = late.read_bytes()
+    late.unlink()
+    monkeypatch.setattr("serving.followed._AGAIN_S", 0.0)
+
+    async def follow() -> list[str]:
+        policies = Policies(settings.policies_archive, state)
+
+        async def hash_in_use() -> str:
+            await policies.update()
+            assert policies.current is not None
+            return policies.current.policy.hash
+
+        await policies.start()
+        refused = [await hash_in_use() for _ in range(2)]
+        late.write_bytes(content)
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "read_bytes", Mock(side_effect=ValueError("no such luck")))
+            refused.append(await hash_in_use())
+        return [*refused, await hash_in_use()]
+
+    assert asyncio.run(follow()) == [before, before, before, after]
+    assert caplog.text.count("is refused") == 1
 
 
 def test_publish_checks_and_says_what_decides(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+from nextbest.adapters.policy_archive import read_and_archive
 from nextbest.adapters.policy_files import FILES
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
@@ -66,6 +67,15 @@ def test_an_unknown_action_is_refused_with_near_names(settings: Settings) -> Non
     assert result.exit_code == 1
     assert f"no action '{ACTION}x': did you mean {ACTION}" in str(result.exception)
     assert not settings.event_log.exists()
+
+
+@pytest.mark.parametrize("edit", ["actions: [", "currency: USD\nactions: []\n"])
+def test_what_was_published_can_be_paused_whatever_the_files_say(settings: Settings, edit: str) -> None:
+    """Servers decide by the archive: files in the middle of an edit, or without the action already, keep nothing on."""
+    read_and_archive(settings.folder("policies"), settings.policies_archive)
+    (settings.folder("policies") / "actions.yaml").write_text(edit)
+    assert _use(settings, pause, ACTION).exit_code == 0
+    assert _paused(settings) == (ACTION,)
 
 
 def test_a_state_that_is_down_is_told(settings: Settings) -> None:

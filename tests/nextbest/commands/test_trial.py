@@ -1,11 +1,14 @@
 """`nextbest policy try`: a decision for a customer described in words."""
 
 import re
+from pathlib import Path
+from shutil import copytree
 
 import pytest
 from click.testing import CliRunner, Result
 
 from nextbest.commands.policy import policy
+from nextbest.settings import CHECKOUT
 
 AFTERNOON = ("--at", "2026-11-25T19:00")
 
@@ -85,3 +88,15 @@ def test_what_cannot_be_meant_is_said(arguments: tuple[str, ...], said: str) -> 
     result = tried(*arguments)
     assert result.exit_code == 2
     assert said in " ".join(result.output.split())
+
+
+def test_a_rule_is_shown_as_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Brackets of a rule are no markup: `[/]` would end the command, and `[a-z]` would not be seen."""
+    copytree(CHECKOUT / "policies", tmp_path / "policies")
+    actions = tmp_path / "policies" / "actions.yaml"
+    rule = "recalled_category.matches('[/][a-z]+')"
+    actions.write_text(actions.read_text().replace("[has_just_paid]", f'["{rule}"]'))
+    monkeypatch.setenv("NEXTBEST_HOME", str(tmp_path))
+    result = tried("--placement", "app_message", *AFTERNOON)
+    assert result.exit_code == 0, result.output
+    assert rule in result.output
