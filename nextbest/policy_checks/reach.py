@@ -94,10 +94,12 @@ def _waiting(subject: Subject) -> Iterator[Problem]:
         for action in subject.actions
     }
     possible: set[str] = set()
-    while more := {each for each in waits if each not in possible | blocked and waits[each] <= possible}:
+    waiting = waits.keys() - blocked
+    while more := {each for each in waiting if waits[each] <= possible}:
         possible |= more
+        waiting -= more
     for name, others in waits.items():
-        if name not in possible | blocked:
+        if name in waiting:
             missing = ", ".join(f"`{each}`" for each in sorted(others - possible))
             message = f"`{name}` waits for {missing}, which can never come before it: it can never be proposed"
             yield Problem(("actions", "actions", places[name], "follows"), message, "policy-unreachable")
