@@ -67,6 +67,21 @@ def with_floor(pmf: Vector, floor: float) -> Vector:
     return np.where(mixed > _TINY, mixed, 0.0)
 
 
+def explored(priorities: Vector, exploration: Exploration) -> Vector:
+    """The pmf of any strategy that follows from priorities alone, with its floor; shape (n,).
+
+    Thompson's does not: it asks how sure each priority is (`nextbest.thompson`).
+    """
+    match exploration.strategy:
+        case "epsilon":
+            pmf = epsilon_greedy(priorities, exploration.epsilon)
+        case "inverse_gap":
+            pmf = inverse_gap(priorities, exploration.gamma)
+        case "greedy" | "thompson":
+            pmf = greedy(priorities)
+    return with_floor(pmf, exploration.floor)
+
+
 def draw_order(pmf: Vector, priorities: Vector, uniforms: Vector) -> NDArray[np.intp]:
     """Every candidate in an order drawn without replacement with probabilities `pmf` (Plackett-Luce).
 

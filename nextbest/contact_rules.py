@@ -95,7 +95,7 @@ def quiet(placement: Placement, situation: Situation) -> str:
     said = None
     if zone.feature:
         said = situation.request.context.get(zone.feature) or situation.features.get(zone.feature)
-    known = _zone(said) if isinstance(said, str) else None
+    known = zone_of(said) if isinstance(said, str) else None
     local = situation.now.astimezone(known or ZoneInfo(zone.default))
     if local.time() not in hours:
         return ""
@@ -104,7 +104,7 @@ def quiet(placement: Placement, situation: Situation) -> str:
 
 
 @lru_cache(maxsize=1_024)
-def _zone(name: str) -> ZoneInfo | None:
+def zone_of(name: str) -> ZoneInfo | None:
     """The zone of that name; none where there is none, for a customer's word is no rule."""
     try:
         return ZoneInfo(name)

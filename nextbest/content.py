@@ -39,12 +39,11 @@ def content_of(policy: Policy, record: DecisionRecord, filled: PlacementRecord, 
 def _rendered(
     content: Mapping[str, Template], policy: Policy, record: DecisionRecord, words: Mapping[str, Attribute]
 ) -> dict[str, str]:
-    if not any(template.variables for template in content.values()):
-        return {name: template.render({}) for name, template in content.items()}
-    declared = policy.catalogue.values()
+    named = {path.partition(".")[2] for template in content.values() for path in template.variables}
+    declared = [policy.catalogue[name] for name in named if name in policy.catalogue]
     values = {
         "action": words,
-        "customer": rule_values([f for f in declared if f.origin == "customer"], record.features, {}),
-        "context": rule_values([f for f in declared if f.origin == "context"], {}, record.context),
+        "customer": rule_values([each for each in declared if each.origin == "customer"], record.features, {}),
+        "context": rule_values([each for each in declared if each.origin == "context"], {}, record.context),
     }
     return {name: template.render(values) for name, template in content.items()}

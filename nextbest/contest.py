@@ -12,7 +12,7 @@ from math import isfinite
 import msgspec
 import numpy as np
 
-from nextbest.arbitration import Vector, draw_order, epsilon_greedy, greedy, inverse_gap, with_floor
+from nextbest.arbitration import Vector, draw_order, explored, greedy, with_floor
 from nextbest.hashing import uniforms
 from nextbest.messages import Again, Option, PlacementProposal
 from nextbest.policy import Placement
@@ -131,8 +131,8 @@ class _Field:
         arbitration, request = situation.policy.arbitration, situation.request
         options = [_nothing_option(placement), *self._options()]
         worth = np.concatenate(([arbitration.do_nothing_threshold], self.priority))
-        key = ("order", arbitration.salt, situation.seed, situation.policy.hash, request.decision_id, placement.id)
-        draws = uniforms(len(placement.treatments) + 1, *key)[np.concatenate(([0], self.numbers + 1))]
+        key = (arbitration.salt, situation.seed, situation.policy.hash, request.decision_id, placement.id)
+        draws = uniforms(len(placement.treatments) + 1, "order", *key)[np.concatenate(([0], self.numbers + 1))]
         first: list[int] = []
         drawn = np.arange(len(options))
         if placement.has_mandatory:
@@ -140,56 +140,31 @@ class _Field:
             first = [i for i, each in enumerate(classes, start=1) if each == "mandatory"]
             first.sort(key=lambda i: -worth[i])
             drawn = np.setdiff1d(drawn, first)
-            worth, draws = worth[drawn], draws[drawn]
-        pmf = self._pmf(drawn, worth)
-        order = draw_order(pmf, worth, draws)
+        pmf = self._pmf(drawn, worth[drawn])
+        order = draw_order(pmf, worth[drawn], draws[drawn])
+        places = [*first, *drawn[order].tolist()]
         limit = request.options.limit
         slots = placement.slots if limit is None else min(limit, placement.slots)
+        again = None
+        if arbitration.exploration.strategy != "thompson" and (slots > 1 or len(request.placements) > 1):
+            again = Again(arbitration.exploration, tuple(worth[places].tolist()), ("slot", *key))
         return PlacementProposal(
             id=placement.id,
             channel=placement.channel,
             slots=slots,
-            order=tuple(map(options.__getitem__, [*first, *drawn[order].tolist()])),
+            order=tuple(map(options.__getitem__, places)),
             pmf=tuple([0.0] * len(first) + pmf[order].tolist()),
             ahead=len(first),
             caps=placement.caps,
-            again=self._again([*self._worth(first), *worth[order].tolist()], key)
-            if slots > 1 or len(request.placements) > 1
-            else None,
-        )
-
-    def _worth(self, first: Sequence[int]) -> list[float]:
-        """The priorities of the mandatory ones."""
-        return [self.priority[i - 1].item() for i in first]
-
-    def _again(self, priorities: Sequence[float], key: tuple[str | int, ...]) -> Again | None:
-        """How later slots are drawn; a greedy order holds for all, and Thompson's chances do for what is left."""
-        exploration = self.situation.policy.arbitration.exploration
-        strategy = exploration.strategy
-        if strategy not in {"epsilon", "inverse_gap"}:
-            return None
-        return Again(
-            strategy="epsilon" if strategy == "epsilon" else "inverse_gap",
-            epsilon=exploration.epsilon,
-            gamma=exploration.gamma,
-            floor=exploration.floor,
-            priorities=tuple(priorities),
-            key=("slot", *key[1:]),
+            again=again,
         )
 
     def _pmf(self, drawn: Rows, priority: Vector) -> Vector:
         """The probabilities of those in the draw, doing nothing first; shape (len(drawn),)."""
         exploration = self.situation.policy.arbitration.exploration
-        match exploration.strategy:
-            case "epsilon":
-                pmf = epsilon_greedy(priority, exploration.epsilon)
-            case "inverse_gap":
-                pmf = inverse_gap(priority, exploration.gamma)
-            case "thompson":
-                pmf = self._thompson(drawn, priority)
-            case "greedy":
-                pmf = greedy(priority)
-        return with_floor(pmf, exploration.floor)
+        if exploration.strategy == "thompson":
+            return with_floor(self._thompson(drawn, priority), exploration.floor)
+        return explored(priority, exploration)
 
     def _thompson(self, drawn: Rows, priority: Vector) -> Vector:
         """As uncertain as the corrections of the models are; where nothing is known of that, the best."""

@@ -12,13 +12,13 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
+from nextbest.arbitration import Vector
 from nextbest.decision import decide
 from nextbest.experiments import assign, in_force
 from nextbest.messages import Bound, Cap, Caps, Limit, Profile, Proposal
 from nextbest.policy import Action, Placement, Policy, Treatment
 from nextbest.records import Attribute, DecisionRecord, Snapshot
 from nextbest.replay import RecordedResiduals, request_of
-from nextbest.residual import Vector
 from nextbest.situation import Models, Residuals, Situation
 
 Kind = Literal[

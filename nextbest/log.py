@@ -55,3 +55,13 @@ class EventLog(Protocol):
     async def about_decision(self, decision_id: str) -> list[tuple[int, Envelope]]:
         """Every record that names `decision_id`, in order: its decision first, then what followed from it."""
         ...
+
+
+async def decision_entries(log: EventLog, decision_id: str) -> list[Envelope]:
+    """The entries of a decision, one per slot, each with the whole record; none where the log has no such decision.
+
+    Raises:
+        LogUnavailableError: the log cannot be read.
+
+    """
+    return [entry for _, entry in await log.about_decision(decision_id) if entry.type == "decision"]

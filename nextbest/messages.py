@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from nextbest.arbitration import Exploration
 from nextbest.envelope import Identifier
 from nextbest.records import Attribute, DecisionRecord, Mode, Options
 
@@ -107,13 +108,10 @@ Caps = Mapping[tuple[Scope, str], Sequence[Bound]]
 """Caps by the member whose contacts they count: those without contacts need no look."""
 
 
-class Again(msgspec.Struct, frozen=True, kw_only=True):
+class Again(msgspec.Struct, frozen=True):
     """How a slot is drawn once slots before it have taken actions: by the same rule, among what is left."""
 
-    strategy: Literal["epsilon", "inverse_gap"]
-    epsilon: float
-    gamma: float
-    floor: float
+    exploration: Exploration
     priorities: tuple[float, ...]
     """Along the order of the placement."""
     key: tuple[str | int, ...]
@@ -134,7 +132,7 @@ class PlacementProposal(msgspec.Struct, frozen=True, kw_only=True):
     ahead: int = 0
     caps: Caps = {}
     again: Again | None = None
-    """None where the order holds for every slot: it has one and no slot before it, or its strategy says so."""
+    """None where the order holds for every slot: there is but one, or the strategy is Thompson's."""
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from nextbest.arbitration import Strategy
 from nextbest.features import Kind
+from nextbest.messages import Period, Scope
 from nextbest.policy_times import Day, TimeOfDay
 
 Identity = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=80)]
@@ -18,7 +20,6 @@ Expressions = Annotated[
 ]
 ActionClass = Literal["standard", "mandatory", "transactional"]
 Regime = Literal["opt_in", "opt_out"]
-Period = Literal["day", "week", "month", "total"]
 Percent = Annotated[float, Field(ge=0.0, le=100.0)]
 
 
@@ -203,7 +204,7 @@ class ContactRuleDocument(_Document):
     """At most so many contacts with a customer in a sliding window."""
 
     id: Identity = Field(description="Unique; the reason customers of the API see.")
-    scope: Literal["action", "group", "channel", "all"] = Field(description="What is counted together, per customer.")
+    scope: Scope = Field(description="What is counted together, per customer.")
     only: tuple[Identity, ...] = Field(
         default=(), description="The actions, groups or channels it is about; none named means each of them."
     )
@@ -221,9 +222,7 @@ class SuppressionDocument(_Document):
     """A pause after the customer has answered in some way."""
 
     id: Identity = Field(description="Unique among rules and suppressions; the reason customers of the API see.")
-    scope: Literal["action", "group", "channel", "all"] = Field(
-        description="What is counted together and then paused, per customer."
-    )
+    scope: Scope = Field(description="What is counted together and then paused, per customer.")
     only: tuple[Identity, ...] = Field(
         default=(), description="The actions, groups or channels it is about; none named means each of them."
     )
@@ -274,7 +273,7 @@ class FormulaDocument(_Document):
 class ExplorationDocument(_Document):
     """How much is tried that does not look best, so that models can learn from the answers."""
 
-    strategy: Literal["greedy", "epsilon", "inverse_gap", "thompson"] = Field(
+    strategy: Strategy = Field(
         description="greedy always takes the best; epsilon sometimes takes any; inverse_gap takes others the more "
         "often the closer they are to the best; thompson takes each as often as, for all that is known, it may be the "
         "best. Doing nothing is one of them."

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from nextbest.arbitration import Vector
 from nextbest.decision import decide, settle
 from nextbest.errors import NextbestError
 from nextbest.messages import Grant, Profile, Request, SlotGrant
 from nextbest.policy import Action, Policy
 from nextbest.records import DecisionRecord, encode
-from nextbest.residual import Vector
 from nextbest.situation import Models
 
 

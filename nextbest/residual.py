@@ -15,11 +15,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from nextbest.arbitration import Vector
 from nextbest.policy import Action, LearningFeature, Policy
 from nextbest.records import Attribute
 from nextbest.situation import Models, known_actions
 
-Vector = NDArray[np.float64]
 _REACH = 3.0
 
 

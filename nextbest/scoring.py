@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
+from nextbest.arbitration import Vector
 from nextbest.expressions import Expression, ExpressionError, evaluation_context
 from nextbest.features import design_matrix, rule_values
 from nextbest.model_set import Model
@@ -22,7 +23,6 @@ from nextbest.records import Attribute
 from nextbest.residual import numbers
 from nextbest.situation import PROPENSITY, Situation
 
-Vector = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
 

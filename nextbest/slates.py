@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from nextbest.arbitration import draw_order, epsilon_greedy, inverse_gap, with_floor
+from nextbest.arbitration import draw_order, explored
 from nextbest.hashing import uniforms
 from nextbest.messages import PlacementProposal
 from nextbest.records import DO_NOTHING
@@ -35,11 +35,7 @@ def slot_draw(placement: PlacementProposal, taken: Collection[str], slot: int) -
     left = [i for i in everything if i >= placement.ahead and placement.order[i].action not in taken]
     left.sort(key=lambda i: placement.order[i].key != DO_NOTHING)  # which comes first, so that it wins ties
     priorities = np.array([again.priorities[i] for i in left])
-    if again.strategy == "epsilon":
-        pmf = epsilon_greedy(priorities, again.epsilon)
-    else:
-        pmf = inverse_gap(priorities, again.gamma)
-    pmf = with_floor(pmf, again.floor)
+    pmf = explored(priorities, again.exploration)
     draws = uniforms(len(placement.order), *again.key, slot)[left]
     ahead = [i for i in range(placement.ahead) if placement.order[i].action not in taken]
     masses = dict(zip(left, pmf.tolist(), strict=True))

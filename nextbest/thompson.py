@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit, ndtr
 
-Vector = NDArray[np.float64]
+from nextbest.arbitration import Vector
 
 _POINTS = 1_024
 _LEAST_POINTS = 33

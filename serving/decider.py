@@ -25,7 +25,7 @@ from nextbest.envelope import Envelope, Identifier
 from nextbest.errors import NextbestError
 from nextbest.experiments import shadows
 from nextbest.intake import envelope
-from nextbest.log import EventLog, LogUnavailableError
+from nextbest.log import EventLog, LogUnavailableError, decision_entries
 from nextbest.messages import Profile, Proposal, Request
 from nextbest.policy import Policy
 from nextbest.records import DecisionRecord, Options, Snapshot
@@ -123,11 +123,8 @@ class Decider:
             LogUnavailableError: the log cannot be read.
 
         """
-        entries = await self._entries(decision_id)
+        entries = await decision_entries(self.log, decision_id)
         return records.decode(entries[0].properties["record"]) if entries else None
-
-    async def _entries(self, decision_id: str) -> list[Envelope]:
-        return [entry for _, entry in await self.log.about_decision(decision_id) if entry.type == "decision"]
 
     async def _earlier(self, decision_id: str) -> DecisionRecord | None:
         try:
@@ -200,7 +197,7 @@ class Decider:
         appended = await self.log.append(entries, together=True)
         watch.lap("log")
         if appended.duplicates:
-            earlier = await self._entries(decision.decision_id)
+            earlier = await decision_entries(self.log, decision.decision_id)
             with suppress(StateUnavailableError):
                 await self.state.apply(earlier, None)  # its contacts count, and not those reserved here
             return records.decode(earlier[0].properties["record"])

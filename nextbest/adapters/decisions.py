@@ -15,6 +15,7 @@ from nextbest.adapters.policy_archive import ArchiveError, load
 from nextbest.adapters.policy_files import PolicyError, read_policy
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.errors import NextbestError
+from nextbest.log import decision_entries
 from nextbest.policy import Policy
 from nextbest.records import DecisionRecord
 from nextbest.settings import Settings
@@ -51,7 +52,7 @@ def _record(path: Path, decision_id: str) -> DecisionRecord:
         )
     log = SqliteLog(path)
     try:
-        entries = [entry for _, entry in asyncio.run(log.about_decision(decision_id)) if entry.type == "decision"]
+        entries = asyncio.run(decision_entries(log, decision_id))
     finally:
         log.close()
     if not entries:

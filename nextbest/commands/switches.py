@@ -7,7 +7,6 @@ import asyncio
 import uuid
 from contextlib import closing, suppress
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +16,7 @@ from nextbest.adapters.policy_archive import ArchiveError, newest_first, read
 from nextbest.adapters.policy_files import read_policy
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.states import OpenState, open_state
+from nextbest.advice import did_you_mean
 from nextbest.envelope import Envelope
 from nextbest.errors import NextbestError
 from nextbest.settings import Settings
@@ -88,9 +88,9 @@ def _was_published(archive: Path, action: str) -> bool:
 
 def _check(action: str, known: list[str]) -> None:
     if action not in known:
-        near = get_close_matches(action, known)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"it has {len(known)}, in actions.yaml"
-        raise SwitchError(f"the policy has no action {action!r}: {hint}")
+        raise SwitchError(
+            f"the policy has no action {action!r}: it has {len(known)}, in actions.yaml{did_you_mean(action, known)}"
+        )
 
 
 async def _tell(state: OpenState, record: Envelope) -> bool:

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import Final
 
+from nextbest.contact_rules import zone_of
 from nextbest.findings import Place, Problem
 from nextbest.policy_checks.names import event
-from nextbest.policy_checks.subject import Subject, zone_of
+from nextbest.policy_checks.subject import Subject
 from nextbest.policy_document import ContactRuleDocument, QuietHoursDocument
 
 _DAY: Final = 24 * 60

@@ -7,12 +7,13 @@ belong here: whether a rule is right in itself (`nextbest.policy_checks.expressi
 import datetime as dt
 from collections.abc import Iterator
 
+from nextbest.contact_rules import zone_of
 from nextbest.expressions import ExpressionError, compile_expression, evaluation_context
 from nextbest.findings import Place, Problem
 from nextbest.policy_checks.expressions import rule_places
 from nextbest.policy_checks.logic import Bounds, comparison, conjuncts
 from nextbest.policy_checks.names import sequence_places
-from nextbest.policy_checks.subject import Subject, zone_of
+from nextbest.policy_checks.subject import Subject
 from nextbest.policy_document import ActionDocument, ArbitrationFile, FormulaDocument
 
 _Moment = dt.date | dt.datetime

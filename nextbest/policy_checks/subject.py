@@ -4,13 +4,11 @@ Belongs here: what several checks need. Does not belong here: a check.
 """
 
 import datetime as dt
-import difflib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final
-from zoneinfo import ZoneInfo
 
+from nextbest.advice import listed, nearest
 from nextbest.features import RuleFeature
 from nextbest.findings import Place, Problem
 from nextbest.policy_compiler import rule_features
@@ -22,9 +20,6 @@ from nextbest.policy_document import (
     ShadowDocument,
     SuppressionDocument,
 )
-
-_LISTED: Final = 12
-"""Up to so many names a message lists them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +69,8 @@ class Subject:
             yield Problem(place, f"unknown {what} `{name}`{meant(name, known)}", "policy-unknown-name")
 
 
-def zone_of(name: str) -> ZoneInfo | None:
-    """The time zone of this name; None where there is none."""
-    try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, KeyError):  # a path, a folder, a name that nothing has
-        return None
-
-
 def meant(name: str, known: Collection[str]) -> str:
     """The name that is nearest to a wrong one, or those that there are."""
-    if near := difflib.get_close_matches(name, sorted(known), n=1):
-        return f": did you mean `{near[0]}`?"
-    listed = sorted(known)
-    more = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
-    return f": there is {', '.join(listed[:_LISTED]) or 'none'}{more}"
+    if near := nearest(name, sorted(known)):
+        return f": did you mean `{near}`?"
+    return f": there is {listed(sorted(known)) or 'none'}"

@@ -65,7 +65,8 @@ def test_an_unknown_action_is_refused_with_near_names(settings: Settings) -> Non
     """A slip of the finger is told before anybody believes that the action is stopped."""
     result = _use(settings, pause, f"{ACTION}x")
     assert result.exit_code == 1
-    assert f"no action '{ACTION}x': did you mean {ACTION}" in str(result.exception)
+    assert f"no action '{ACTION}x': " in str(result.exception)
+    assert f"did you mean '{ACTION}'?" in str(result.exception)
     assert not settings.event_log.exists()
 
 
