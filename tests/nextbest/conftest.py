@@ -9,12 +9,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from nextbest.decision import decide, settle
 from nextbest.features import Matrix
+from nextbest.messages import Profile, Proposal, Request
 from nextbest.model_set import FeatureSpec, Model, ModelSet, model_set
 from nextbest.policy import Policy
 from nextbest.policy_check import check
 from nextbest.policy_compiler import compile_policy
 from nextbest.policy_document import PolicyDocument
+from nextbest.records import DecisionRecord, Options, Snapshot, Tier
+from nextbest.reservations import reserve
+from nextbest.residual import Beliefs
+from nextbest.situation import Models
 
 
 def _action(name: str, value: float, **other: Any) -> dict[str, Any]:
@@ -166,3 +172,64 @@ def models() -> StandInModels:
 def contents() -> Callable[[], dict[str, Any]]:
     """Makes a policy with one of nearly everything, free to edit."""
     return lambda: deepcopy(CONTENTS)
+
+
+NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+CUSTOMER = Profile(features={"spend_91d": 50.0, "visits": 2.0})
+
+
+class Trial:
+    """Decisions for a consenting customer, by the policy as a test has edited it, without State."""
+
+    def __init__(self, document: dict[str, Any], models: Models) -> None:
+        self._document = document
+        self._models = models
+
+    def policy(self, **fields: Any) -> Policy:
+        """The policy, in which apples have these fields; no check finds anything wrong with it."""
+        apples = next(each for each in self._document["actions"]["actions"] if each["id"] == "apples")
+        apples.update(fields)
+        parsed = PolicyDocument.model_validate(self._document)
+        assert [problem.message for problem in check(parsed)] == []
+        return compile_policy(parsed)
+
+    def proposed(
+        self,
+        policy: Policy,
+        *,
+        placements: tuple[str, ...] = ("home",),
+        now: datetime = NOW,
+        customer_id: str = "c1",
+        decision_id: str = "d1",
+        options: Options = Options(),  # noqa: B008  frozen
+        context: dict[str, Any] | None = None,
+        tier: Tier = "full",
+        profile: Profile = CUSTOMER,
+        **known: Any,
+    ) -> Proposal:
+        """What is proposed to a customer of whom State knows `known`."""
+        request = Request(
+            decision_id=decision_id,
+            request_id="r1",
+            customer_id=customer_id,
+            placements=placements,
+            context=context or {},
+            options=options,
+        )
+        snapshot = Snapshot(**({"consents": {"marketing": "granted"}} | known))
+        residuals = Beliefs(policy).of(self._models)
+        return decide(request, profile, policy, self._models, snapshot, now, residuals=residuals, tier=tier)
+
+    def finished(self, proposal: Proposal) -> DecisionRecord:
+        """What comes of a proposal, where nothing has happened meanwhile."""
+        snapshot, now = proposal.record.snapshot, proposal.record.occurred_at
+        return settle(proposal, reserve(proposal, snapshot.contacts, now, snapshot.usage)[0])
+
+    def verdict(self, proposal: Proposal, action: str = "apples") -> tuple[str, str]:
+        """How far an action came, and why no further."""
+        return next((c.stage, c.reason) for c in proposal.record.candidates if c.action == action)
+
+
+@pytest.fixture
+def trial(document: dict[str, Any], models: Models) -> Trial:
+    return Trial(document, models)
