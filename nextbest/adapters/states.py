@@ -5,7 +5,6 @@ Belongs here: the choice. Does not belong here: either of them.
 
 from typing import Protocol
 
-from nextbest.adapters.redis_state import RedisState
 from nextbest.adapters.sqlite import PATIENCE_S
 from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.settings import Settings
@@ -29,5 +28,7 @@ def open_state(settings: Settings, patience_s: float = PATIENCE_S) -> OpenState:
 
     """
     if settings.state_url:
+        from nextbest.adapters.redis_state import RedisState  # noqa: PLC0415  SQLite need not load its client
+
         return RedisState(settings.state_url, patience_s)
     return SqliteState(settings.online_state, patience_s)

@@ -95,7 +95,7 @@ def diff(before: str, after: str | None, *, as_json: bool) -> None:
 
 @policy.command()
 def publish() -> None:
-    """Let the servers decide by the policy in `policies/`, on every replica within a second.
+    """Let the servers decide by the policy in `policies/`, from the next look of every replica on.
 
     It is checked first: a policy with a mistake stays where it is, and what decides goes on deciding. `nextbest serve`
     does the same when it starts.
