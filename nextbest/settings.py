@@ -51,7 +51,7 @@ class Settings:
         "NEXTBEST_STATE",
         "",
         "where State is: empty for a SQLite file in the home, or `redis://host:port/db` for a server that several "
-        "machines share",
+        "machines share; without `appendfsync always` a crash of it forgets what was reserved in its last seconds",
     )
     replicas: int = _setting("NEXTBEST_REPLICAS", 1, "decision replicas", within=range(1, 65))
     alert_webhook: str = _setting(
@@ -131,6 +131,11 @@ class Settings:
     def quality(self) -> Path:
         """What checks keep and show; the Dagster UI serves its pages (`quality_url`)."""
         return self.state / "quality"
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """Where this home's servers listen, whether they run or not."""
+        return self.http_port, self.dagster_port, self.mlflow_port
 
     @property
     def dagster_url(self) -> str:

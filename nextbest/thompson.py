@@ -31,7 +31,7 @@ def best_probabilities(location: Vector, deviation: Vector, gain: Vector, cost: 
 
     Returns:
         Shape (n,), sums to 1. By quadrature over the priority: the distribution functions are exact at its nodes, which
-        are quantiles of the candidates that can win. Tests hold it to what a million draws find, at deviations up to 1.5.
+        are quantiles of the candidates that can win. Tests hold it to what a million draws find, at deviations to 1.5.
 
     """
     law = _Law(location, deviation, gain, cost)

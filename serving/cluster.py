@@ -150,7 +150,7 @@ class Cluster:
         return self.folder / "haproxy"
 
     def _environment(self) -> dict[str, str]:
-        stats, metrics, fallback = map(str, free_ports(self.settings.host, 3))
+        stats, metrics, fallback = map(str, free_ports(self.settings.host, 3, besides=self.settings.ports))
         # HAProxy keeps the port of a replica that died for a moment: nobody else's replica may take it meanwhile.
         first = _REPLICA_PORTS[int(Supervisor.of(self.settings).mark, 16) % len(_REPLICA_PORTS)]
         return {

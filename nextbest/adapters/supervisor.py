@@ -16,7 +16,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import islice
@@ -172,14 +172,14 @@ class Supervisor:
         return "\n".join(f"  {line}" for line in lines) + f"\n  (all of it: {self.log_file(service.name)})"
 
 
-def free_ports(host: str, count: int) -> list[int]:
-    """Ports that nobody listens at, for servers that start a while later.
+def free_ports(host: str, count: int, besides: Collection[int] = ()) -> list[int]:
+    """Ports that nobody listens at and that are not kept for another (`besides`), for servers that start a while later.
 
     They lie below the range from which the system hands out the near ends of outgoing connections (32768 and up on
     Linux, 49152 elsewhere): one of those could be taken before the server starts.
     """
-    candidates = (port for port in secrets.SystemRandom().sample(_PORTS, len(_PORTS)) if is_free((host, port)))
-    return list(islice(candidates, count))
+    candidates = secrets.SystemRandom().sample(_PORTS, len(_PORTS))
+    return list(islice((port for port in candidates if port not in besides and is_free((host, port))), count))
 
 
 def is_free(address: tuple[str, int]) -> bool:

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from nextbest.adapters import supervisor
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.supervisor import MARK, Supervisor, free_ports
 from nextbest.contracts import Contract
@@ -31,6 +32,7 @@ from serving.cluster import Cluster, ClusterError
 pytestmark = pytest.mark.integration
 
 NOW = datetime.now(UTC)
+HAPROXY_PORTS = ("HAPROXY_STATS", "HAPROXY_METRICS", "FALLBACK_PROXY_HTTP")
 MARTS = ("customer_profile", "customer_rfm", "department_affinity", "category_affinity", "contact_response")
 
 
@@ -260,6 +262,18 @@ def test_a_home_is_served_once(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     with Cluster(settings).alone(), pytest.raises(ClusterError, match="served already"), Cluster(settings).alone():
         pass
+
+
+def test_haproxy_leaves_the_ports_of_the_homes_other_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They start after it: until then their ports look free."""
+    ports = free_ports("127.0.0.1", 6)
+    monkeypatch.setattr(supervisor, "_PORTS", ports)
+    monkeypatch.setattr(os, "environ", {**os.environ})
+    http, dagster, mlflow, *others = ports
+    cluster = Cluster(Settings(home=tmp_path, http_port=http, dagster_port=dagster, mlflow_port=mlflow))
+    cluster.prepare()
+    cluster.clear()
+    assert {int(os.environ[f"RAY_SERVE_{name}_PORT"]) for name in HAPROXY_PORTS} == set(others)
 
 
 def test_a_port_in_use_is_said(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nextbest.adapters.supervisor import Service, ServiceError, Supervisor
+from nextbest.adapters.supervisor import Service, ServiceError, Supervisor, free_ports
 
 SLEEP = "import time; time.sleep(60)"
 PARENT = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {SLEEP!r}]); {SLEEP}"
@@ -40,9 +40,7 @@ def python(name: str, code: str, address: str | None = None) -> Service:
 
 
 def free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    return f"127.0.0.1:{free_ports('127.0.0.1', 1)[0]}"
 
 
 def wait_for_processes(supervisor: Supervisor, count: int) -> None:
