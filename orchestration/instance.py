@@ -86,7 +86,8 @@ def _is_alive(instance: dg.DagsterInstance, run: DagsterRun) -> bool:
         metadata = entry.get_dagster_event().engine_event_data.metadata
         if "pid" in metadata:
             with contextlib.suppress(psutil.NoSuchProcess):
-                return psutil.Process(int(str(metadata["pid"].value))).create_time() <= entry.timestamp
+                process = psutil.Process(int(str(metadata["pid"].value)))
+                return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= entry.timestamp
             return False
     return False
 
