@@ -51,7 +51,7 @@ class Settings:
         "NEXTBEST_STATE",
         "",
         "where State is: empty for a SQLite file in the home, or `redis://host:port/db` for a server that several "
-        "machines share; without `appendfsync always` a crash of it forgets what was reserved in its last seconds",
+        "machines share; without `appendfsync always` a crash of it may forget what it reserved last",
     )
     replicas: int = _setting("NEXTBEST_REPLICAS", 1, "decision replicas", within=range(1, 65))
     alert_webhook: str = _setting(
@@ -135,7 +135,7 @@ class Settings:
     @property
     def ports(self) -> tuple[int, ...]:
         """Where this home's servers listen, whether they run or not."""
-        return self.http_port, self.dagster_port, self.mlflow_port
+        return tuple(getattr(self, f.name) for f in fields(self) if f.metadata["within"] == _PORTS)
 
     @property
     def dagster_url(self) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from copy import deepcopy
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from nextbest.policy import Policy
 from nextbest.policy_check import check
 from nextbest.policy_compiler import compile_policy
 from nextbest.policy_document import PolicyDocument
-from nextbest.records import DecisionRecord, Options, Snapshot, Tier
+from nextbest.records import Contact, DecisionRecord, Interaction, Options, Snapshot, Tier
 from nextbest.reservations import reserve
 from nextbest.residual import Beliefs
 from nextbest.situation import Models
@@ -175,6 +175,7 @@ def contents() -> Callable[[], dict[str, Any]]:
 
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+HOUR = timedelta(hours=1)
 CUSTOMER = Profile(features={"spend_91d": 50.0, "visits": 2.0})
 
 
@@ -219,6 +220,24 @@ class Trial:
         snapshot = Snapshot(**({"consents": {"marketing": "granted"}} | known))
         residuals = Beliefs(policy).of(self._models)
         return decide(request, profile, policy, self._models, snapshot, now, residuals=residuals, tier=tier)
+
+    def contact(self, action: str, hours_ago: float, *, seen: bool = True, decision_id: str = "earlier") -> Contact:
+        """An action that was decided so long ago, and seen at once."""
+        at = NOW - hours_ago * HOUR
+        return Contact(
+            decision_id=decision_id,
+            slot=0,
+            action=action,
+            group="food",
+            channel="web",
+            decided_at=at,
+            expires_at=at + HOUR,
+            impressed_at=at if seen else None,
+        )
+
+    def did(self, kind: str, hours_ago: float, action: str, channel: str | None = None) -> Interaction:
+        """What the customer did so long ago."""
+        return Interaction(kind=kind, at=NOW - hours_ago * HOUR, action=action, channel=channel)
 
     def finished(self, proposal: Proposal) -> DecisionRecord:
         """What comes of a proposal, where nothing has happened meanwhile."""

@@ -1,37 +1,18 @@
 """What a decision with everything on comes to, once more: mandatory slots, true weights, a replay to the bit."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pytest
 
 from nextbest.decision import settle
-from nextbest.records import Contact, Interaction, Options, Usage
+from nextbest.records import Options, Usage
 from nextbest.replay import replay
 from nextbest.reservations import reserve
 from nextbest.situation import Models
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
-HOUR = timedelta(hours=1)
-
-
-def contact(name: str, hours_ago: float, *, seen: bool = True, decision_id: str = "earlier") -> Contact:
-    at = NOW - hours_ago * HOUR
-    return Contact(
-        decision_id=decision_id,
-        slot=0,
-        action=name,
-        group="food",
-        channel="web",
-        decided_at=at,
-        expires_at=at + HOUR,
-        impressed_at=at if seen else None,
-    )
-
-
-def did(kind: str, hours_ago: float, name: str | None = None, channel: str | None = None) -> Interaction:
-    return Interaction(kind=kind, at=NOW - hours_ago * HOUR, action=name, channel=channel)
 
 
 def test_mandatory_comes_first(trial: Any) -> None:
@@ -78,8 +59,8 @@ def test_replay_is_bit_exact_with_everything_on(
         starting={"propensity": 0.2}, volume={"limit": 5, "per": "day"}, budget={"amount": 9, "per": "week"}
     )
     known: dict[str, Any] = {
-        "contacts": (contact("bread", 2), contact("cheese", 1, seen=False)),
-        "interactions": (did("click", 1, "bread"), did("dismissal", 3, "cheese")),
+        "contacts": (trial.contact("bread", 2), trial.contact("cheese", 1, seen=False)),
+        "interactions": (trial.did("click", 1, "bread"), trial.did("dismissal", 3, "cheese")),
         "usage": {"apples/volume@2026-03-04": Usage(2, 1)},
         "pauses": ("dates",),
     }

@@ -6,29 +6,11 @@ from typing import Any
 import pytest
 
 from nextbest.messages import Profile
-from nextbest.records import DO_NOTHING, Contact, Interaction, Options, Usage
+from nextbest.records import DO_NOTHING, Options, Usage
 from nextbest.reservations import reserve
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-
-
-def contact(name: str, hours_ago: float, *, seen: bool = True, decision_id: str = "earlier") -> Contact:
-    at = NOW - hours_ago * HOUR
-    return Contact(
-        decision_id=decision_id,
-        slot=0,
-        action=name,
-        group="food",
-        channel="web",
-        decided_at=at,
-        expires_at=at + HOUR,
-        impressed_at=at if seen else None,
-    )
-
-
-def did(kind: str, hours_ago: float, name: str | None = None, channel: str | None = None) -> Interaction:
-    return Interaction(kind=kind, at=NOW - hours_ago * HOUR, action=name, channel=channel)
 
 
 @pytest.mark.parametrize(
@@ -78,19 +60,25 @@ def test_limits_over_all_customers(
 
 
 @pytest.mark.parametrize(
-    ("event", "known", "allowed"),
+    ("event", "contacts", "clicks", "allowed"),
     [
-        ("impression", {}, False),
-        ("impression", {"contacts": (contact("bread", 10),)}, True),
-        ("impression", {"contacts": (contact("bread", 10, seen=False),)}, False),
-        ("impression", {"contacts": (contact("bread", 30),)}, False),
-        ("decision", {"contacts": (contact("bread", 10, seen=False),)}, True),
-        ("click", {"interactions": (did("click", 2, "bread"),)}, True),
-        ("click", {"interactions": (did("click", 2, "cheese"),)}, False),
+        ("impression", [], [], False),
+        ("impression", [("bread", 10, True)], [], True),
+        ("impression", [("bread", 10, False)], [], False),
+        ("impression", [("bread", 30, True)], [], False),
+        ("decision", [("bread", 10, False)], [], True),
+        ("click", [], ["bread"], True),
+        ("click", [], ["cheese"], False),
     ],
 )
-def test_sequences(trial: Any, *, event: str, known: dict[str, Any], allowed: bool) -> None:
+def test_sequences(
+    trial: Any, *, event: str, contacts: list[tuple[str, float, bool]], clicks: list[str], allowed: bool
+) -> None:
     """An action that follows another waits for it; one that it excludes stands back for it, on every channel."""
+    known: dict[str, Any] = {
+        "contacts": tuple(trial.contact(name, hours, seen=seen) for name, hours, seen in contacts),
+        "interactions": tuple(trial.did("click", 2, name) for name in clicks),
+    }
     step = {"action": "bread", "event": event, "within_hours": 24}
     following = trial.proposed(trial.policy(follows=[step]), placements=("mail",), **known)
     assert (trial.verdict(following)[1] == "") is allowed
@@ -104,28 +92,28 @@ def test_an_exclusion_holds_in_the_atomic_step(trial: Any) -> None:
     """What was decided for the customer meanwhile stands in the way, as a cap does."""
     step = {"action": "bread", "event": "decision", "within_hours": 24}
     proposal = trial.proposed(trial.policy(excluded_by=[step]))
-    grant, _ = reserve(proposal, [contact("bread", 0.01, seen=False)], NOW)
+    grant, _ = reserve(proposal, [trial.contact("bread", 0.01, seen=False)], NOW)
     order = [option.action for option in proposal.placements[0].order]
     assert not grant.placements["home"][0].available[order.index("apples")]
 
 
 @pytest.mark.parametrize(
-    ("interactions", "until"),
+    ("dismissals", "until"),
     [
-        ([did("dismissal", 1, "apples")], ""),
-        ([did("dismissal", 50, "apples"), did("dismissal", 1, "apples")], ""),
-        ([did("dismissal", 20, "apples"), did("dismissal", 1, "apples")], "2026-03-08 04:06"),
-        ([did("dismissal", 90, "apples"), did("dismissal", 80, "apples")], "2026-03-04 21:06"),
-        ([did("dismissal", 120, "apples"), did("dismissal", 110, "apples")], ""),
-        ([did("dismissal", 20, "bread"), did("dismissal", 1, "apples")], ""),
+        ([(1, "apples")], ""),
+        ([(50, "apples"), (1, "apples")], ""),
+        ([(20, "apples"), (1, "apples")], "2026-03-08 04:06"),
+        ([(90, "apples"), (80, "apples")], "2026-03-04 21:06"),
+        ([(120, "apples"), (110, "apples")], ""),
+        ([(20, "bread"), (1, "apples")], ""),
     ],
 )
-def test_suppression(document: dict[str, Any], trial: Any, *, interactions: list[Interaction], until: str) -> None:
+def test_suppression(document: dict[str, Any], trial: Any, *, dismissals: list[tuple[float, str]], until: str) -> None:
     """Two dismissals in a day pause the action for four days from the second, and no other action."""
     document["contact_policy"]["suppressions"] = [
         {"id": "leave_me", "scope": "action", "outcome": "dismissal", "count": 2, "within_days": 1, "pause_days": 4}
     ]
-    found = trial.proposed(trial.policy(), interactions=tuple(interactions))
+    found = trial.proposed(trial.policy(), interactions=tuple(trial.did("dismissal", *each) for each in dismissals))
     assert trial.verdict(found)[1] == (f"leave_me: until {until} UTC" if until else "")
     assert trial.verdict(found, "cheese")[1] == ""
 
@@ -146,7 +134,7 @@ def test_scopes_of_suppression(
     document["contact_policy"]["suppressions"] = [
         {"id": "leave_me", "scope": scope, "only": only, "outcome": "complaint", "pause_days": 4}
     ]
-    found = trial.proposed(trial.policy(), interactions=(did("complaint", 1, "apples", "web"),))
+    found = trial.proposed(trial.policy(), interactions=(trial.did("complaint", 1, "apples", "web"),))
     assert {c.action for c in found.record.candidates if c.reason.startswith("leave_me")} == stopped
 
 
@@ -155,7 +143,12 @@ def test_a_cap_on_another_event(document: dict[str, Any], trial: Any) -> None:
     document["contact_policy"]["rules"].append(
         {"id": "clicks", "scope": "action", "count": "click", "limit": 2, "window_hours": 24}
     )
-    clicks = (did("click", 2, "apples"), did("click", 1, "apples"), did("click", 1, "bread"), did("click", 30, "bread"))
+    clicks = (
+        trial.did("click", 2, "apples"),
+        trial.did("click", 1, "apples"),
+        trial.did("click", 1, "bread"),
+        trial.did("click", 30, "bread"),
+    )
     found = trial.proposed(trial.policy(), interactions=clicks)
     assert (trial.verdict(found)[1], trial.verdict(found, "bread")[1]) == ("clicks: 2 of 2", "")
 
@@ -233,7 +226,7 @@ def test_a_new_action_reaches_more_with_its_impressions(document: dict[str, Any]
 
 def test_actions_of_earlier_decisions_are_not_repeated(trial: Any) -> None:
     """The decisions of the same page can be named, so that their actions are not taken again."""
-    policy, contacts = trial.policy(), (contact("apples", 0.1, decision_id="above"),)
+    policy, contacts = trial.policy(), (trial.contact("apples", 0.1, decision_id="above"),)
     again = trial.proposed(policy, options=Options(dedup_with=("above",)), contacts=contacts)
     assert trial.verdict(again) == ("contact_policy", "in an earlier decision already")
     assert trial.verdict(trial.proposed(policy, contacts=contacts)) == ("arbitration", "")
