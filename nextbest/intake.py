@@ -18,6 +18,7 @@ from nextbest.advice import expected
 from nextbest.contracts import Contract
 from nextbest.envelope import Envelope, Identifier, partition_key
 from nextbest.validation import ContractViolation, validate
+from nextbest.wire import Verdict
 
 TYPES = MappingProxyType(
     {
@@ -30,21 +31,13 @@ TYPES = MappingProxyType(
 )
 """The type of an envelope by the contract of its row; an event that is an impression has a type of its own."""
 IMPRESSION = "impression"
+Switch = Literal["pause", "resume"]
 RECEIVED_AT = "received_at"
 """Column that the server sets: when the row came."""
 _CLOCK_AHEAD = timedelta(minutes=5)
 """How far a channel's clock may be ahead of ours."""
 _KEY = "key"
 _LANDED = "landing/"
-
-
-class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of one row: a `duplicate` is in the log already; `rule` and `column` name what it breaks."""
-
-    status: Literal["accepted", "duplicate", "rejected"]
-    reason: str = ""
-    rule: str = ""
-    column: str = ""
 
 
 def check(
@@ -122,6 +115,22 @@ def landed(contract: Contract, row: Mapping[str, Any], received_at: datetime) ->
     said = envelope(contract, row, received_at)
     digest = hashlib.blake2b(msgspec.json.encode(said.properties), digest_size=8).hexdigest()
     return msgspec.structs.replace(said, event_id=f"{_LANDED}{said.event_id}/{digest}")
+
+
+def switched(switch: Switch, action: str, event_id: str, now: datetime, *, reason: str = "") -> Envelope:
+    """The log's entry of an action that is paused or resumed; no contract has rows of its kind."""
+    return Envelope(
+        event_id=event_id,
+        type=switch,
+        contract="",
+        contract_version="",
+        source="live",
+        occurred_at=now,
+        received_at=now,
+        partition_key=action,
+        action=action,
+        properties={"reason": reason} if reason else {},
+    )
 
 
 def is_landed(record: Envelope) -> bool:

@@ -140,6 +140,12 @@ def given_back(entry: Entry) -> Entry:
     return msgspec.structs.replace(entry, contact=msgspec.structs.replace(entry.contact, expires_at=EPOCH))
 
 
+def forgotten(entries: Entries) -> Entries:
+    """The entries of a customer who is forgotten: nobody's where they were seen, for what they took stays taken."""
+    nobodys = (msgspec.structs.replace(entry, customer_id=NOBODY) for entry in entries.values() if entry.is_seen)
+    return {entry.key: entry for entry in nobodys if entry.contact.takes}
+
+
 def counting(entries: Iterable[Entry], since: datetime) -> tuple[Contact, ...]:
     """The contacts that may count under a cap after `since`, in the order decided."""
     contacts = [entry.contact for entry in entries if entry.latest > since and (entry.is_seen or not entry.is_released)]

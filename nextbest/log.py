@@ -52,6 +52,19 @@ class EventLog(Protocol):
         """The offset of the newest record; 0 when there is none."""
         ...
 
+    async def filed_under(self, keys: Sequence[str]) -> list[tuple[int, Envelope]]:
+        """Every record with one of these partition keys, in order; it may take its time."""
+        ...
+
+    async def replace(self, records: Sequence[tuple[int, Envelope]]) -> None:
+        """Put records in the place of others at their offsets, all or none: for erasure, and nothing else.
+
+        Raises:
+            LogUnavailableError: they are as they were.
+
+        """
+        ...
+
     async def about_decision(self, decision_id: str) -> list[tuple[int, Envelope]]:
         """Every record that names `decision_id`, in order: its decision first, then what followed from it."""
         ...

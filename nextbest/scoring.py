@@ -145,13 +145,13 @@ def _propensities(rows: Rows, actions: Sequence[Action], situation: Situation) -
     asked = [action for action in actions if action.number not in new] if new else actions
     if asked:
         model = models.model_set.models[PROPENSITY]
-        columns = _context_columns(model, asked, situation.request.context)
+        columns = context_columns(model, asked, situation.request.context)
         matrix = design_matrix(model, situation.features, [action.id for action in asked], columns)
         p[is_asked] = models.score(PROPENSITY, matrix)
     return p
 
 
-def _context_columns(
+def context_columns(
     model: Model, actions: Sequence[Action], context: Mapping[str, Attribute]
 ) -> dict[str, NDArray[np.float32]]:
     """Per context feature a number for each action: its own attribute, or else the request's."""

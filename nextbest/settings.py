@@ -54,6 +54,12 @@ class Settings:
         "machines share; without `appendfsync always` a crash of it may forget what it reserved last",
     )
     replicas: int = _setting("NEXTBEST_REPLICAS", 1, "decision replicas", within=range(1, 65))
+    budget_ms: int = _setting(
+        "NEXTBEST_BUDGET_MS",
+        500,
+        "milliseconds that a decision may take where the request does not say; what would come later is a fallback",
+        within=range(1, 60_001),
+    )
     alert_webhook: str = _setting(
         "NEXTBEST_ALERT_WEBHOOK", "", "URL that is told of every failed run, in JSON with a `text`; empty tells nobody"
     )
@@ -181,6 +187,21 @@ class Settings:
     def policies_archive(self) -> Path:
         """Every policy that ever decided, by its hash."""
         return self.state / "policies"
+
+    @property
+    def api_keys(self) -> Path:
+        """Who may ask the API for what."""
+        return self.state / "keys.json"
+
+    @property
+    def rates(self) -> Path:
+        """How often each key has asked lately."""
+        return self.run / "rates"
+
+    @property
+    def metrics(self) -> Path:
+        """What each replica has counted since the server was started."""
+        return self.run / "metrics"
 
     @property
     def run(self) -> Path:

@@ -37,6 +37,10 @@ class State(Protocol):
         """The customer the first known one of `identifiers` belongs to."""
         ...
 
+    async def identifiers_of(self, customer_id: str) -> tuple[Identifier, ...]:
+        """The identifiers that belong to the customer; it may take its time."""
+        ...
+
     async def snapshot(self, customer_id: str | None, scope: SnapshotScope) -> Snapshot:
         """What is known of the customer as far as `scope` asks; for nobody only pauses and usage. One round trip."""
         ...
@@ -146,7 +150,18 @@ class ActionSwitched(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
-Effect = DecisionMade | ConsentChanged | IdentifierLinked | ActionSeen | CustomerInteracted | ActionSwitched
+class CustomerErased(msgspec.Struct, frozen=True, kw_only=True):
+    """The customer is forgotten: what was said before, by them or about them, holds no more.
+
+    What their contacts took of volumes and budgets stays taken, where they were seen.
+    """
+
+    customer_id: str
+
+
+Effect = (
+    DecisionMade | ConsentChanged | IdentifierLinked | ActionSeen | CustomerInteracted | ActionSwitched | CustomerErased
+)
 
 
 def horizon(proposal: Proposal, now: datetime) -> datetime:
@@ -189,6 +204,10 @@ class _Interaction(msgspec.Struct):
     customer_id: str | None = None
     type: str | None = None
     kind: str | None = None
+
+
+class _Erasure(msgspec.Struct):
+    customer_id: str
 
 
 class _Impression(msgspec.Struct):
@@ -252,6 +271,10 @@ def _switch(record: Envelope) -> Effect:
     return ActionSwitched(action=record.action, is_paused=record.type == "pause", at=_moment(record))
 
 
+def _erasure(record: Envelope) -> Effect:
+    return CustomerErased(customer_id=msgspec.convert(record.properties, _Erasure).customer_id)
+
+
 def _moment(record: Envelope) -> datetime:
     """When what was said holds from: never later than it was received, or nothing said after could overrule it."""
     return min(record.occurred_at, record.received_at)
@@ -267,5 +290,6 @@ _EFFECTS = MappingProxyType(
         "outcome": _interaction,
         "pause": _switch,
         "resume": _switch,
+        "erasure": _erasure,
     }
 )

@@ -9,7 +9,7 @@ from nextbest.content import content_of
 from nextbest.policy import Policy
 from nextbest.reasons import reason
 from nextbest.records import Candidate, DecisionRecord, PlacementRecord, SlotRecord, scores_of
-from serving.schemas import DecisionResponse, PlacementAnswer, Reason, SlotAnswer
+from nextbest.wire import DecisionResponse, PlacementAnswer, Reason, SlotAnswer
 
 _UNSCORED = Candidate(placement="", action="", treatment="", stage="arbitration")
 _Scores = dict[tuple[str, str], Candidate]

@@ -4,26 +4,42 @@ Belongs here: building and closing. Does not belong here: Ray (`serving.cluster`
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from starlette.applications import Starlette
 
 from nextbest.adapters.contract_files import load_contracts
+from nextbest.adapters.key_file import KeyRing
 from nextbest.adapters.policy_archive import ArchiveError
+from nextbest.adapters.rate_limits import RateLimits
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.states import open_state
+from nextbest.contracts import Contract
+from nextbest.keys import SLOTS
 from nextbest.settings import Settings
+from nextbest.wire import INTAKE
+from serving import openapi
 from serving.api import Api
+from serving.customers import Customers
 from serving.decider import Decider
-from serving.events import Intake
+from serving.details import Details
+from serving.gate import Gate
+from serving.intake import Intake
+from serving.metrics import Meter
 from serving.model_sets import ModelSets
 from serving.online_features import OnlineFeatures
+from serving.operations import Operation
 from serving.policies import Policies
 from serving.readiness import Probe
-from serving.schemas import INTAKE
+from serving.routes.actions import Actions
+from serving.routes.customers import CustomerRoutes
+from serving.routes.decisions import Decisions
+from serving.routes.events import Events
+from serving.routes.flags import Flags
+from serving.routes.service import Service
 
 _PATIENCE_S = 0.5
 """How long a customer waits for a log or State that somebody else holds, before the placement's fallback is shown."""
@@ -41,6 +57,7 @@ def build(settings: Settings) -> Starlette:
     log, state = SqliteLog(settings.event_log, _PATIENCE_S), open_state(settings, _PATIENCE_S)
     policies, models = Policies(settings.policies_archive, state), ModelSets(settings.bundles, state)
     features = OnlineFeatures(settings.feature_repo, settings.feast_registry)
+    meter = Meter(settings.metrics)
     decider = Decider(
         policies=policies,
         models=models,
@@ -49,8 +66,9 @@ def build(settings: Settings) -> Starlette:
         log=log,
         contract=contracts["decisions"],
         clock=_now,
+        budget_ms=settings.budget_ms,
+        meter=meter,
     )
-    intake = Intake(contracts={name: contracts[name] for name in INTAKE}, log=log, state=state, clock=_now)
 
     @asynccontextmanager
     async def lifespan(_application: Starlette) -> AsyncIterator[None]:
@@ -58,14 +76,38 @@ def build(settings: Settings) -> Starlette:
         if policies.current is None:
             raise ArchiveError(f"{settings.policies_archive} has no policy: `nextbest policy publish` puts one there")
         await models.start()
-        async with running(policies.follow()), running(models.follow()), running(features.keep_open()):
+        beside = (policies.follow(), models.follow(), features.keep_open(), meter.keep_writing())
+        async with AsyncExitStack() as stack:
+            for loop in beside:
+                await stack.enter_async_context(running(loop))
             with suppress(TimeoutError):  # a replica that takes another's place must not know less than it did
                 await asyncio.wait_for(features.tried.wait(), _OPENING_S)
             yield
+        meter.retire()
         log.close()
         state.close()
 
-    return Api(decider=decider, intake=intake, probe=Probe(decider)).application(lifespan)
+    return api(decider=decider, contracts=contracts, settings=settings, meter=meter).application(lifespan)
+
+
+def api(*, decider: Decider, contracts: Mapping[str, Contract], settings: Settings, meter: Meter) -> Api:
+    """Everything that a replica answers, around the decider."""
+    log, state, clock = decider.log, decider.state, decider.clock
+    taken = {name: contracts[name] for name in INTAKE}
+    intake = Intake(contracts=taken, log=log, state=state, clock=clock)
+    customers = Customers(state=state, log=log, features=decider.features, intake=intake, clock=clock)
+    operations: list[Operation] = []
+    parts = (
+        Decisions(decider=decider, details=Details(decider, settings)),
+        Flags(decider),
+        Events(intake),
+        CustomerRoutes(customers, decider),
+        Actions(decider=decider, log=log, state=state, clock=clock),
+        Service(probe=Probe(decider), meter=meter, describe=lambda: openapi.document(operations, taken)),
+    )
+    operations += [operation for part in parts for operation in part.operations()]
+    gate = Gate(KeyRing(settings.api_keys), RateLimits(settings.rates, SLOTS))
+    return Api(operations=operations, gate=gate, meter=meter)
 
 
 @asynccontextmanager

@@ -5,10 +5,9 @@ the placement's fallback, never an error. Does not belong here: HTTP, or any rul
 (`nextbest.decision`).
 """
 
-import hashlib
+import asyncio
 import logging
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,20 +20,23 @@ import msgspec
 from nextbest import records
 from nextbest.contracts import Contract
 from nextbest.decision import UnknownPlacementError, decide, settle
-from nextbest.envelope import Envelope, Identifier
+from nextbest.envelope import Envelope
 from nextbest.errors import NextbestError
 from nextbest.experiments import shadows
 from nextbest.intake import envelope
 from nextbest.log import EventLog, LogUnavailableError, decision_entries
 from nextbest.messages import Profile, Proposal, Request
 from nextbest.policy import Policy
-from nextbest.records import DecisionRecord, Options, Snapshot
+from nextbest.records import DecisionRecord, Snapshot
 from nextbest.reservations import reserve
+from nextbest.residual import Beliefs
 from nextbest.situation import Models
 from nextbest.state import SnapshotScope, State, StateUnavailableError
+from nextbest.wire import DecisionRequest
+from serving.defects import place_of
 from serving.pace import Deadline, Pace
 from serving.policies import InForce
-from serving.schemas import DecisionRequest
+from serving.requests import check_context, is_answered_by, request_of
 from serving.stopwatch import Stopwatch
 
 _log = logging.getLogger(__name__)
@@ -59,6 +61,10 @@ class FeatureReader(Protocol):
         """Why features cannot be read; empty when they can."""
         ...
 
+    async def forget(self, customer_id: str) -> int:
+        """Remove what the store holds of the customer; returns how many features that were."""
+        ...
+
 
 class CurrentPolicy(Protocol):
     """Whatever policy is in use now; a replica does not begin without one."""
@@ -74,6 +80,20 @@ class CurrentModels(Protocol):
     def current(self) -> Models | None: ...
 
 
+class Meter(Protocol):
+    """What counts decisions."""
+
+    def note(self, record: DecisionRecord) -> None:
+        """One more was made."""
+        ...
+
+
+class NoMeter:
+    """Counts nothing."""
+
+    def note(self, record: DecisionRecord) -> None: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decider:
     """Decides with whatever policy and model set are current when a request comes."""
@@ -86,7 +106,10 @@ class Decider:
     contract: Contract
     """Of `decisions`: a decision is logged as its rows."""
     clock: Callable[[], datetime]
+    budget_ms: float
+    """How long a decision may take where the request does not say."""
     pace: Pace = field(default_factory=Pace)
+    meter: Meter = field(default_factory=NoMeter)
 
     @property
     def in_force(self) -> InForce:
@@ -104,16 +127,22 @@ class Decider:
     async def decide(self, asked: DecisionRequest) -> DecisionRecord:
         """The decision, logged unless its record says otherwise; a request id seen before gets the decision it got.
 
+        Whatever goes wrong on the way, and whatever takes too long, the customer gets their placements' fallbacks.
+
         Raises:
             UnknownPlacementError: the policy has no such placement.
-            RequestIdTakenError: the request id belongs to a request for somebody or something else.
+            ContextError: a value of the context is of the wrong kind.
+            RequestIdTakenError: the request id belongs to another request.
 
         """
-        request = _request(asked)
-        earlier = await self._earlier(request.decision_id) if asked.request_id else None
-        record = earlier or await self._decide(request)
-        if _asked_for(record) != _asked_for(request):
-            raise RequestIdTakenError(f"request id {request.request_id} was used for another request")
+        attempt = Attempt.of(request_of(asked), self.clock(), self.budget_ms)
+        policy, beliefs = self.in_force
+        check_context(attempt.request, policy)
+        is_repeatable = asked.request_id is not None
+        record = await self._in_time(attempt, policy, beliefs, is_repeatable=is_repeatable)
+        if is_repeatable and not is_answered_by(record, attempt.request):
+            raise RequestIdTakenError("the request id was used for another request: every request needs its own")
+        self.meter.note(record)
         return record
 
     async def record(self, decision_id: str) -> DecisionRecord | None:
@@ -126,54 +155,66 @@ class Decider:
         entries = await decision_entries(self.log, decision_id)
         return records.decode(entries[0].properties["record"]) if entries else None
 
-    async def _earlier(self, decision_id: str) -> DecisionRecord | None:
+    async def _in_time(
+        self, attempt: "Attempt", policy: Policy, beliefs: Beliefs, *, is_repeatable: bool
+    ) -> DecisionRecord:
+        """The decision, or a fallback that says why there is no better one in time."""
         try:
-            return await self.record(decision_id)
+            async with asyncio.timeout(attempt.deadline.left_s()):
+                earlier = await self._earlier(attempt) if is_repeatable else None
+                return earlier or await self._decide(attempt, policy, beliefs)
+        except TimeoutError:
+            return _fallback(attempt, policy, f"{attempt.waits_for}_slow")
+        except StateUnavailableError:
+            return _fallback(attempt, policy, "state_unavailable")
+        except UnknownPlacementError:
+            raise
+        except Exception as error:  # noqa: BLE001  a defect of ours is not the customer's: it is in the server's log
+            _log.error("decision %s is the fallback: %s", attempt.request.decision_id, place_of(error))
+            return _fallback(attempt, policy, "defect")
+
+    async def _earlier(self, attempt: "Attempt") -> DecisionRecord | None:
+        attempt.waits_for = "log"
+        try:
+            return await self.record(attempt.request.decision_id)
         except LogUnavailableError:
             return None  # deciding again will say that the log is down
 
-    async def _decide(self, request: Request) -> DecisionRecord:
-        now, watch, deadline = self.clock(), Stopwatch(), Deadline(request.options.budget_ms)
-        policy, beliefs = self.in_force
-        try:
-            request, snapshot = await deadline.keep(self._known(request, policy.scope(now)))
-            watch.lap("state")
-            profile = await deadline.keep(self._profile(request))
-            watch.lap("features")
-            tier = self.pace.tier(deadline.left_ms())
-            if tier == "fallback":
-                return _fallback(request, policy, "deadline", now, watch)
-            began = time.monotonic()
-            models = self.models.current
-            propose = partial(
-                decide,
-                profile=profile,
-                policy=policy,
-                models=models,
-                snapshot=snapshot,
-                now=now,
-                residuals=beliefs.of(models),
-                tier=tier,
-            )
-            proposal = propose(request, lap=watch.lap)
-            grant = await self.state.reserve(proposal, now)
-            watch.lap("reserve")
-        except TimeoutError:
-            return _fallback(request, policy, "deadline", now, watch)
-        except StateUnavailableError:
-            return _fallback(request, policy, "state_unavailable", now, watch)
-        except UnknownPlacementError:
-            raise
-        except Exception:  # noqa: BLE001  a defect of ours is not the customer's: it is in the log
-            _log.exception("decision %s is the fallback", request.decision_id)
-            return _fallback(request, policy, "defect", now, watch)
+    async def _decide(self, attempt: "Attempt", policy: Policy, beliefs: Beliefs) -> DecisionRecord:
+        now, watch = attempt.now, attempt.watch
+        attempt.waits_for = "state"
+        request, snapshot = await self._known(attempt.request, policy.scope(now))
+        watch.lap("state")
+        profile = await self._profile(request, attempt)
+        watch.lap("features")
+        tier = self.pace.tier(attempt.deadline.left_ms())
+        if tier == "fallback":
+            return _fallback(attempt, policy, "deadline")
+        began = time.monotonic()
+        models = self.models.current
+        propose = partial(
+            decide,
+            profile=profile,
+            policy=policy,
+            models=models,
+            snapshot=snapshot,
+            now=now,
+            residuals=beliefs.of(models),
+            tier=tier,
+        )
+        proposal = propose(request, lap=watch.lap)
+        attempt.waits_for = "state"
+        grant = await self.state.reserve(proposal, now)
+        watch.lap("reserve")
         decision = settle(proposal, grant, watch.stage_us)
+        watch.lap("settle")
         beside = list(_beside(propose, request, policy, decision)) if request.mode == "live" else []
+        attempt.waits_for = "log"
         try:
             decision = await self._log(decision, beside, watch)
         except LogUnavailableError:
             await self._release(decision)
-            return _fallback(request, policy, "log_unavailable", now, watch)
+            return _fallback(attempt, policy, "log_unavailable")
         self.pace.note(tier, 1_000.0 * (time.monotonic() - began))
         return decision
 
@@ -184,10 +225,16 @@ class Decider:
             request = msgspec.structs.replace(request, customer_id=customer_id)
         return request, await self.state.snapshot(request.customer_id, scope)
 
-    async def _profile(self, request: Request) -> Profile:
+    async def _profile(self, request: Request, attempt: "Attempt") -> Profile:
+        """The customer's features; they may take half of what is left, so that there is time for doing without."""
         if request.customer_id is None:
             return Profile(unavailable="unknown_customer")
-        return await self.features.profile(request.customer_id)
+        attempt.waits_for = "features"
+        try:
+            async with asyncio.timeout(attempt.deadline.left_s() / 2.0):
+                return await self.features.profile(request.customer_id)
+        except TimeoutError:
+            return Profile(unavailable="features_slow")
 
     async def _log(
         self, decision: DecisionRecord, beside: Sequence[DecisionRecord], watch: Stopwatch
@@ -211,9 +258,25 @@ class Decider:
                     await self.state.release(decision.decision_id, slot.slot)
 
 
-def _fallback(request: Request, policy: Policy, reason: str, now: datetime, watch: Stopwatch) -> DecisionRecord:
+@dataclass(slots=True)
+class Attempt:
+    """A request on its way, and what it waits for."""
+
+    request: Request
+    now: datetime
+    deadline: Deadline
+    watch: Stopwatch
+    waits_for: str = "state"
+
+    @classmethod
+    def of(cls, request: Request, now: datetime, budget_ms: float) -> "Attempt":
+        return cls(request, now, Deadline(request.options.budget_ms or budget_ms), Stopwatch())
+
+
+def _fallback(attempt: Attempt, policy: Policy, reason: str) -> DecisionRecord:
     """The placements' fallbacks, which need neither consent nor room under a cap; nothing is kept of it."""
-    proposal = decide(request, Profile(unavailable=reason), policy, None, Snapshot(), now, lap=watch.lap)
+    watch, now = attempt.watch, attempt.now
+    proposal = decide(attempt.request, Profile(unavailable=reason), policy, None, Snapshot(), now, lap=watch.lap)
     return msgspec.structs.replace(_unreserved(proposal, now, watch.stage_us), logged=False, learning=False)
 
 
@@ -224,8 +287,8 @@ def _beside(
     for shadow in shadows(policy, decision.arms):
         try:
             yield _unreserved(propose(_shadow_of(request, shadow.id)), decision.occurred_at)
-        except Exception:  # noqa: BLE001  on trial is what it is
-            _log.exception("shadow %s of decision %s", shadow.id, decision.decision_id)
+        except Exception as error:  # noqa: BLE001  on trial is what it is
+            _log.error("shadow %s of decision %s: %s", shadow.id, decision.decision_id, place_of(error))
 
 
 def _shadow_of(request: Request, shadow: str) -> Request:
@@ -251,37 +314,3 @@ def _entry(contract: Contract, row: Mapping[str, Any], decision: DecisionRecord)
     event_id = f"{contract.name}/{decision.decision_id}/{row['slot']}"
     entry = envelope(contract, row, decision.occurred_at)
     return msgspec.structs.replace(entry, event_id=event_id, identifiers=decision.identifiers)
-
-
-def _asked_for(given: Request | DecisionRecord) -> tuple[object, ...]:
-    """Whom and what a request, or the one that a record answers, is about."""
-    placements = given.placements if isinstance(given, Request) else [each.id for each in given.placements]
-    return given.identifiers or given.customer_id, tuple(dict.fromkeys(placements)), given.mode
-
-
-def _decision_id(request_id: str | None) -> str:
-    """Follows from the request id where there is one, so that a repeated request is the same decision."""
-    if request_id is None:
-        return uuid.uuid4().hex
-    return hashlib.sha256(f"decision of request {request_id}".encode()).hexdigest()[:32]
-
-
-def _request(asked: DecisionRequest) -> Request:
-    customer, decision_id = asked.customer, _decision_id(asked.request_id)
-    identifiers = () if customer.kind is None else (Identifier(kind=customer.kind, hmac=customer.hmac or ""),)
-    return Request(
-        decision_id=decision_id,
-        request_id=asked.request_id or decision_id,
-        customer_id=customer.customer_id,
-        placements=asked.placements,
-        identifiers=identifiers,
-        context=asked.context,
-        options=Options(
-            limit=asked.limit,
-            dedup=asked.dedup,
-            dedup_with=asked.dedup_with,
-            count_toward_caps=asked.count_toward_caps,
-            budget_ms=asked.budget_ms,
-        ),
-        mode="dry_run" if asked.dry_run else "live",
-    )

@@ -8,11 +8,13 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from nextbest.messages import Profile
 from nextbest.records import Attribute
+from serving.defects import place_of
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -20,6 +22,7 @@ _ENTITY = "customer_id"
 _SERVICE = "decisioning"
 _POLL_S = 1.0
 _NOBODY = ""
+_WHY_NOT: dict[type[Exception], str] = {FileNotFoundError: "nothing was materialized yet: run `nextbest pipeline`"}
 
 
 class OnlineFeatures:
@@ -50,7 +53,7 @@ class OnlineFeatures:
                 await self._run(self._open_if_changed)
                 self._missing = ""
             except Exception as error:  # noqa: BLE001  the store's errors are its backends'
-                self._missing = str(error) or type(error).__name__
+                self._missing = _WHY_NOT.get(type(error), "the feature store cannot be opened")
             self.tried.set()
             await asyncio.sleep(_POLL_S)
 
@@ -60,13 +63,20 @@ class OnlineFeatures:
             return Profile(unavailable="features_unavailable")
         try:
             features = await self._run(lambda: self._read(customer_id))
-        except Exception:  # noqa: BLE001  see `keep_open`; a decision goes on without features
-            _log.exception("features cannot be read")
+        except Exception as error:  # noqa: BLE001  see `keep_open`; a decision goes on without features
+            _log.error("features cannot be read: %s", place_of(error))
             self._registry_version = 0
             return Profile(unavailable="features_unavailable")
         if all(value is None for value in features.values()):
             return Profile(unavailable="unknown_customer")
         return Profile(features=features)
+
+    async def forget(self, customer_id: str) -> int:
+        """Remove what the store holds of the customer; returns how many features that were."""
+        known = (await self.profile(customer_id)).features
+        if known:
+            await self._run(lambda: self._forget(customer_id))
+        return len(known)
 
     async def missing(self) -> str:
         return self._missing
@@ -76,7 +86,7 @@ class OnlineFeatures:
 
     def _open_if_changed(self) -> None:
         if not self._registry.exists():
-            raise FileNotFoundError("nothing was materialized yet: run `nextbest pipeline`")
+            raise FileNotFoundError(self._registry)
         version = self._registry.stat().st_mtime_ns
         if version == self._registry_version:
             return
@@ -91,3 +101,13 @@ class OnlineFeatures:
     def _read(self, customer_id: str) -> dict[str, Attribute | None]:
         answer = self._store.get_online_features(self._service, [{_ENTITY: customer_id}]).to_dict()
         return {name: values[0] for name, values in answer.items() if name != _ENTITY}
+
+    def _forget(self, customer_id: str) -> None:
+        """Feast has no way to remove one customer from a store: nothing is written over everything there is."""
+        import pandas as pd  # noqa: PLC0415  of no use to decisions
+
+        for projection in self._service.feature_view_projections:
+            view = self._store.get_feature_view(projection.name)
+            nothing = {feature.name: [None] for feature in view.features}
+            when = {view.batch_source.timestamp_field: [datetime.now(UTC)]}
+            self._store.write_to_online_store(view.name, pd.DataFrame({_ENTITY: [customer_id], **nothing, **when}))

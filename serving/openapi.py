@@ -1,10 +1,11 @@
 """The API's description of itself (OpenAPI 3.1), made from the same types that handle requests.
 
 Belongs here: the document. A row's schema is made from its contract. Does not belong here: the types
-(`serving.schemas`), or the routes.
+(`nextbest.wire`), or the routes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
 
@@ -13,12 +14,11 @@ import msgspec
 import nextbest
 from nextbest.contracts import Contract, Field, Rule, RuleKind
 from nextbest.intake import RECEIVED_AT
-from nextbest.records import DecisionRecord
-from serving.problems import ProblemDetails
-from serving.schemas import DecisionRequest, DecisionResponse, EventsRequest, EventsResponse, Readiness
+from nextbest.wire import ProblemDetails
+from serving.operations import Operation, Parameter
 
 _REFERENCE = "#/components/schemas/{name}"
-_TYPES = (DecisionRequest, DecisionResponse, DecisionRecord, EventsRequest, EventsResponse, Readiness, ProblemDetails)
+_KEY = "key"
 _JSON_TYPES: Mapping[str, dict[str, Any]] = MappingProxyType(
     {
         "string": {"type": "string"},
@@ -41,78 +41,113 @@ _KEYWORDS: Mapping[RuleKind, str] = MappingProxyType(
 )
 # JSON Schema bounds numbers alone. These are what its validators with an extension for formats know; others pass on.
 _TIME_KEYWORDS: Mapping[str, str] = MappingProxyType({"minimum": "formatMinimum", "maximum": "formatMaximum"})
+_NULL = {"type": "null"}
+_DESCRIPTION = "Ask for decisions and say what happened. Errors are problem details (RFC 9457)."
+_OF_SCOPE = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS}
+_OF_BODY = {HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY}
+_HEADERS = {
+    HTTPStatus.UNAUTHORIZED: "WWW-Authenticate",
+    HTTPStatus.TOO_MANY_REQUESTS: "Retry-After",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Retry-After",
+}
 _SET_BY_SERVER = {RECEIVED_AT, "source"}
 
 
-def document(intake: Mapping[str, Contract]) -> dict[str, Any]:
-    """The OpenAPI document of an API that takes rows under the contracts of `intake`."""
-    _, schemas = msgspec.json.schema_components(_TYPES, ref_template=_REFERENCE)
+def document(operations: Sequence[Operation], intake: Mapping[str, Contract]) -> dict[str, Any]:
+    """The OpenAPI document of an API with these operations, that takes rows under the contracts of `intake`."""
+    _, schemas = msgspec.json.schema_components(_types(operations), ref_template=_REFERENCE)
     schemas |= {_row_name(name): row_schema(contract) for name, contract in intake.items()}
     rows = [{"$ref": _REFERENCE.format(name=_row_name(name))} for name in intake]
     schemas["EventRow"]["properties"]["properties"] = {"anyOf": rows}
+    schemas["CustomerReference"]["oneOf"] = [
+        {"required": ["customer_id"], "properties": {"kind": _NULL, "hmac": _NULL}},
+        {"required": ["kind", "hmac"], "properties": {"customer_id": _NULL}},
+    ]
     return {
         "openapi": "3.1.0",
-        "info": {
-            "title": "nextbest",
-            "version": nextbest.__version__,
-            "description": "Ask for decisions and say what happened. Errors are problem details (RFC 9457).",
-        },
-        "paths": _paths(),
-        "components": {"schemas": schemas},
-    }
-
-
-def _paths() -> dict[str, Any]:
-    return {
-        "/v1/decisions": {
-            "post": _operation(
-                "decide",
-                "Decide for one customer",
-                "200",
-                DecisionResponse,
-                ("400", "409", "413", "422"),
-                body=DecisionRequest,
-            )
-        },
-        "/v1/decisions/{decision_id}": {
-            "parameters": [{"name": "decision_id", "in": "path", "required": True, "schema": {"type": "string"}}],
-            "get": _operation("getDecision", "The record of a decision", "200", DecisionRecord, ("404", "503")),
-        },
-        "/v1/events": {
-            "post": _operation(
-                "sendEvents",
-                "Say what happened; 202 once what is accepted is durable, 422 when no row is valid",
-                "202",
-                EventsResponse,
-                ("400", "413", "422", "503"),
-                body=EventsRequest,
-            )
-        },
-        "/healthz": {"get": {"operationId": "health", "responses": {"200": {"description": "The process answers"}}}},
-        "/readyz": {"get": _operation("readiness", "Whether decisions can be complete", "200", Readiness, ())},
-    }
-
-
-def _operation(
-    name: str, summary: str, status: str, answer: type, problems: tuple[str, ...], *, body: type | None = None
-) -> dict[str, Any]:
-    operation: dict[str, Any] = {
-        "operationId": name,
-        "summary": summary,
-        "responses": {
-            status: {"description": summary, "content": {"application/json": {"schema": _reference(answer)}}},
-            **{
-                code: {
-                    "description": "A problem",
-                    "content": {"application/problem+json": {"schema": _reference(ProblemDetails)}},
-                }
-                for code in problems
+        "info": {"title": "nextbest", "version": nextbest.__version__, "description": _DESCRIPTION},
+        "paths": _paths(operations),
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                _KEY: {"type": "http", "scheme": "bearer", "description": "`nextbest keys create` makes one."}
             },
         },
     }
-    if body:
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": _reference(body)}}}
-    return operation
+
+
+def _types(operations: Iterable[Operation]) -> list[type]:
+    """Every type that a body or an answer has, each once."""
+    found = (
+        type_
+        for each in operations
+        for type_ in (each.body, each.problem, *each.answers.values())
+        if isinstance(type_, type)
+    )
+    return list(dict.fromkeys([ProblemDetails, *found]))
+
+
+def _paths(operations: Iterable[Operation]) -> dict[str, Any]:
+    paths: dict[str, Any] = {}
+    for operation in operations:
+        path = paths.setdefault(operation.path, {})
+        path[operation.method.lower()] = _operation(operation)
+    return paths
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    said = operation.summary if operation.scope is None else f"{operation.summary} (scope `{operation.scope}`)"
+    described: dict[str, Any] = {
+        "operationId": operation.name,
+        "summary": said,
+        "parameters": [_parameter(each) for each in operation.parameters],
+        "responses": _answers(operation) | _problems(operation),
+    }
+    if operation.scope is not None:
+        described["security"] = [{_KEY: []}]
+    if operation.body:
+        described["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": _reference(operation.body)}},
+        }
+    return described
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    return {
+        "name": parameter.name,
+        "in": parameter.place,
+        "required": parameter.place == "path",
+        "description": parameter.description,
+        "schema": parameter.schema,
+    }
+
+
+def _answers(operation: Operation) -> dict[str, Any]:
+    return {
+        str(int(status)): {
+            "description": status.phrase,
+            "content": {"application/json": {"schema": _reference(type_)}} if isinstance(type_, type) else {type_: {}},
+        }
+        for status, type_ in operation.answers.items()
+    }
+
+
+def _problems(operation: Operation) -> dict[str, Any]:
+    """Those it names, those that follow from a scope and a body, and what any request may meet."""
+    statuses = {*operation.problems, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE}
+    statuses |= _OF_SCOPE if operation.scope else set()
+    statuses |= _OF_BODY if operation.body else set()
+    content = {operation.problem_media_type: {"schema": _reference(operation.problem)}}
+    return {
+        str(int(status)): {"description": status.phrase, "content": content, **_headers(status)}
+        for status in sorted(statuses - {*operation.answers})
+    }
+
+
+def _headers(status: HTTPStatus) -> dict[str, Any]:
+    header = _HEADERS.get(status)
+    return {"headers": {header: {"schema": {"type": "string"}}}} if header else {}
 
 
 def _reference(type_: type) -> dict[str, str]:

@@ -4,14 +4,10 @@ Belongs here: choosing a tier by the time that is left. Does not belong here: wh
 (`nextbest.decision`), or what happens when a part answers late (`serving.decider`).
 """
 
-import asyncio
 import time
-from collections.abc import Awaitable
-from typing import TypeVar
 
 from nextbest.records import Tier
 
-T = TypeVar("T")
 _WEIGHT = 0.05
 _MARGIN = 2.0
 _FORGOTTEN = 0.01
@@ -34,10 +30,8 @@ class Pace:
         mean = self._mean_ms.get(tier, took_ms)
         self._mean_ms[tier] = mean + _WEIGHT * (took_ms - mean)
 
-    def tier(self, left_ms: float | None) -> Tier:
+    def tier(self, left_ms: float) -> Tier:
         """The most complete tier that twice its usual time is left for; `fallback` when none is."""
-        if left_ms is None:
-            return "full"
         for tier in _LADDER:
             mean = self._mean_ms.get(tier, 0.0)
             if left_ms > _MARGIN * mean:
@@ -48,22 +42,14 @@ class Pace:
 
 
 class Deadline:
-    """The time that one decision has, from now on; without a budget it has all the time there is."""
+    """The time that one decision has, from now on."""
 
-    def __init__(self, budget_ms: float | None) -> None:
-        self._began = time.monotonic()
-        self._budget_ms = budget_ms
+    def __init__(self, budget_ms: float) -> None:
+        self._until = time.monotonic() + budget_ms / 1_000.0
 
-    def left_ms(self) -> float | None:
-        """How much of the budget is left; none without a budget."""
-        return None if self._budget_ms is None else self._budget_ms - 1_000.0 * (time.monotonic() - self._began)
+    def left_s(self) -> float:
+        """How much of the budget is left; below 0 when it is over."""
+        return self._until - time.monotonic()
 
-    async def keep(self, answer: Awaitable[T]) -> T:
-        """What `answer` comes to, if it comes in time.
-
-        Raises:
-            TimeoutError: it does not.
-
-        """
-        left_ms = self.left_ms()
-        return await (answer if left_ms is None else asyncio.wait_for(answer, max(left_ms, 0.0) / 1_000.0))
+    def left_ms(self) -> float:
+        return 1_000.0 * self.left_s()

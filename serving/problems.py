@@ -1,43 +1,45 @@
 """Problems: what the API answers when it cannot do what was asked (RFC 9457).
 
-Belongs here: the problem details and their rendering. Does not belong here: what is a problem (the handlers).
+Belongs here: the problems and their rendering. What goes wrong inside is no caller's business: neither a path, nor a
+trace, nor what a part said of itself is in an answer. Does not belong here: what is a problem (the handlers).
 """
 
+import logging
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 
 import msgspec
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-_PATH = re.compile(r"(?P<detail>.*?)(?: - at `\$(?P<path>[^`]*)`)?", re.DOTALL)
+from nextbest.log import LogUnavailableError
+from nextbest.state import StateUnavailableError
+from nextbest.wire import FieldError, ProblemDetails
+from serving import responses
+from serving.defects import place_of
 
-
-class FieldError(msgspec.Struct, frozen=True):
-    """What is wrong with one part of the body; `pointer` is a JSON pointer as a URI fragment."""
-
-    detail: str
-    pointer: str
-
-
-class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True):
-    """RFC 9457, with the parts of the body that are wrong as `errors`."""
-
-    title: str
-    status: int
-    detail: str
-    type: str = "about:blank"
-    errors: tuple[FieldError, ...] = ()
+_log = logging.getLogger(__name__)
+_PATH = re.compile(r"(?P<detail>.*?)(?: - at `(?:key in )?\$(?P<path>[^`]*)`)?", re.DOTALL)
+MEDIA_TYPE = "application/problem+json"
+_AGAIN = MappingProxyType({"Retry-After": "1"})
 
 
 class ProblemError(Exception):
     """Ends a request with a problem."""
 
-    def __init__(self, status: HTTPStatus, detail: str, errors: tuple[FieldError, ...] = ()) -> None:
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        errors: tuple[FieldError, ...] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(detail)
+        self.status = status
         self.details = ProblemDetails(status.phrase, int(status), detail, errors=errors)
+        self.headers = headers
 
 
 def not_understood(error: msgspec.DecodeError) -> ProblemError:
@@ -45,7 +47,7 @@ def not_understood(error: msgspec.DecodeError) -> ProblemError:
     if not isinstance(error, msgspec.ValidationError):
         return ProblemError(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {error}")
     match = _PATH.fullmatch(str(error))
-    path = (match and match["path"]) or ""
+    path = ((match and match["path"]) or "").partition("[...]")[0]  # of an object's members it does not say which
     pointer = "#" + re.sub(r"\.|\[", "/", path).replace("]", "")
     detail = match["detail"] if match else str(error)
     return invalid(str(error), FieldError(detail, pointer))
@@ -56,34 +58,27 @@ def invalid(detail: str, *errors: FieldError) -> ProblemError:
     return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors)
 
 
-async def render(_request: Request, error: ProblemError) -> Response:
-    """What a handler says."""
-    return _response(error.details)
+def unavailable(part: str) -> ProblemError:
+    """503: a part is down; the same call may succeed later, and repeating it is safe."""
+    detail = f"the {part} cannot be used now: send the same request again, which is safe"
+    return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=_AGAIN)
 
 
-async def render_http_exception(_request: Request, error: HTTPException) -> Response:
-    """What the router says: no such route, or not with this method."""
-    status = HTTPStatus(error.status_code)
-    return _response(ProblemDetails(status.phrase, int(status), error.detail), error.headers)
+def of(error: Exception) -> ProblemError:
+    """The problem that an error comes to; one that nobody foresaw is a defect of ours, and the server's log has it."""
+    match error:
+        case ProblemError():
+            return error
+        case LogUnavailableError():
+            return unavailable("event log")
+        case StateUnavailableError():
+            return unavailable("state")
+        case _:
+            _log.error("a request failed: %s", place_of(error))
+            detail = "the request failed for no fault of its own"
+            return ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
 
 
-async def render_unavailable(_request: Request, error: Exception) -> Response:
-    """A part is down; the same call may succeed later, and repeating it is safe."""
-    status = HTTPStatus.SERVICE_UNAVAILABLE
-    return _response(ProblemDetails(status.phrase, int(status), str(error)), {"Retry-After": "1"})
-
-
-async def render_conflict(_request: Request, error: Exception) -> Response:
-    """What is asked contradicts what was asked before."""
-    status = HTTPStatus.CONFLICT
-    return _response(ProblemDetails(status.phrase, int(status), str(error)))
-
-
-async def render_internal(_request: Request, _error: Exception) -> Response:
-    """A defect of ours: the caller learns no more than that; the server raises it again, into its log."""
-    status = HTTPStatus.INTERNAL_SERVER_ERROR
-    return _response(ProblemDetails(status.phrase, int(status), "the request failed for no fault of its own"))
-
-
-def _response(details: ProblemDetails, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(msgspec.json.encode(details), details.status, headers, media_type="application/problem+json")
+def render(_request: Request, problem: ProblemError) -> Response:
+    """As problem details."""
+    return responses.json(problem.details, problem.status, media_type=MEDIA_TYPE, headers=problem.headers)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from nextbest.log import LogUnavailableError
 from nextbest.state import StateUnavailableError
+from nextbest.wire import Readiness
 from serving.decider import Decider
-from serving.schemas import Readiness
 
 _BEHIND_RECORDS = 1_000
 
@@ -37,13 +37,13 @@ class Probe:
     async def _log(self) -> str:
         try:
             await self.decider.log.append([])
-        except LogUnavailableError as error:
-            return str(error)
+        except LogUnavailableError:
+            return "the event log cannot be used"
         return ""
 
     async def _state(self) -> str:
         try:
             behind = await self.decider.log.last_offset() - await self.decider.state.applied_offset()
-        except (StateUnavailableError, LogUnavailableError) as error:
-            return str(error)
+        except (StateUnavailableError, LogUnavailableError):
+            return "State cannot be used"
         return f"{behind:,} records of the log are not applied yet" if behind > _BEHIND_RECORDS else ""

@@ -26,7 +26,7 @@ VISITORS = 200
 SECONDS_TO_FOLLOW = 5
 KILLED_AT = r"the market .* answered"
 """The answers are in the log and have not landed."""
-PAGES = {"serving": "/openapi.json", "dagster-ui": "/", "mlflow": "/"}
+PAGES = {"serving": "/docs", "dagster-ui": "/", "mlflow": "/"}
 COMMAND = [sys.executable, "-m", "nextbest"]
 
 
@@ -177,25 +177,29 @@ def test_the_run_is_seen_in_the_dagster_ui_and_a_second_one_works(demo: Demo) ->
     assert status == "SUCCESS"
 
 
-def test_serving_follows_the_alias_set_in_the_mlflow_ui(demo: Demo) -> None:
+def test_serving_follows_the_alias_set_in_the_mlflow_ui(demo: Demo, settings: Settings) -> None:
     """The call the UI makes when a person sets the alias: the endpoint decides with the other version within 5 s."""
+    command = [*COMMAND, "keys", "create", "--scopes", "decide"]
+    key = subprocess.run(command, env=environment(settings), capture_output=True, text=True, check=True).stdout.strip()
     with httpx.Client(base_url=f"{demo.addresses['mlflow']}/ajax-api/2.0/mlflow", timeout=30) as registry:
         alias = {"name": "propensity", "alias": "champion"}
         champion = registry.get("registered-models/alias", params=alias).raise_for_status().json()["model_version"]
         twin = {name: champion[name] for name in ("name", "source", "run_id", "tags")}
         twin["model_id"] = champion["source"].removeprefix("models:/")
         created = registry.post("model-versions/create", json=twin).raise_for_status().json()["model_version"]
-        before = decide(demo)["model_set_id"]
+        before = decide(demo, key)["model_set_id"]
         registry.post("registered-models/alias", json=alias | {"version": created["version"]}).raise_for_status()
     deadline = time.monotonic() + SECONDS_TO_FOLLOW
-    while decide(demo)["model_set_id"] == before:
+    while decide(demo, key)["model_set_id"] == before:
         assert time.monotonic() < deadline, "serving did not follow"
         time.sleep(0.1)
 
 
-def decide(demo: Demo) -> Any:
+def decide(demo: Demo, key: str) -> Any:
     body = {"customer": {"customer_id": "nobody-we-know"}, "placements": ["home_banner"], "dry_run": True}
-    answer = httpx.post(f"{demo.addresses['serving']}/v1/decisions", json=body, timeout=10)
+    answer = httpx.post(
+        f"{demo.addresses['serving']}/v1/decisions", json=body, headers={"Authorization": f"Bearer {key}"}, timeout=10
+    )
     return answer.raise_for_status().json()
 
 

@@ -41,7 +41,16 @@ def find(settings: Settings, decision_id: str) -> Decision:
         LogUnavailableError: the log cannot be read.
 
     """
-    record = _record(settings.event_log, decision_id)
+    return made_with(settings, _record(settings.event_log, decision_id))
+
+
+def made_with(settings: Settings, record: DecisionRecord) -> Decision:
+    """The decision of `record`.
+
+    Raises:
+        UnknownDecisionError: its policy or model set is gone; the message says what to do.
+
+    """
     return Decision(record, _policy(settings, record.policy_hash), _models(settings, record.model_set_id))
 
 

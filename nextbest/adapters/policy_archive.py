@@ -8,15 +8,13 @@ A file holds exactly the bytes that the policy's hash is the digest of, so that 
 """
 
 import hashlib
-import os
-import tempfile
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 from pydantic import ValidationError
 
+from nextbest.adapters.files import write_whole
 from nextbest.adapters.policy_files import read_document
 from nextbest.errors import NextbestError
 from nextbest.policy import Policy
@@ -43,7 +41,7 @@ def archive(folder: Path, document: PolicyDocument) -> str:
     if path.is_file() and path.read_bytes() == content:
         path.touch()
     else:
-        _write(path, content)
+        write_whole(path, content)
     return name
 
 
@@ -112,30 +110,3 @@ def _path(folder: Path, name: str) -> Path:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:_DIGITS]
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write beside and rename: whoever looks finds the whole file, also after the power went."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.stem}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        staging = Path(name)
-        staging.chmod(0o644)  # mkstemp makes it readable by nobody else
-        staging.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

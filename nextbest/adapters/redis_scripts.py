@@ -85,6 +85,8 @@ class Writes(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Key, name and text of what is kept where there is nothing yet."""
     interactions: list[tuple[str, str, int, str]] = []
     """Event id, customer, moment and interaction."""
+    forget: tuple[str, list[str]] | None = None
+    """A customer, and the names of their identifiers: everything else said of them goes."""
     overruns: int = 0
     offset: int | None = None
 
@@ -206,6 +208,14 @@ for _, done in ipairs(writes.interactions or {}) do
   if redis.call('HSETNX', p .. 'interactions', done[1], done[4]) == 1 then
     redis.call('ZADD', p .. 'interactions:' .. done[2], done[3], done[1])
   end
+end
+if writes.forget then
+  local customer, identifiers = unpack(writes.forget)
+  for _, id in ipairs(redis.call('ZRANGE', p .. 'interactions:' .. customer, 0, -1)) do
+    redis.call('HDEL', p .. 'interactions', id)
+  end
+  for _, name in ipairs(identifiers) do redis.call('HDEL', p .. 'identifiers', name) end
+  redis.call('DEL', p .. 'consents:' .. customer, p .. 'arms:' .. customer, p .. 'interactions:' .. customer)
 end
 if writes.overruns then redis.call('HINCRBY', p .. 'facts', 'overruns', writes.overruns) end
 if writes.offset then redis.call('HSET', p .. 'facts', 'log_offset', writes.offset) end

@@ -32,6 +32,7 @@ from nextbest.state import (
     ActionSeen,
     ActionSwitched,
     ConsentChanged,
+    CustomerErased,
     CustomerInteracted,
     DecisionMade,
     Effect,
@@ -89,6 +90,9 @@ class RedisState:
         found: list[Any] = await self._run(self._redis.hmget(f"{PREFIX}identifiers", names))
         return next((_value(text) for text in found if text), None)
 
+    async def identifiers_of(self, customer_id: str) -> tuple[Identifier, ...]:
+        return tuple(sorted(map(_identifier, await self._run(self._names_of(customer_id)))))
+
     async def snapshot(self, customer_id: str | None, scope: SnapshotScope) -> Snapshot:
         ask = Ask(
             customer_id=customer_id,
@@ -137,11 +141,14 @@ class RedisState:
         changes = well_formed(records)
         if not changes and offset is None:
             return
-        starts = range(0, max(len(changes), 1), _EFFECTS_AT_ONCE)
-        for start in starts:
-            part = changes[start : start + _EFFECTS_AT_ONCE]
-            writes = Writes(above=offset, offset=offset if start == starts[-1] else None)
-            await self._run(self._take_effect(part, writes))
+        parts = list(_parts(changes)) or [[]]
+        for number, part in enumerate(parts, start=1):
+            writes = Writes(above=offset, offset=offset if number == len(parts) else None)
+            match part:
+                case [CustomerErased(customer_id=customer_id)]:
+                    await self._run(self._forget(customer_id, writes))
+                case _:
+                    await self._run(self._take_effect(part, writes))
 
     async def overruns(self) -> int:
         return int(await self._fact(_OVERRUNS) or 0)
@@ -179,6 +186,24 @@ class RedisState:
         ask = Ask(decisions=tuple(dict.fromkeys(about)))
         await self._until_unchanged(ask, lambda found: (None, _applied(changes, writes, ask, found)))
 
+    async def _forget(self, customer_id: str, base: Writes) -> None:
+        names = await self._names_of(customer_id)
+        ask = Ask(customer_id=customer_id, contacts_since="-inf")
+
+        def plan(found: Reply) -> tuple[None, Writes]:
+            writes = Writes(above=base.above, offset=base.offset, forget=(customer_id, names))
+            writes.version = (customer_id, found.version or "0")
+            entries = _entries(found.contacts)
+            _write_change(writes, entries, ledger.forgotten(entries))
+            return None, writes
+
+        await self._until_unchanged(ask, plan)
+
+    async def _names_of(self, customer_id: str) -> list[str]:
+        """The names of the customer's identifiers: all are looked through, some at a time."""
+        found = self._redis.hscan_iter(f"{PREFIX}identifiers", count=1_000)
+        return [name async for name, text in found if _value(text) == customer_id]
+
     async def _until_unchanged(self, ask: Ask, plan: Callable[[Reply], tuple[T, Writes | None]]) -> T:
         """Read, plan and write, until nothing that the plan rests on has changed between reading and writing.
 
@@ -196,6 +221,22 @@ class RedisState:
         with _unavailable():
             patient = asyncio.wait_for(job, self._patience_s)
             return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(patient, self._loop))
+
+
+def _parts(changes: Sequence[Effect]) -> Iterator[list[Effect]]:
+    """Changes that can be written in one step: not too many, and an erasure by itself."""
+    part: list[Effect] = []
+    for change in changes:
+        is_alone = isinstance(change, CustomerErased)
+        if part and (is_alone or len(part) == _EFFECTS_AT_ONCE):
+            yield part
+            part = []
+        part.append(change)
+        if is_alone:
+            yield part
+            part = []
+    if part:
+        yield part
 
 
 def _reserve(proposal: Proposal, now: datetime, ask: Ask, found: Reply) -> tuple[Grant, Writes | None]:
@@ -250,8 +291,10 @@ def _applied(changes: Sequence[Effect], base: Writes, ask: Ask, found: Reply) ->
             case CustomerInteracted(interaction=done):
                 at = to_microseconds(done.at)
                 writes.interactions.append((effect.event_id, effect.customer_id, at, _encode(done).decode()))
-            case _:
+            case ConsentChanged() | IdentifierLinked() | ActionSwitched():
                 writes.latest.append(_said(effect))
+            case CustomerErased():
+                raise AssertionError("an erasure is a step by itself")
     for decision_id, entries in after.items():
         _write_change(writes, before[decision_id], entries)
     return writes
@@ -321,6 +364,10 @@ def _value(text: str) -> str:
 
 def _id(key: ledger.Key) -> str:
     return _encode(key).decode()
+
+
+def _identifier(name: str) -> Identifier:
+    return Identifier(*msgspec.json.decode(name, type=tuple[str, str]))
 
 
 def _name(identifier: Identifier) -> str:

@@ -34,6 +34,7 @@ def connect(path: Path, schema: Schema, timeout_s: float) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA secure_delete = ON")  # what was erased is not to be read from the file's free pages
     if _version(connection) != schema.version:
         _make(connection, schema)
     return connection

@@ -24,18 +24,33 @@ CREATE TABLE IF NOT EXISTS records (
   envelope    TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS records_by_decision ON records (decision_id) WHERE decision_id IS NOT NULL;
+CREATE TABLE IF NOT EXISTS filing (
+  partition_key TEXT, position INTEGER,
+  PRIMARY KEY (partition_key, position)
+) WITHOUT ROWID;
+INSERT OR IGNORE INTO filing SELECT json_extract(envelope, '$.partition_key'), position FROM records
 """
-_SCHEMA = Schema(1, _TABLES)
+_SCHEMA = Schema(2, _TABLES)
 _INSERT = """
 INSERT INTO records (event_id, decision_id, envelope) VALUES (?, ?, ?)
 ON CONFLICT (event_id) DO NOTHING RETURNING position
 """
+_FILE = "INSERT OR IGNORE INTO filing (partition_key, position) VALUES (?, ?)"
+_FILED_UNDER = """
+SELECT position, envelope FROM records WHERE position IN (SELECT position FROM filing WHERE partition_key = ?)
+ORDER BY position
+"""
+_UNFILE = """
+DELETE FROM filing WHERE position = ?1
+  AND partition_key = (SELECT json_extract(envelope, '$.partition_key') FROM records WHERE position = ?1)
+"""
+_REPLACE = "UPDATE records SET decision_id = ?, envelope = ? WHERE position = ?"
 _POSITION = "SELECT position FROM records WHERE event_id = ?"
 _READ = "SELECT position, envelope FROM records WHERE position > ? ORDER BY position LIMIT ?"
 _LAST = "SELECT coalesce(max(position), 0) FROM records"
 _ABOUT_DECISION = "SELECT position, envelope FROM records WHERE decision_id = ? ORDER BY position"
 
-_Row = tuple[str, str | None, str]
+_Row = tuple[str, str | None, str, str]
 
 
 class SqliteLog:
@@ -69,12 +84,22 @@ class SqliteLog:
     async def about_decision(self, decision_id: str) -> list[tuple[int, Envelope]]:
         return self._read(_ABOUT_DECISION, (decision_id,))
 
+    async def filed_under(self, keys: Sequence[str]) -> list[tuple[int, Envelope]]:
+        found = [await asyncio.to_thread(self._read, _FILED_UNDER, (key,)) for key in dict.fromkeys(keys)]
+        return sorted((row for rows in found for row in rows), key=lambda row: row[0])
+
+    async def replace(self, records: Sequence[tuple[int, Envelope]]) -> None:
+        with _unavailable():
+            await asyncio.wrap_future(self._writer.submit(lambda connection: _replace(connection, records)))
+
     def close(self) -> None:
         self._writer.close()
         self._reader.close()
 
     def _submit(self, records: Sequence[Envelope], *, together: bool) -> "Future[Appended]":
-        rows = [(record.event_id, record.decision_id, encode(record).decode()) for record in records]
+        rows = [
+            (record.event_id, record.decision_id, encode(record).decode(), record.partition_key) for record in records
+        ]
         return self._writer.submit(lambda connection: _insert(connection, rows, together=together))
 
     def _read(self, query: str, parameters: tuple[object, ...]) -> list[tuple[int, Envelope]]:
@@ -87,14 +112,23 @@ def _insert(connection: sqlite3.Connection, rows: Sequence[_Row], *, together: b
     offsets: list[int] = []
     duplicates: set[str] = set()
     for row in rows:
-        inserted = connection.execute(_INSERT, row).fetchone()
+        inserted = connection.execute(_INSERT, row[:3]).fetchone()
         if inserted is None:
             duplicates.add(row[0])
             inserted = connection.execute(_POSITION, row[:1]).fetchone()
             if together and not offsets:
                 return Appended(offsets=inserted * len(rows), duplicates=frozenset(row[0] for row in rows))
+        else:
+            connection.execute(_FILE, (row[3], inserted[0]))
         offsets.append(inserted[0])
     return Appended(offsets=tuple(offsets), duplicates=frozenset(duplicates))
+
+
+def _replace(connection: sqlite3.Connection, records: Sequence[tuple[int, Envelope]]) -> None:
+    for position, record in records:
+        connection.execute(_UNFILE, (position,))
+        connection.execute(_REPLACE, (record.decision_id, encode(record).decode(), position))
+        connection.execute(_FILE, (record.partition_key, position))
 
 
 @contextmanager

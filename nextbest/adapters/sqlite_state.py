@@ -28,6 +28,7 @@ from nextbest.state import (
     ActionSeen,
     ActionSwitched,
     ConsentChanged,
+    CustomerErased,
     CustomerInteracted,
     DecisionMade,
     Effect,
@@ -48,6 +49,7 @@ CREATE TABLE IF NOT EXISTS identifiers (
   kind TEXT, hmac TEXT, customer_id TEXT NOT NULL, at INTEGER NOT NULL,
   PRIMARY KEY (kind, hmac)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS identifiers_by_customer ON identifiers (customer_id);
 CREATE TABLE IF NOT EXISTS pauses (
   action TEXT PRIMARY KEY, is_paused INTEGER NOT NULL, at INTEGER NOT NULL
 ) WITHOUT ROWID;
@@ -91,7 +93,7 @@ DROP TABLE IF EXISTS usage;
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 DELETE FROM facts WHERE name = 'log_offset';
 """
-_SCHEMA = Schema(2, _TABLES, _UPGRADE)
+_SCHEMA = Schema(3, _TABLES, _UPGRADE)
 
 _ENTRY = """
 SELECT decision_id, slot, action, action_group, channel, customer_id, decided_at, expires_at, impressed_at, takes,
@@ -137,6 +139,9 @@ _IDENTIFIER = """
 INSERT INTO identifiers (kind, hmac, customer_id, at) VALUES (:kind, :hmac, :customer_id, :at)
 ON CONFLICT DO UPDATE SET customer_id = excluded.customer_id, at = excluded.at WHERE excluded.at >= at
 """
+_IDENTIFIERS = "SELECT kind, hmac FROM identifiers WHERE customer_id = ? ORDER BY kind, hmac"
+_ALL_OF_CUSTOMER = f"{_ENTRY} WHERE customer_id = ?"
+_BY_CUSTOMER = ("consents", "identifiers", "arms", "interactions")
 _PAUSE = """
 INSERT INTO pauses (action, is_paused, at) VALUES (:action, :is_paused, :at)
 ON CONFLICT DO UPDATE SET is_paused = excluded.is_paused, at = excluded.at
@@ -157,6 +162,10 @@ class SqliteState:
 
     async def customer_of(self, identifiers: Sequence[Identifier]) -> str | None:
         return self._read(lambda connection: _customer_of(connection, identifiers))
+
+    async def identifiers_of(self, customer_id: str) -> tuple[Identifier, ...]:
+        rows = self._read(lambda connection: connection.execute(_IDENTIFIERS, (customer_id,)).fetchall())
+        return tuple(Identifier(*row) for row in rows)
 
     async def snapshot(self, customer_id: str | None, scope: SnapshotScope) -> Snapshot:
         return self._read(lambda connection: _snapshot(connection, customer_id, scope))
@@ -344,9 +353,18 @@ def _take_effect(connection: sqlite3.Connection, effect: Effect) -> None:
         case IdentifierLinked(identifier=identifier):
             row = {**msgspec.structs.asdict(identifier), "customer_id": effect.customer_id}
             connection.execute(_IDENTIFIER, {**row, "at": to_microseconds(effect.at)})
+        case CustomerErased(customer_id=customer_id):
+            _forget(connection, customer_id)
         case ConsentChanged() | ActionSwitched():
             statement = _CONSENT if isinstance(effect, ConsentChanged) else _PAUSE
             connection.execute(statement, {**msgspec.structs.asdict(effect), "at": to_microseconds(effect.at)})
+
+
+def _forget(connection: sqlite3.Connection, customer_id: str) -> None:
+    entries = {entry.key: entry for entry in map(_entry, connection.execute(_ALL_OF_CUSTOMER, (customer_id,)))}
+    _write_change(connection, entries, ledger.forgotten(entries))
+    for table in _BY_CUSTOMER:
+        connection.execute(f"DELETE FROM {table} WHERE customer_id = ?", (customer_id,))  # noqa: S608  our own names
 
 
 def _fact(connection: sqlite3.Connection, name: str) -> str | None:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -20,6 +20,7 @@ from typing import Any, Final
 import click
 from rich.console import Console
 
+from nextbest.adapters.key_file import KeyFile
 from nextbest.adapters.locks import alone
 from nextbest.adapters.supervisor import Supervisor
 from nextbest.commands import processes
@@ -85,9 +86,18 @@ class Demo:
             processes.wait_until_ready(self.supervisor, launched, self.console)
         return launched
 
-    def decide(self) -> Rehearsal:
+    @contextmanager
+    def rehearsal(self) -> Iterator[Rehearsal]:
+        """Customers who come with an API key of their own, which is revoked when they are gone."""
+        keys = KeyFile(self.settings.api_keys)
+        key, text = keys.create("demo", ("decide", "events", "admin"), 0, datetime.now(UTC))
+        try:
+            yield Rehearsal(self.settings, text)
+        finally:
+            keys.revoke(key.id)
+
+    def decide(self, rehearsal: Rehearsal) -> None:
         self.console.rule("decisions")
-        rehearsal = Rehearsal(self.settings)
         champions = {model["name"]: model["version"] for model in self.report.models if model["alias"]}
         if champions:
             with self.report.timed("following"):
@@ -97,7 +107,6 @@ class Demo:
         with self.report.timed("decisions"):
             self.report.decisions.update(rehearsal.decide())
         self.console.print(rehearsal.table())
-        return rehearsal
 
     def explain(self, rehearsal: Rehearsal) -> None:
         """Decide one of the decisions again, and ask why not something else."""
@@ -185,14 +194,16 @@ def _run(demo: Demo, *, once: bool) -> None:
     launched = processes.launch(demo.supervisor, slow)
     demo.prepare_and_train()
     launched = demo.serve(launched, interfaces=not once)
-    rehearsal = demo.decide()
-    demo.explain(rehearsal)
-    demo.close_the_loop(rehearsal)
+    with demo.rehearsal() as rehearsal:
+        demo.decide(rehearsal)
+        demo.explain(rehearsal)
+        demo.close_the_loop(rehearsal)
     demo.report.ok = True
     demo.console.rule(f"done in {time.monotonic() - began:.0f} s")
     if not once:
         for service, _ in launched:
             if service.address:
                 demo.console.print(f"{service.name:<15} http://{service.address}", highlight=False)
+        demo.console.print("`nextbest keys create --scopes decide` makes a key to ask for decisions with.")
         demo.console.print("Ctrl-C ends it all.")
         signal.pause()

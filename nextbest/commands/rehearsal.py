@@ -23,6 +23,7 @@ from nextbest.market import Answer, Market
 from nextbest.reasons import reason
 from nextbest.records import DO_NOTHING, DecisionRecord, PlacementRecord
 from nextbest.settings import Settings
+from nextbest.wire import DecisionDetails
 
 VISITORS: Final = 200
 STRANGER: Final = "a-stranger"
@@ -49,6 +50,8 @@ class Rehearsal:
     """Visits of some of the demo's customers, and of one stranger, to every placement; some come again."""
 
     settings: Settings
+    key: str
+    """Of the API."""
     decisions: list[DecisionRecord] = field(default_factory=list)
 
     def wait_for_models(self, versions: Mapping[str, str]) -> str:
@@ -82,7 +85,7 @@ class Rehearsal:
                 }
                 answer = _json(client.post("/v1/decisions", json=body))
                 record = _accepted(client.get(f"/v1/decisions/{answer['decision_id']}"))
-                self.decisions.append(records.decode(record.content))
+                self.decisions.append(msgspec.json.decode(record.content, type=DecisionDetails).record)
         return Counter(slot.action for record in self.decisions for each in record.placements for slot in each.slots)
 
     def answer(self, market: Market) -> Counter[str]:
@@ -128,7 +131,8 @@ class Rehearsal:
         return {name: model.version for name, model in model_set.models.items()}
 
     def _client(self) -> httpx.Client:
-        return httpx.Client(base_url=f"http://{self.settings.host}:{self.settings.http_port}", timeout=_TIMEOUT_S)
+        address = f"http://{self.settings.host}:{self.settings.http_port}"
+        return httpx.Client(base_url=address, headers={"Authorization": f"Bearer {self.key}"}, timeout=_TIMEOUT_S)
 
 
 def _context(customer_id: str) -> dict[str, Any]:

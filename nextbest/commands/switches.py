@@ -8,7 +8,6 @@ import uuid
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 import click
 
@@ -19,10 +18,10 @@ from nextbest.adapters.states import OpenState, open_state
 from nextbest.advice import did_you_mean
 from nextbest.envelope import Envelope
 from nextbest.errors import NextbestError
+from nextbest.intake import Switch, switched
 from nextbest.settings import Settings
 from nextbest.state import SnapshotScope, StateUnavailableError
 
-_Switch = Literal["pause", "resume"]
 _reason = click.option("--reason", metavar="TEXT", default="", help="Why, kept in the log with it.")
 
 
@@ -52,7 +51,7 @@ def resume(action: str, reason: str) -> None:
     _switch("resume", action, reason)
 
 
-def _switch(switch: _Switch, action: str, reason: str) -> None:
+def _switch(switch: Switch, action: str, reason: str) -> None:
     """Log it first, since State is rebuilt from the log, then bring it into State, so that it binds at once.
 
     Raises:
@@ -62,7 +61,7 @@ def _switch(switch: _Switch, action: str, reason: str) -> None:
     settings = Settings.from_env()
     if not _was_published(settings.policies_archive, action):
         _check(action, sorted(read_policy(settings.folder("policies")).actions))
-    record = _record(switch, action, reason, datetime.now(UTC))
+    record = switched(switch, action, f"{switch}/{uuid.uuid4().hex}", datetime.now(UTC), reason=reason)
     with closing(SqliteLog(settings.event_log)) as log:
         log.append_sync([record])
     with closing(open_state(settings)) as state:
@@ -98,19 +97,3 @@ async def _tell(state: OpenState, record: Envelope) -> bool:
     before = await state.snapshot(None, SnapshotScope(record.occurred_at, record.occurred_at))
     await state.apply([record], None)
     return record.action in before.pauses
-
-
-def _record(switch: _Switch, action: str, reason: str, now: datetime) -> Envelope:
-    """The log's entry; no contract has rows of its kind."""
-    return Envelope(
-        event_id=f"{switch}/{uuid.uuid4().hex}",
-        type=switch,
-        contract="",
-        contract_version="",
-        source="live",
-        occurred_at=now,
-        received_at=now,
-        partition_key=action,
-        action=action,
-        properties={"reason": reason} if reason else {},
-    )

@@ -8,8 +8,9 @@ import pytest
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.contracts import Contract, Field, Rule
 from nextbest.envelope import Identifier
-from nextbest.intake import Verdict, check, envelope, is_landed, landed
+from nextbest.intake import check, envelope, is_landed, landed
 from nextbest.settings import CHECKOUT
+from nextbest.wire import Verdict
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 

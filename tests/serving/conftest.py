@@ -18,20 +18,20 @@ from onnx import TensorProto, helper, numpy_helper
 
 from nextbest.adapters.bundles import write_bundle
 from nextbest.adapters.contract_files import load_contracts
+from nextbest.adapters.key_file import KeyFile
 from nextbest.adapters.policy_archive import read_and_archive
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.contracts import Contract
+from nextbest.keys import SCOPES
 from nextbest.messages import Profile
 from nextbest.model_set import FeatureSpec, Model, model_set
 from nextbest.settings import Settings
-from serving.api import Api
+from serving.app import api
 from serving.decider import Decider
-from serving.events import Intake
+from serving.metrics import Meter
 from serving.model_sets import ModelSets
 from serving.policies import Policies
-from serving.readiness import Probe
-from serving.schemas import INTAKE
 
 
 def _action(name: str, value: float) -> dict[str, Any]:
@@ -84,15 +84,20 @@ class StandInFeatures:
     def __init__(self) -> None:
         self.reason = ""
         self.delay_s = 0.0
+        self.forgotten = {"stranger"}
 
     async def profile(self, customer_id: str) -> Profile:
         await asyncio.sleep(self.delay_s)
-        if self.reason or customer_id == "stranger":
+        if self.reason or customer_id in self.forgotten:
             return Profile(unavailable=self.reason or "unknown_customer")
         return Profile(features={"spend_91d": 12.5})
 
     async def missing(self) -> str:
         return self.reason
+
+    async def forget(self, customer_id: str) -> int:
+        self.forgotten.add(customer_id)
+        return 1
 
 
 class StoppedClock:
@@ -162,9 +167,9 @@ def write_policy_fixture() -> Callable[[Path], None]:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    """A home with a policy of its own and nothing else."""
+    """A home with a policy of its own and nothing else; tests of a slow part say how long others may take."""
     write_policy(tmp_path)
-    return Settings(home=tmp_path)
+    return Settings(home=tmp_path, budget_ms=10_000)
 
 
 @pytest.fixture
@@ -210,6 +215,7 @@ def client(  # noqa: PLR0917  every part of a replica
     models = ModelSets(settings.bundles, state)
     read_and_archive(settings.folder("policies"), settings.policies_archive)
     policies = Policies(settings.policies_archive, state)
+    meter = Meter(settings.metrics)
     decider = Decider(
         policies=policies,
         models=models,
@@ -218,16 +224,50 @@ def client(  # noqa: PLR0917  every part of a replica
         log=log,
         contract=contracts["decisions"],
         clock=clock,
+        budget_ms=settings.budget_ms,
+        meter=meter,
     )
-    intake = Intake(contracts={name: contracts[name] for name in INTAKE}, log=log, state=state, clock=clock)
-    api = Api(decider=decider, intake=intake, probe=Probe(decider))
+    replica = api(decider=decider, contracts=contracts, settings=settings, meter=meter).application()
+    _, key = KeyFile(settings.api_keys).create("tests", tuple(SCOPES), 0, clock())
 
     @asynccontextmanager
     async def connect() -> AsyncIterator[httpx.AsyncClient]:
         await policies.start()
         await models.start()
-        transport = httpx.ASGITransport(api.application())
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as connected:
+        headers = {"Authorization": f"Bearer {key}"}
+        transport = httpx.ASGITransport(replica)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers) as connected:
             yield connected
 
     return connect
+
+
+Ask = Callable[..., httpx.Response]
+
+
+@pytest.fixture
+def ask(client: Client) -> Ask:
+    """Call it with a method and a path, and a `json` body or whatever else httpx takes, for the response."""
+
+    def asked(method: str, path: str, **options: Any) -> httpx.Response:
+        async def send() -> httpx.Response:
+            async with client() as connected:
+                return await connected.request(method, path, **options)
+
+        return asyncio.run(send())
+
+    return asked
+
+
+@pytest.fixture
+def decide(ask: Ask) -> Callable[..., dict[str, Any]]:
+    """Call it with a customer id, and options of the request, for the answer."""
+
+    def decided(customer_id: str = "c1", **options: Any) -> dict[str, Any]:
+        body = {"customer": {"customer_id": customer_id}, "placements": ["home_banner"], "limit": 1, **options}
+        answer = ask("POST", "/v1/decisions", json=body)
+        assert answer.status_code == 200, answer.text
+        content: dict[str, Any] = answer.json()
+        return content
+
+    return decided

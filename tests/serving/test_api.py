@@ -18,6 +18,7 @@ from nextbest.envelope import Envelope
 from nextbest.intake import envelope
 from nextbest.settings import Settings
 from nextbest.state import SnapshotScope
+from nextbest.wire import DecisionDetails
 from serving.processor import process
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -88,7 +89,7 @@ def test_the_decision_is_in_the_log_as_its_contract_says(
     record = records.decode(entries[0].properties["record"])
     assert record.decision_id == answer["decision_id"]
     found = call(client, "GET", f"/v1/decisions/{answer['decision_id']}")
-    assert records.decode(found.content) == record
+    assert msgspec.json.decode(found.content, type=DecisionDetails) == DecisionDetails(record=record)
 
 
 def test_an_unknown_customer_gets_a_safe_decision(client: Any, settings: Settings, publish: Publish) -> None:
@@ -173,14 +174,22 @@ def test_a_decision_that_was_killed_before_it_was_logged_is_made_again(
     decide(client)
     with monkeypatch.context() as patched:
         patched.setattr(SqliteLog, "append", _killed)
-        with pytest.raises(SystemError):
+        with pytest.raises(KilledError):
             decide(client, request_id="r1")
     assert action(decide(client, request_id="r1")) == "beef"
     assert len(asyncio.run(state.snapshot("c1", SnapshotScope(LONG_AGO, LONG_AGO))).contacts) == 2
 
 
+class KilledError(BaseException):
+    """What no handler takes for an error."""
+
+
 async def _killed(*_args: object, **_options: object) -> None:
-    raise SystemError("killed")
+    raise KilledError
+
+
+async def _broken(*_args: object, **_options: object) -> None:
+    raise KeyError("the customer's secret")
 
 
 def test_a_decision_made_again_once_the_log_is_back_counts(
@@ -199,14 +208,13 @@ def test_a_decision_made_again_once_the_log_is_back_counts(
 def test_the_same_request_at_once_is_one_decision(
     client: Any, settings: Settings, publish: Publish, state: SqliteState, log: SqliteLog
 ) -> None:
-    """Twenty of the same request id, and one with fewer slots: one answer, logged once, counted once."""
+    """Twenty of the same request id: one answer, logged once, counted once."""
     publish(settings, 0.1)
     body = {"customer": {"customer_id": "c1"}, "placements": ["home_banner"], "request_id": "r1"}
-    bodies = [{**body, "limit": 1}, *[body] * 20]
 
     async def ask() -> list[dict[str, Any]]:
         async with client() as connected:
-            asked = (connected.post("/v1/decisions", content=msgspec.json.encode(each)) for each in bodies)
+            asked = (connected.post("/v1/decisions", content=msgspec.json.encode(each)) for each in [body] * 20)
             return [answer.json()["placements"][0] for answer in await asyncio.gather(*asked)]
 
     first, *others = asyncio.run(ask())
@@ -218,7 +226,14 @@ def test_the_same_request_at_once_is_one_decision(
 
 
 @pytest.mark.parametrize(
-    "other", [{"customer_id": "c2"}, {"dry_run": True}, {"customer": {"kind": "email", "hmac": "ab" * 32}}]
+    "other",
+    [
+        {"customer_id": "c2"},
+        {"dry_run": True},
+        {"customer": {"kind": "email", "hmac": "ab" * 32}},
+        {"limit": 1},
+        {"context": {"weather": "rain"}},
+    ],
 )
 def test_a_request_id_is_not_lent_to_another_request(
     client: Any, settings: Settings, publish: Publish, other: dict[str, Any]
@@ -233,23 +248,30 @@ def test_a_request_id_is_not_lent_to_another_request(
     assert (response.status_code, response.headers["content-type"]) == (409, "application/problem+json")
 
 
-def test_a_defect_of_ours_is_a_problem_without_its_inside(
-    client: Any, settings: Settings, publish: Publish, monkeypatch: pytest.MonkeyPatch
+def test_a_defect_of_ours_is_no_error_to_the_customer(
+    client: Any,
+    settings: Settings,
+    publish: Publish,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """500 as problem details: no stack trace, nothing of what went wrong inside."""
+    """A decision is the fallback and says so; the server's log says where it happened, and no value of it."""
     publish(settings, 0.1)
-    monkeypatch.setattr(SqliteLog, "append", _killed)
+    monkeypatch.setattr(SqliteLog, "append", _broken)
+    answer = decide(client)
+    assert (action(answer), answer["degraded"], answer["logged"]) == ("do_nothing", ["defect"], False)
+    assert "KeyError at test_api._broken" in caplog.text
+    assert "secret" not in caplog.text
 
-    async def ask() -> httpx.Response:
-        async with client() as connected:
-            connected._transport.raise_app_exceptions = False  # noqa: SLF001  what is raised after the answer is logged
-            body = {"customer": {"customer_id": "c1"}, "placements": ["home_banner"]}
-            response: httpx.Response = await connected.post("/v1/decisions", content=msgspec.json.encode(body))
-            return response
 
-    response = asyncio.run(ask())
+def test_a_defect_of_ours_is_a_problem_without_its_inside(
+    client: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """500 as problem details: no stack trace, nothing of what went wrong inside, there or in the log."""
+    monkeypatch.setattr(SqliteLog, "append", _broken)
+    response = send(client, impression("e1"))
     assert (response.status_code, response.headers["content-type"]) == (500, "application/problem+json")
-    assert "killed" not in response.text
+    assert "secret" not in response.text + caplog.text
 
 
 def test_a_withdrawn_consent_binds_the_next_decision(
@@ -347,7 +369,12 @@ def test_a_batch_with_no_valid_row_is_a_problem(client: Any) -> None:
     [
         ("/v1/decisions", b"{", 400, "not JSON"),
         ("/v1/decisions", b'{"customer": {"customer_id": "\xff"}, "placements": ["home_banner"]}', 400, "UTF-8"),
-        ("/v1/events", b'{"events": [{"contract": "events", "properties": {"a": ' + b"[" * 100_000, 400, "too deep"),
+        (
+            "/v1/events",
+            b'{"events": [{"contract": "events", "properties": {"a": ' + b"[" * 100_000,
+            422,
+            "#/events/0/properties",
+        ),
         ("/v1/decisions", b"{}", 422, "customer"),
         (
             "/v1/decisions",

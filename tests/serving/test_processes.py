@@ -31,7 +31,7 @@ from nextbest.messages import Profile
 from nextbest.settings import CHECKOUT, Settings
 from serving.decider import Decider
 from serving.policies import Policies
-from serving.schemas import CustomerReference, DecisionRequest
+from nextbest.wire import CustomerReference, DecisionRequest
 
 
 class Features:
@@ -51,7 +51,8 @@ async def main():
     contract = load_contracts(CHECKOUT / "data_contracts")["decisions"]
     clock = lambda: datetime.now(UTC)
     decider = Decider(
-        policies=policies, models=NoModels(), features=Features(), state=state, log=log, contract=contract, clock=clock
+        policies=policies, models=NoModels(), features=Features(), state=state, log=log, contract=contract, clock=clock,
+        budget_ms=60_000,
     )
 
     async def decide(n):

@@ -12,8 +12,8 @@ from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.contracts import Contract
 from nextbest.settings import Settings
 from nextbest.state import SnapshotScope
-from serving.events import Intake
-from serving.schemas import INTAKE, EventRow
+from nextbest.wire import INTAKE, EventRow
+from serving.intake import Intake
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from nextbest.contracts import Contract
 from nextbest.envelope import Envelope
-from nextbest.intake import RECEIVED_AT, Verdict, check, envelope, key_taken, says_the_same
+from nextbest.intake import RECEIVED_AT, check, envelope, key_taken, says_the_same
 from nextbest.log import EventLog
 from nextbest.state import State
-from serving.schemas import EventRow, EventsResponse
+from nextbest.wire import EventRow, EventsResponse, Verdict
 
 _ACCEPTED, _DUPLICATE = Verdict("accepted"), Verdict("duplicate")
 _BINDS_AT_ONCE = {"consent"}

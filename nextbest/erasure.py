@@ -1,0 +1,77 @@
+"""Erasure: what is left of a customer in the log, so that it still adds up and nobody can be found in it.
+
+Belongs here: the entry that says so, and what becomes of the customer's earlier entries. Does not belong here: finding
+and replacing them (`nextbest.log`, adapters), or what it does to State (`nextbest.state`).
+"""
+
+from datetime import datetime
+
+import msgspec
+
+from nextbest import records
+from nextbest.envelope import Envelope
+from nextbest.intake import IMPRESSION
+
+ERASURE, ERASED = "erasure", "erased"
+
+
+def erasure(event_id: str, customer_id: str, now: datetime) -> Envelope:
+    """The log's entry: by it the batch plane, and a State that is rebuilt, know whom to forget."""
+    return Envelope(
+        event_id=event_id,
+        type=ERASURE,
+        contract="",
+        contract_version="",
+        source="live",
+        occurred_at=now,
+        received_at=now,
+        partition_key=customer_id,
+        properties={"customer_id": customer_id},
+    )
+
+
+def without_customer(entry: Envelope) -> Envelope:
+    """`entry` with nothing left of whom it was about.
+
+    A decision and its impression still take of volumes and budgets over all customers; of anything else only the id
+    is left, so that the same event sent again is not taken in again. No contract has rows of this kind.
+    """
+    if entry.type == "decision":
+        record = _without_customer(records.decode(entry.properties["record"]))
+        return _bare(entry, {"slot": entry.properties["slot"], "record": records.encode(record).decode()})
+    if entry.type == IMPRESSION:
+        return _bare(entry, {})
+    bare = _bare(entry, {})
+    return msgspec.structs.replace(bare, type=ERASED, decision_id=None, slot=None, channel=None, action=None)
+
+
+def _bare(entry: Envelope, properties: dict[str, object]) -> Envelope:
+    return msgspec.structs.replace(
+        entry,
+        contract="",
+        contract_version="",
+        sent_at=None,
+        identifiers=(),
+        partition_key=ERASED,
+        treatment=None,
+        value=None,
+        currency=None,
+        purpose=None,
+        properties=properties,
+        pii_ciphertext=None,
+        subject_key_id=None,
+    )
+
+
+def _without_customer(record: records.DecisionRecord) -> records.DecisionRecord:
+    return msgspec.structs.replace(
+        record,
+        customer_id=None,
+        identifiers=(),
+        request_id=record.decision_id,
+        arms=(),
+        context={},
+        features={},
+        snapshot=records.Snapshot(),
+        learning=False,
+    )

@@ -1,0 +1,46 @@
+"""Bodies: what a request brings, read up to a limit and decoded to a type.
+
+Belongs here: the limits of size and depth, and what is said where one is broken. Does not belong here: the types
+(`nextbest.wire`), which limit lists and texts themselves.
+"""
+
+from http import HTTPStatus
+from typing import TypeVar
+
+import msgspec
+from starlette.requests import Request
+
+from serving import problems
+from serving.problems import ProblemError
+
+T = TypeVar("T")
+
+SMALL_BYTES = 20_000
+DECISION_BYTES = 200_000
+EVENTS_BYTES = 2_000_000
+
+
+async def read(request: Request, decoder: "msgspec.json.Decoder[T]", limit_bytes: int) -> T:
+    """The body as the decoder's type.
+
+    Raises:
+        ProblemError: 413, 400 or 422.
+
+    """
+    content = await _content(request, limit_bytes)
+    try:
+        return decoder.decode(content)
+    except msgspec.DecodeError as error:
+        raise problems.not_understood(error) from error
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise ProblemError(HTTPStatus.BAD_REQUEST, "the body is not UTF-8, or nests too deep") from error
+
+
+async def _content(request: Request, limit_bytes: int) -> bytes:
+    content = b""
+    async for chunk in request.stream():
+        content = content + chunk if content else chunk
+        if len(content) > limit_bytes:
+            detail = f"the body is larger than {limit_bytes:,} bytes"
+            raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
+    return content

@@ -1,0 +1,119 @@
+"""What a customer may see and change: consents, everything that is kept, and that nothing is kept any more.
+
+Belongs here: the way of each through log, State and feature store. Does not belong here: HTTP (`serving.routes`), or
+what is left of an entry after an erasure (`nextbest.erasure`).
+"""
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from nextbest.envelope import Identifier
+from nextbest.erasure import erasure, without_customer
+from nextbest.log import EventLog
+from nextbest.policy import Policy
+from nextbest.state import SnapshotScope, State
+from nextbest.wire import Consent, Consents, CustomerExport, Erasure, EventRow, Status
+from serving.decider import FeatureReader
+from serving.intake import Intake
+
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Customers:
+    """The customers of one home."""
+
+    state: State
+    log: EventLog
+    features: FeatureReader
+    intake: Intake
+    clock: Callable[[], datetime]
+
+    async def resolve(self, name: str) -> str | None:
+        """The customer id that `name` is, or that the identifier `kind:hmac` belongs to; none for an unknown one."""
+        kind, _, digest = name.rpartition(":")
+        if not kind:
+            return name
+        return await self.state.customer_of((Identifier(kind=kind, hmac=digest),))
+
+    async def consents(self, customer_id: str, policy: Policy) -> Consents:
+        """What the customer has said, by every purpose of the policy."""
+        said = (await self.state.snapshot(customer_id, SnapshotScope(_EVER, _EVER))).consents
+        return Consents(
+            customer_id=customer_id,
+            consents=tuple(
+                Consent(
+                    purpose=purpose,
+                    regime=regime,
+                    status=said.get(purpose),
+                    is_allowed=said.get(purpose, "granted" if regime == "opt_out" else "withdrawn") == "granted",
+                )
+                for purpose, regime in policy.regimes.items()
+            ),
+        )
+
+    async def say(self, customer_id: str, said: Mapping[str, Status], policy: Policy) -> Consents:
+        """Log what the customer says and bring it into State: it binds the next decision.
+
+        Raises:
+            LogUnavailableError: nothing was said.
+            StateUnavailableError: it is logged, and binds once State has it.
+
+        """
+        now = self.clock()
+        rows = [
+            EventRow(
+                "consents",
+                {
+                    "consent_id": uuid.uuid4().hex,
+                    "customer_id": customer_id,
+                    "purpose": purpose,
+                    "status": status,
+                    "regime": policy.regimes[purpose],
+                    "occurred_at": now.isoformat(),
+                },
+            )
+            for purpose, status in said.items()
+        ]
+        await self.intake.take(rows)
+        return await self.consents(customer_id, policy)
+
+    async def export(self, customer_id: str) -> CustomerExport:
+        """Everything online that is about the customer."""
+        identifiers = await self.state.identifiers_of(customer_id)
+        entries = await self.log.filed_under(_filing(customer_id, identifiers))
+        return CustomerExport(
+            customer_id=customer_id,
+            exported_at=self.clock(),
+            identifiers=identifiers,
+            state=await self.state.snapshot(customer_id, SnapshotScope(_EVER, _EVER)),
+            features=dict((await self.features.profile(customer_id)).features),
+            log=tuple(entry for _, entry in entries),
+        )
+
+    async def erase(self, customer_id: str) -> Erasure:
+        """Forget the customer: the log says so first, so that a State rebuilt from it forgets too.
+
+        Doing it again, where it was interrupted, finishes it.
+
+        Raises:
+            LogUnavailableError: nothing was erased yet, or not all of the log.
+            StateUnavailableError: State has yet to forget.
+
+        """
+        identifiers = await self.state.identifiers_of(customer_id)
+        word = erasure(f"erasure/{uuid.uuid4().hex}", customer_id, self.clock())
+        await self.log.append([word])
+        await self.state.apply([word], None)
+        features = await self.features.forget(customer_id)
+        found = await self.log.filed_under(_filing(customer_id, identifiers))
+        entries = [(offset, without_customer(entry)) for offset, entry in found if entry.type != word.type]
+        await self.log.replace(entries)
+        return Erasure(customer_id=customer_id, log_entries=len(entries), features=features)
+
+
+def _filing(customer_id: str, identifiers: tuple[Identifier, ...]) -> list[str]:
+    """The partition keys under which entries about the customer are filed."""
+    return [customer_id, *(f"{each.kind}:{each.hmac}" for each in identifiers)]

@@ -1,0 +1,53 @@
+"""The operations of the API: one table, from which both the routes and their description are made.
+
+Belongs here: what is to be known of an operation. Does not belong here: what it does (`serving.routes`).
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPMethod, HTTPStatus
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from nextbest.keys import Scope
+from nextbest.wire import ProblemDetails
+from serving.problems import MEDIA_TYPE, ProblemError, render
+
+Handler = Callable[[Request], Awaitable[Response]]
+ProblemRenderer = Callable[[Request, ProblemError], Response]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """A part of the path, or of what follows its question mark."""
+
+    name: str
+    place: str
+    """`path` or `query`."""
+    description: str
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One method of one path."""
+
+    method: HTTPMethod
+    path: str
+    name: str
+    """Its `operationId`."""
+    summary: str
+    handler: Handler
+    scope: Scope | None = None
+    """What a key must be good for; none where no key is needed."""
+    body: type | None = None
+    answers: Mapping[HTTPStatus, type | str]
+    """By status, what is answered: a type as JSON, or a media type."""
+    problems: tuple[HTTPStatus, ...] = ()
+    """Beside those that follow from a scope and a body."""
+    problem: type = ProblemDetails
+    problem_media_type: str = MEDIA_TYPE
+    render_problem: ProblemRenderer = render
+    parameters: tuple[Parameter, ...] = ()

@@ -1,0 +1,77 @@
+"""The kill switch of an action.
+
+Belongs here: bodies and statuses, and the way of a switch through log and State. Does not belong here: what it does
+there (`nextbest.state`).
+"""
+
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPMethod, HTTPStatus
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from nextbest.intake import Switch, switched
+from nextbest.log import EventLog
+from nextbest.state import SnapshotScope, State
+from nextbest.wire import SwitchRequest, SwitchResponse
+from serving import bodies, responses
+from serving.decider import Decider
+from serving.operations import Operation, Parameter
+from serving.problems import ProblemError
+
+_request = msgspec.json.Decoder(SwitchRequest)
+_SWITCHES: dict[Switch, str] = {
+    "pause": "Stop an action: no decision proposes it any more, on any replica",
+    "resume": "Let decisions propose an action again",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actions:
+    """The operations about one action."""
+
+    decider: Decider
+    log: EventLog
+    state: State
+    clock: Callable[[], datetime]
+
+    def operations(self) -> Iterator[Operation]:
+        for switch, summary in _SWITCHES.items():
+            yield Operation(
+                method=HTTPMethod.POST,
+                path=f"/v1/actions/{{action}}/{switch}",
+                name=f"{switch}Action",
+                summary=summary,
+                handler=getattr(self, switch),
+                scope="admin",
+                body=SwitchRequest,
+                answers={HTTPStatus.OK: SwitchResponse},
+                problems=(HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
+                parameters=(Parameter(name="action", place="path", description="Its id in the policy."),),
+            )
+
+    async def pause(self, request: Request) -> Response:
+        return await self._switch("pause", request)
+
+    async def resume(self, request: Request) -> Response:
+        return await self._switch("resume", request)
+
+    async def _switch(self, switch: Switch, request: Request) -> Response:
+        """Log it first, since State is rebuilt from the log, then bring it into State, so that it binds at once."""
+        body = await bodies.read(request, _request, bodies.SMALL_BYTES)
+        action = request.path_params["action"]
+        if action not in self.decider.in_force.policy.actions:
+            raise ProblemError(HTTPStatus.NOT_FOUND, "the policy has no such action")
+        now = self.clock()
+        paused = (await self.state.snapshot(None, SnapshotScope(now, now))).pauses
+        word = switched(switch, action, f"{switch}/{uuid.uuid4().hex}", now, reason=body.reason)
+        await self.log.append([word])
+        await self.state.apply([word], None)
+        is_paused = switch == "pause"
+        return responses.json(
+            SwitchResponse(action=action, is_paused=is_paused, changed=is_paused != (action in paused))
+        )

@@ -1,0 +1,116 @@
+"""A customer's consents, everything that is kept of them, and their erasure.
+
+Belongs here: bodies, parameters and statuses. Does not belong here: what happens then (`serving.customers`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http import HTTPMethod, HTTPStatus
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from nextbest.policy import Policy
+from nextbest.wire import Consents, ConsentsRequest, CustomerExport, Erasure, FieldError
+from serving import bodies, problems, responses
+from serving.customers import Customers
+from serving.decider import Decider
+from serving.operations import Operation, Parameter
+from serving.problems import ProblemError
+
+_request = msgspec.json.Decoder(ConsentsRequest)
+_CUSTOMER = Parameter(
+    name="customer",
+    place="path",
+    description="A customer id, or `kind:hmac` of an identifier.",
+    schema={"type": "string", "minLength": 1, "maxLength": 200},
+)
+_NAME_LIMIT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerRoutes:
+    """The operations about one customer."""
+
+    customers: Customers
+    decider: Decider
+
+    def operations(self) -> Iterator[Operation]:
+        unavailable = (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
+        yield Operation(
+            method=HTTPMethod.GET,
+            path="/v1/customers/{customer}/consents",
+            name="getConsents",
+            summary="What a customer allows",
+            handler=self.consents,
+            scope="consents",
+            answers={HTTPStatus.OK: Consents},
+            problems=unavailable,
+            parameters=(_CUSTOMER,),
+        )
+        yield Operation(
+            method=HTTPMethod.PUT,
+            path="/v1/customers/{customer}/consents",
+            name="putConsents",
+            summary="Say what a customer allows: it binds the next decision",
+            handler=self.say,
+            scope="consents",
+            body=ConsentsRequest,
+            answers={HTTPStatus.OK: Consents},
+            problems=unavailable,
+            parameters=(_CUSTOMER,),
+        )
+        yield Operation(
+            method=HTTPMethod.GET,
+            path="/v1/customers/{customer}/export",
+            name="exportCustomer",
+            summary="Everything that is kept of a customer online: state, features and log",
+            handler=self.export,
+            scope="admin",
+            answers={HTTPStatus.OK: CustomerExport},
+            problems=unavailable,
+            parameters=(_CUSTOMER,),
+        )
+        yield Operation(
+            method=HTTPMethod.DELETE,
+            path="/v1/customers/{customer}",
+            name="eraseCustomer",
+            summary="Forget a customer: state, features, and whom the log's entries were about",
+            handler=self.erase,
+            scope="admin",
+            answers={HTTPStatus.OK: Erasure},
+            problems=unavailable,
+            parameters=(_CUSTOMER,),
+        )
+
+    async def consents(self, request: Request) -> Response:
+        return responses.json(await self.customers.consents(await self._customer(request), self._policy))
+
+    async def say(self, request: Request) -> Response:
+        body = await bodies.read(request, _request, bodies.SMALL_BYTES)
+        customer_id, policy = await self._customer(request), self._policy
+        unknown = [purpose for purpose in body.consents if purpose not in policy.regimes]
+        if unknown:
+            detail = f"unknown purpose: the policy has {', '.join(policy.regimes)}"
+            raise problems.invalid(detail, *(FieldError(detail, f"#/consents/{each}") for each in unknown))
+        return responses.json(await self.customers.say(customer_id, body.consents, policy))
+
+    async def export(self, request: Request) -> Response:
+        return responses.json(await self.customers.export(await self._customer(request)))
+
+    async def erase(self, request: Request) -> Response:
+        return responses.json(await self.customers.erase(await self._customer(request)))
+
+    @property
+    def _policy(self) -> Policy:
+        return self.decider.in_force.policy
+
+    async def _customer(self, request: Request) -> str:
+        name = request.path_params["customer"]
+        if len(name) > _NAME_LIMIT:
+            raise problems.invalid(f"a customer's name has {_NAME_LIMIT} characters at most")
+        customer_id = await self.customers.resolve(name)
+        if customer_id is None:
+            raise ProblemError(HTTPStatus.NOT_FOUND, "the identifier belongs to no customer")
+        return customer_id

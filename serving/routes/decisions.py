@@ -1,0 +1,102 @@
+"""Asking for decisions, and looking at one that was made.
+
+Belongs here: bodies, parameters and statuses. Does not belong here: how a decision comes about (`serving.decider`), or
+what is found out about one afterwards (`serving.details`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http import HTTPMethod, HTTPStatus
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from nextbest.decision import UnknownPlacementError
+from nextbest.wire import DecisionDetails, DecisionRequest, DecisionResponse, FieldError
+from serving import bodies, problems, responses
+from serving.answers import answer
+from serving.decider import Decider, RequestIdTakenError
+from serving.details import Details
+from serving.operations import Operation, Parameter
+from serving.problems import ProblemError
+from serving.requests import ContextError
+
+_request = msgspec.json.Decoder(DecisionRequest)
+_TRUTHS = {"true": True, "false": False, "": False}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decisions:
+    """The operations about decisions."""
+
+    decider: Decider
+    details: Details
+
+    def operations(self) -> Iterator[Operation]:
+        yield Operation(
+            method=HTTPMethod.POST,
+            path="/v1/decisions",
+            name="decide",
+            summary="Decide for one customer",
+            handler=self.decide,
+            scope="decide",
+            body=DecisionRequest,
+            answers={HTTPStatus.OK: DecisionResponse},
+            problems=(HTTPStatus.CONFLICT,),
+        )
+        yield Operation(
+            method=HTTPMethod.GET,
+            path="/v1/decisions/{decision_id}",
+            name="getDecision",
+            summary="The record of a decision, and on demand whether it can be decided again and what it rests on",
+            handler=self.look_up,
+            scope="admin",
+            answers={HTTPStatus.OK: DecisionDetails},
+            problems=(
+                HTTPStatus.NOT_FOUND,
+                HTTPStatus.GONE,
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                HTTPStatus.SERVICE_UNAVAILABLE,
+            ),
+            parameters=(
+                Parameter(name="decision_id", place="path", description="Of the answer."),
+                Parameter(
+                    name="explain",
+                    place="query",
+                    description="Decide again from the record and compare, and take the priorities apart.",
+                    schema={"type": "boolean", "default": False},
+                ),
+            ),
+        )
+
+    async def decide(self, request: Request) -> Response:
+        asked = await bodies.read(request, _request, bodies.DECISION_BYTES)
+        return responses.json(await decided(self.decider, asked))
+
+    async def look_up(self, request: Request) -> Response:
+        decision_id, explain = request.path_params["decision_id"], request.query_params.get("explain", "")
+        if explain not in _TRUTHS:
+            raise problems.invalid("explain takes true or false", FieldError("true or false", "#/explain"))
+        found = await self.details.of(decision_id, explain=_TRUTHS[explain])
+        if found is None:
+            raise ProblemError(HTTPStatus.NOT_FOUND, "the log holds no decision of this id")
+        return responses.json(found)
+
+
+async def decided(decider: Decider, asked: DecisionRequest) -> DecisionResponse:
+    """The answer to a request.
+
+    Raises:
+        ProblemError: 409 or 422; what else goes wrong is a fallback.
+
+    """
+    try:
+        record = await decider.decide(asked)
+    except UnknownPlacementError as error:
+        raise problems.invalid(str(error), FieldError(str(error), "#/placements")) from error
+    except ContextError as error:
+        raise problems.invalid(str(error), FieldError(str(error), f"#/context/{error.name}")) from error
+    except RequestIdTakenError as error:
+        raise ProblemError(HTTPStatus.CONFLICT, str(error)) from error
+    return answer(record, decider.in_force.policy, asked.include)

@@ -1,0 +1,53 @@
+"""Saying what happened.
+
+Belongs here: bodies and statuses. Does not belong here: how events are taken in (`serving.intake`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http import HTTPMethod, HTTPStatus
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from nextbest.wire import EventsRequest, EventsResponse, FieldError
+from serving import bodies, problems, responses
+from serving.intake import Intake
+from serving.operations import Operation
+
+_request = msgspec.json.Decoder(EventsRequest)
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """The operation about events."""
+
+    intake: Intake
+
+    def operations(self) -> Iterator[Operation]:
+        yield Operation(
+            method=HTTPMethod.POST,
+            path="/v1/events",
+            name="sendEvents",
+            summary="Say what happened; 202 once what is accepted is durable, 422 when no row is valid",
+            handler=self.take,
+            scope="events",
+            body=EventsRequest,
+            answers={HTTPStatus.ACCEPTED: EventsResponse},
+            problems=(HTTPStatus.SERVICE_UNAVAILABLE,),
+        )
+
+    async def take(self, request: Request) -> Response:
+        body = await bodies.read(request, _request, bodies.EVENTS_BYTES)
+        taken = await self.intake.take(body.events)
+        if taken.rejected == len(body.events):
+            raise problems.invalid("no row is valid under its contract", *_row_errors(taken))
+        return responses.json(taken, HTTPStatus.ACCEPTED)
+
+
+def _row_errors(taken: EventsResponse) -> list[FieldError]:
+    return [
+        FieldError(verdict.reason, f"#/events/{index}/properties" + (f"/{verdict.column}" if verdict.column else ""))
+        for index, verdict in enumerate(taken.results)
+    ]

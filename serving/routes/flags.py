@@ -1,0 +1,128 @@
+"""A placement as a feature flag: OpenFeature's remote evaluation protocol, so that its clients can ask for decisions.
+
+Belongs here: the protocol's bodies and statuses. Does not belong here: how a decision comes about (`serving.decider`).
+Source: OpenFeature Remote Evaluation Protocol (OFREP) 0.2.0, POST /ofrep/v1/evaluate/flags/{key}.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from http import HTTPMethod, HTTPStatus
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from nextbest.records import DO_NOTHING
+from nextbest.wire import (
+    CustomerReference,
+    DecisionRequest,
+    DecisionResponse,
+    FlagError,
+    FlagProblem,
+    FlagRequest,
+    FlagVariation,
+)
+from serving import bodies, responses
+from serving.decider import Decider
+from serving.operations import Operation, Parameter
+from serving.problems import ProblemError
+from serving.routes.decisions import decided
+
+_request = msgspec.json.Decoder(FlagRequest)
+_KEY = "targetingKey"
+_MEDIA_TYPE = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """The operation of the protocol."""
+
+    decider: Decider
+
+    def operations(self) -> Iterator[Operation]:
+        yield Operation(
+            method=HTTPMethod.POST,
+            path="/ofrep/v1/evaluate/flags/{placement}",
+            name="evaluateFlag",
+            summary="Evaluate a placement as a flag of OpenFeature: each evaluation is a decision",
+            handler=self.evaluate,
+            scope="decide",
+            body=FlagRequest,
+            answers={HTTPStatus.OK: FlagVariation},
+            problems=(HTTPStatus.NOT_FOUND,),
+            problem=FlagProblem,
+            problem_media_type=_MEDIA_TYPE,
+            render_problem=_problem,
+            parameters=(Parameter(name="placement", place="path", description="Its id in the policy."),),
+        )
+
+    async def evaluate(self, request: Request) -> Response:
+        body = await bodies.read(request, _request, bodies.SMALL_BYTES)
+        placement = request.path_params["placement"]
+        if placement not in self.decider.in_force.policy.placements:
+            raise ProblemError(HTTPStatus.NOT_FOUND, "the policy has no such placement")
+        asked = DecisionRequest(
+            customer=_customer(body.context), placements=(placement,), context=_scalars(body.context)
+        )
+        return responses.json(_variation(placement, await decided(self.decider, asked)))
+
+
+def _customer(context: Mapping[str, Any]) -> CustomerReference:
+    key = context.get(_KEY)
+    if not isinstance(key, str) or not key:
+        raise _InvalidContextError("TARGETING_KEY_MISSING", "targetingKey names the customer")
+    kind, _, digest = key.rpartition(":")
+    try:
+        return msgspec.convert({"kind": kind, "hmac": digest} if kind else {"customer_id": key}, CustomerReference)
+    except msgspec.ValidationError as error:
+        raise _InvalidContextError("INVALID_CONTEXT", "targetingKey is a customer id, or kind:hmac") from error
+
+
+def _scalars(context: Mapping[str, Any]) -> dict[str, Any]:
+    """What rules can take: an application's context holds more than that for other flags."""
+    return {name: v for name, v in context.items() if name != _KEY and isinstance(v, bool | int | float | str)}
+
+
+def _variation(placement: str, decision: DecisionResponse) -> FlagVariation:
+    slots = [
+        {"slot": each.slot, "action": each.action, "treatment": each.treatment, "content": each.content}
+        for each in decision.placements[0].slots
+    ]
+    first = decision.placements[0].slots[0]
+    return FlagVariation(
+        key=placement,
+        reason="DEFAULT" if first.action == DO_NOTHING else "TARGETING_MATCH",
+        variant=first.action if first.action == DO_NOTHING else f"{first.action}/{first.treatment}",
+        value={**slots[0], "slots": slots},
+        metadata={
+            "decision_id": decision.decision_id,
+            "tier": decision.tier,
+            "logged": decision.logged,
+            "probability": first.probability,
+            "policy_hash": decision.policy_hash,
+        },
+    )
+
+
+class _InvalidContextError(ProblemError):
+    def __init__(self, code: FlagError, detail: str) -> None:
+        super().__init__(HTTPStatus.BAD_REQUEST, detail)
+        self.code = code
+
+
+def _problem(request: Request, problem: ProblemError) -> Response:
+    """What goes wrong, in the protocol's words."""
+    match problem:
+        case _InvalidContextError(code=code):
+            said: FlagError = code
+        case ProblemError(status=HTTPStatus.NOT_FOUND):
+            said = "FLAG_NOT_FOUND"
+        case ProblemError(status=HTTPStatus.BAD_REQUEST):
+            said = "PARSE_ERROR"
+        case ProblemError(status=HTTPStatus.UNPROCESSABLE_ENTITY):
+            problem.status, said = HTTPStatus.BAD_REQUEST, "INVALID_CONTEXT"
+        case _:
+            said = "GENERAL"
+    body = FlagProblem(key=request.path_params["placement"], errorCode=said, errorDetails=problem.details.detail)
+    return responses.json(body, problem.status, headers=problem.headers)
