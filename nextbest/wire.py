@@ -97,7 +97,7 @@ class ActionMetadata(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     group: str
     objective: str
-    action_class: Annotated[str, Meta(description="mandatory, transactional or discretionary")]
+    action_class: Annotated[str, Meta(description="`standard`, `transactional` or `mandatory`")]
     attributes: Annotated[dict[str, Attribute], Meta(description="What content may say of it.")]
 
 

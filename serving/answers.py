@@ -9,16 +9,15 @@ from nextbest.content import content_of
 from nextbest.policy import Policy
 from nextbest.reasons import reason
 from nextbest.records import Candidate, DecisionRecord, PlacementRecord, SlotRecord, scores_of
-from nextbest.wire import DecisionResponse, PlacementAnswer, Reason, SlotAnswer
+from nextbest.wire import ActionMetadata, DecisionResponse, Part, PlacementAnswer, Reason, SlotAnswer
 
 _UNSCORED = Candidate(placement="", action="", treatment="", stage="arbitration")
 _Scores = dict[tuple[str, str], Candidate]
 
 
-def answer(record: DecisionRecord, policy: Policy, include: Collection[str]) -> DecisionResponse:
+def answer(record: DecisionRecord, policy: Policy, include: Collection[Part]) -> DecisionResponse:
     """The answer to a request that `record` decided, with the parts in `include`."""
     scores = scores_of(record)
-    content = policy if "content" in include else None
     return DecisionResponse(
         decision_id=record.decision_id,
         request_id=record.request_id,
@@ -30,43 +29,55 @@ def answer(record: DecisionRecord, policy: Policy, include: Collection[str]) -> 
         logged=record.logged,
         policy_hash=record.policy_hash,
         model_set_id=record.model_set_id,
-        placements=tuple(_placement(record, placement, scores, content) for placement in record.placements),
+        placements=tuple(
+            PlacementAnswer(
+                id=placement.id,
+                channel=placement.channel,
+                slots=tuple(_slot(record, placement, slot, scores, policy, include) for slot in placement.slots),
+            )
+            for placement in record.placements
+        ),
         stage_us=record.stage_us,
         explanation=_explanation(record) if "explanation" in include else None,
     )
 
 
-def _placement(
-    record: DecisionRecord, placement: PlacementRecord, scores: _Scores, policy: Policy | None
-) -> PlacementAnswer:
-    return PlacementAnswer(
-        id=placement.id,
-        channel=placement.channel,
-        slots=tuple(
-            _slot(
-                slot,
-                reason(record, placement, slot).text,
-                scores.get((placement.id, slot.key), _UNSCORED),
-                content_of(policy, record, placement, slot) if policy else {},
-            )
-            for slot in placement.slots
-        ),
-    )
-
-
-def _slot(slot: SlotRecord, why: str, score: Candidate, content: dict[str, str]) -> SlotAnswer:
+def _slot(  # noqa: PLR0917  what it is, what is known of it, and what is asked
+    record: DecisionRecord,
+    placement: PlacementRecord,
+    slot: SlotRecord,
+    scores: _Scores,
+    policy: Policy,
+    include: Collection[Part],
+) -> SlotAnswer:
+    score = scores.get((placement.id, slot.key), _UNSCORED)
     return SlotAnswer(
         slot=slot.slot,
         action=slot.action,
         treatment=slot.treatment,
-        reason=why,
+        reason=reason(record, placement, slot).text,
         probability=slot.probability,
         p=score.p,
         value=score.value,
         cost=score.cost,
         priority=score.priority,
         expires_at=slot.expires_at,
-        content=content,
+        content=content_of(policy, record, placement, slot) if "content" in include else {},
+        metadata=_metadata(policy, slot.action) if "metadata" in include else None,
+    )
+
+
+def _metadata(policy: Policy, action_id: str) -> ActionMetadata | None:
+    """What the policy says of an action; nothing of `do_nothing`, or of one that it has no more."""
+    action = policy.actions.get(action_id)
+    if action is None:
+        return None
+    return ActionMetadata(
+        name=action.name,
+        group=action.group,
+        objective=action.objective,
+        action_class=action.action_class,
+        attributes=dict(action.words),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 
+import nextbest
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.key_file import KeyRing
 from nextbest.adapters.policy_archive import ArchiveError
@@ -70,12 +71,17 @@ def build(settings: Settings) -> Starlette:
         meter=meter,
     )
 
+    def in_use() -> tuple[str, str, str]:
+        model_set = models.current.model_set.id if models.current else ""
+        return decider.in_force.policy.hash, model_set, nextbest.__version__
+
     @asynccontextmanager
     async def lifespan(_application: Starlette) -> AsyncIterator[None]:
         await policies.start()
         if policies.current is None:
             raise ArchiveError(f"{settings.policies_archive} has no policy: `nextbest policy publish` puts one there")
         await models.start()
+        meter.in_use = in_use
         beside = (policies.follow(), models.follow(), features.keep_open(), meter.keep_writing())
         async with AsyncExitStack() as stack:
             for loop in beside:

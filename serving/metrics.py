@@ -10,7 +10,7 @@ import asyncio
 import os
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,8 @@ class Meter:
         self._counts: defaultdict[str, Counter[_Labels]] = defaultdict(Counter)
         self._waiting: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
         self._times: dict[tuple[str, str], tuple[np.ndarray[Any, Any], float]] = {}
-        self.in_use: _Labels | None = None
+        self.in_use: Callable[[], _Labels | None] = _nothing
+        """What the replica decides with: policy, model set and code."""
 
     def note(self, record: DecisionRecord) -> None:
         """One more decision was made."""
@@ -104,7 +105,7 @@ class Meter:
         for (metric, label), (buckets, total) in self._times.items():
             times[metric].append(((label,), tuple(buckets.tolist()), total))
         counts = {metric: list(counted.items()) for metric, counted in self._counts.items()}
-        return Tally(counts=counts, times=dict(times), in_use=self.in_use)
+        return Tally(counts=counts, times=dict(times), in_use=self.in_use())
 
     def write(self) -> None:
         """Put the tally where other replicas find it."""
@@ -126,7 +127,7 @@ class Meter:
 
     def retire(self) -> None:
         """Write for the last time: what was counted stays, and nothing is in use here any more."""
-        self.in_use = None
+        self.in_use = _nothing
         self.write()
 
     def _add(self, key: tuple[str, str], took: "np.ndarray[Any, Any]") -> None:
@@ -134,6 +135,10 @@ class Meter:
         added = np.bincount(places, minlength=len(_BUCKETS_S) + 1)
         buckets, total = self._times.get(key, (0, 0.0))
         self._times[key] = (buckets + added, total + float(took.sum()))
+
+
+def _nothing() -> None:
+    return None
 
 
 def _read(path: Path) -> Tally:

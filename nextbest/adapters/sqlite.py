@@ -10,6 +10,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -52,6 +53,17 @@ def _make(connection: sqlite3.Connection, schema: Schema) -> None:
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {schema.version}")
     connection.execute("COMMIT")
+
+
+def write_back(path: Path) -> None:
+    """Bring what was committed from the write-ahead log into the file and empty the log, where nobody is reading it.
+
+    Raises:
+        sqlite3.Error: the file cannot be used.
+
+    """
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 class Reader:

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
-from nextbest.adapters.sqlite import PATIENCE_S, Reader, Schema, Writer
+from nextbest.adapters.sqlite import PATIENCE_S, Reader, Schema, Writer, write_back
 from nextbest.envelope import Envelope, decode, encode
 from nextbest.log import Appended, LogUnavailableError
 
@@ -60,6 +60,7 @@ class SqliteLog:
     """
 
     def __init__(self, path: Path, patience_s: float = PATIENCE_S) -> None:
+        self._path = path
         self._writer = Writer(path, _SCHEMA, patience_s)
         self._reader = Reader(path, _SCHEMA)
 
@@ -91,6 +92,7 @@ class SqliteLog:
     async def replace(self, records: Sequence[tuple[int, Envelope]]) -> None:
         with _unavailable():
             await asyncio.wrap_future(self._writer.submit(lambda connection: _replace(connection, records)))
+            await asyncio.to_thread(write_back, self._path)
 
     def close(self) -> None:
         self._writer.close()

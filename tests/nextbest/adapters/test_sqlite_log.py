@@ -10,6 +10,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from nextbest.adapters.sqlite_log import SqliteLog
@@ -73,6 +74,36 @@ def test_finds_what_is_about_a_decision(log: SqliteLog) -> None:
     """A decision's records are found without reading the log."""
     log.append_sync([record("a", decision_id="d1"), record("b"), record("c", decision_id="d1")])
     assert [envelope.event_id for _, envelope in asyncio.run(log.about_decision("d1"))] == ["a", "c"]
+
+
+def test_finds_what_is_filed_under_keys(log: SqliteLog) -> None:
+    """In order, each once, and nothing of others."""
+    others = [msgspec.structs.replace(record(f"e{n}"), partition_key=f"c{n}") for n in range(3)]
+    log.append_sync([*others, record("e3")])
+    found = asyncio.run(log.filed_under(["c2", "c1", "c1", "nobody"]))
+    assert [entry.event_id for _, entry in found] == ["e1", "e2", "e3"]
+
+
+def test_a_record_is_replaced_where_it_is(log: SqliteLog, tmp_path: Path) -> None:
+    """Under its new key, at its old offset; what it was cannot be read from the files any more."""
+    log.append_sync([record("e1"), msgspec.structs.replace(record("e2"), properties={"said": "a secret"})])
+    ((offset, found),) = asyncio.run(log.filed_under(["c1"]))[1:]
+    asyncio.run(log.replace([(offset, msgspec.structs.replace(found, partition_key="erased", properties={}))]))
+    assert [entry.properties for _, entry in log.read_sync(0, 10)] == [{"type": "login"}, {}]
+    assert [each for each, _ in asyncio.run(log.filed_under(["erased"]))] == [offset]
+    assert [entry.event_id for _, entry in asyncio.run(log.filed_under(["c1"]))] == ["e1"]
+    assert all(b"a secret" not in path.read_bytes() for path in (tmp_path / "log").iterdir())
+
+
+def test_a_file_of_an_older_version_is_filed_when_it_is_opened(tmp_path: Path) -> None:
+    """Logs from before there was a filing are found by their keys too."""
+    path = tmp_path / "log" / "events.db"
+    with closing(SqliteLog(path)) as log:
+        log.append_sync([record("e1")])
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript("DROP TABLE filing; PRAGMA user_version = 1")
+    with closing(SqliteLog(path)) as log:
+        assert [entry.event_id for _, entry in asyncio.run(log.filed_under(["c1"]))] == ["e1"]
 
 
 def test_concurrent_appends_share_commits(log: SqliteLog) -> None:

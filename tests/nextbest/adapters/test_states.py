@@ -12,6 +12,7 @@ import pytest
 from nextbest import records
 from nextbest.adapters.states import OpenState, open_state
 from nextbest.envelope import Envelope, Identifier
+from nextbest.erasure import erasure
 from nextbest.messages import Bound, Cap, Count, Grant, Limit, Option, PlacementProposal, Proposal
 from nextbest.records import (
     DO_NOTHING,
@@ -442,3 +443,39 @@ def test_state_rebuilt_from_the_log_is_the_state_kept(home: Callable[[], Setting
     seen = [(contact.action, contact.impressed_at is not None) for contact in kept.contacts]
     assert seen == [("eggs", True), ("milk", True), ("eggs", False)]
     assert kept.usage == {VOLUME: Usage(seen=2, held=1)}
+
+
+def said_of(customer_id: str) -> list[Envelope]:
+    """A word about a consent, an interaction, and an identifier of the customer."""
+    who = {"customer_id": customer_id}
+    return [
+        record("consent", f"k-{customer_id}", NOW, **who, purpose="marketing", status="granted"),
+        record("event", f"e-{customer_id}", NOW, **who, type="page_view"),
+        record("identity", f"i-{customer_id}", NOW, **who, kind="email", identifier_hmac=f"of {customer_id}"),
+    ]
+
+
+def test_an_erased_customer_is_forgotten(state: OpenState) -> None:
+    """Consents, identifiers, arms, interactions and contacts go; what was seen still takes of the volume."""
+    arms = (Arm("control", "treated", 0.9),)
+    for customer_id in ("c1", "c2"):
+        asyncio.run(state.apply(said_of(customer_id), None))
+        for number in range(2):
+            chosen(state, proposal(f"{customer_id}-{number}", limits=(volume(10),), customer_id=customer_id, arms=arms))
+    before = known(state, "c2")
+    asyncio.run(state.commit("c1-0", 0, "seen", NOW))
+    asyncio.run(state.apply([erasure("erasure/1", "c1", NOW)], None))
+    assert known(state, "c1") == Snapshot(usage={VOLUME: Usage(seen=1, held=2)})
+    assert asyncio.run(state.customer_of([Identifier(kind="email", hmac="of c1")])) is None
+    assert asyncio.run(state.identifiers_of("c1")) == ()
+    assert msgspec.structs.replace(known(state, "c2"), usage={}) == msgspec.structs.replace(before, usage={})
+    assert asyncio.run(state.identifiers_of("c2")) == (Identifier(kind="email", hmac="of c2"),)
+
+
+def test_a_customer_who_comes_back_is_a_new_one(state: OpenState) -> None:
+    """What is said after an erasure holds, in the same batch too; what was said before does not."""
+    page_view = record("event", "later", NOW, customer_id="c1", type="page_view")
+    batch = [*said_of("c1"), erasure("erasure/1", "c1", NOW), page_view]
+    asyncio.run(state.apply(batch, len(batch)))
+    assert known(state) == Snapshot(interactions=(Interaction(kind="page_view", at=NOW),))
+    assert asyncio.run(state.applied_offset()) == len(batch)

@@ -1,0 +1,89 @@
+"""Erasure: what is left of an entry names nobody, and still adds up."""
+
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from nextbest import records
+from nextbest.envelope import Envelope, Identifier
+from nextbest.erasure import erasure, without_customer
+from nextbest.records import Arm, DecisionRecord, PlacementRecord, SlotRecord, Snapshot
+from nextbest.state import ActionSeen, CustomerErased, DecisionMade, effects
+
+NOW = datetime(2026, 3, 2, tzinfo=UTC)
+JANE = "jane"
+
+
+def entry(type_: str, **properties: object) -> Envelope:
+    """An entry that has the customer's name wherever one could be."""
+    return Envelope(
+        event_id=f"{type_}/1",
+        type=type_,
+        contract=f"{type_}s",
+        contract_version="1.0.0",
+        source="live",
+        occurred_at=NOW,
+        received_at=NOW,
+        sent_at=NOW,
+        identifiers=(Identifier(kind="email", hmac=JANE),),
+        partition_key=JANE,
+        decision_id="d1",
+        slot=0,
+        channel="web",
+        action="beef",
+        treatment=JANE,
+        value=1.0,
+        currency="USD",
+        purpose="marketing",
+        properties={"customer_id": JANE, **properties},
+        pii_ciphertext=JANE,
+        subject_key_id=JANE,
+    )
+
+
+def decision() -> Envelope:
+    slot = SlotRecord(slot=0, action="beef", treatment="t", probability=1.0, expires_at=NOW, takes={"beef/budget": 3})
+    made = DecisionRecord(
+        decision_id="d1",
+        request_id=JANE,
+        occurred_at=NOW,
+        customer_id=JANE,
+        identifiers=(Identifier(kind="email", hmac=JANE),),
+        policy_hash="p",
+        arms=(Arm(JANE, "a", 0.5),),
+        context={JANE: 1},
+        features={JANE: 1},
+        snapshot=Snapshot(pauses=(JANE,)),
+        placements=(PlacementRecord(id="home", channel="web", pmf={}, order=(), slots=(slot,)),),
+    )
+    return entry("decision", slot=0, record=records.encode(made).decode())
+
+
+@pytest.mark.parametrize("before", [decision(), *map(entry, ("impression", "event", "outcome", "consent", "identity"))])
+def test_nothing_names_the_customer(before: Envelope) -> None:
+    """Whatever kind of entry it was; no contract has rows of it, so it does not land."""
+    after = without_customer(before)
+    assert JANE.encode() not in msgspec.json.encode(after)
+    assert (after.event_id, after.contract) == (before.event_id, "")
+
+
+def test_what_was_taken_of_a_budget_stays_taken() -> None:
+    """A State that is rebuilt counts the decision and its impression as before, for nobody."""
+    (made,) = effects(without_customer(decision()))
+    assert isinstance(made, DecisionMade)
+    assert (made.customer_id, made.contacts[0].takes, made.arms) == (None, {"beef/budget": 3}, ())
+    (seen,) = effects(without_customer(entry("impression")))
+    assert isinstance(seen, ActionSeen)
+    assert (seen.decision_id, seen.slot, seen.action) == ("d1", 0, "beef")
+
+
+@pytest.mark.parametrize("type_", ["event", "outcome", "consent", "identity"])
+def test_what_was_said_has_no_effect_any_more(type_: str) -> None:
+    """A rebuilt State hears nothing of it."""
+    assert effects(without_customer(entry(type_))) == ()
+
+
+def test_the_log_says_who_is_to_be_forgotten() -> None:
+    """So that a State that is rebuilt from it forgets too."""
+    assert effects(erasure("erasure/1", "c1", NOW)) == (CustomerErased(customer_id="c1"),)

@@ -1,0 +1,37 @@
+"""The kill switch over HTTP."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+from nextbest.adapters.sqlite_log import SqliteLog
+from nextbest.settings import Settings
+
+Ask = Callable[..., httpx.Response]
+Decide = Callable[..., dict[str, Any]]
+Publish = Callable[[Settings, float], str]
+
+
+def test_a_paused_action_is_not_decided_until_it_is_resumed(  # noqa: PLR0917  what it looks at
+    ask: Ask, decide: Decide, settings: Settings, publish: Publish, log: SqliteLog, clock: Any
+) -> None:
+    """It binds the next decision, says whether anything changed, and keeps the reason in the log."""
+    publish(settings, 0.1)
+    paused = [ask("POST", "/v1/actions/beef/pause", json={"reason": "recalled"}).json() for _ in range(2)]
+    assert [each["changed"] for each in paused] == [True, False]
+    assert decide()["placements"][0]["slots"][0]["action"] == "milk"
+    clock.now = clock.now.replace(minute=1)
+    assert ask("POST", "/v1/actions/beef/resume", json={}).json() == {
+        "action": "beef",
+        "is_paused": False,
+        "changed": True,
+    }
+    assert decide()["placements"][0]["slots"][0]["action"] == "beef"
+    assert log.read_sync(0, 1)[0][1].properties == {"reason": "recalled"}
+
+
+def test_an_action_that_the_policy_has_not_is_not_found(ask: Ask, log: SqliteLog) -> None:
+    """404, and nothing in the log."""
+    assert ask("POST", "/v1/actions/moon/pause", json={}).status_code == 404
+    assert log.read_sync(0, 10) == []

@@ -1,0 +1,139 @@
+"""A customer's own rights: to see, to change, to have, and to be forgotten."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from nextbest import records
+from nextbest.adapters.sqlite_log import SqliteLog
+from nextbest.adapters.sqlite_state import SqliteState
+from nextbest.envelope import Envelope
+from nextbest.settings import Settings
+from serving.processor import process
+
+Ask = Callable[..., httpx.Response]
+Decide = Callable[..., dict[str, Any]]
+Publish = Callable[[Settings, float], str]
+HMAC = "ab" * 32
+CONSENTS = "/v1/customers/c1/consents"
+
+
+def action(answer: dict[str, Any]) -> str:
+    name: str = answer["placements"][0]["slots"][0]["action"]
+    return name
+
+
+@pytest.fixture
+def linked(state: SqliteState, log: SqliteLog, clock: Any) -> None:
+    """The e-mail address of this hash belongs to c1."""
+    link = Envelope(
+        event_id="identities/1",
+        type="identity",
+        contract="identities",
+        contract_version="1.0.0",
+        source="live",
+        occurred_at=clock.now,
+        received_at=clock.now,
+        partition_key=f"email:{HMAC}",
+        properties={"kind": "email", "identifier_hmac": HMAC, "customer_id": "c1"},
+    )
+    log.append_sync([link])
+    asyncio.run(state.apply([link], None))
+
+
+def test_before_a_word_the_regime_says_what_is_allowed(ask: Ask) -> None:
+    """Every purpose of the policy is there, whether or not anything was said."""
+    assert ask("GET", CONSENTS).json() == {
+        "customer_id": "c1",
+        "consents": [{"purpose": "marketing", "regime": "opt_out", "status": None, "is_allowed": True}],
+    }
+
+
+def test_what_the_customer_says_binds_the_next_decision(
+    ask: Ask, decide: Decide, settings: Settings, publish: Publish, clock: Any
+) -> None:
+    """A no stops, a yes after it lets decisions come back; the answer shows what holds now."""
+    publish(settings, 0.1)
+    assert action(decide()) == "beef"
+    said = ask("PUT", CONSENTS, json={"consents": {"marketing": "withdrawn"}})
+    assert (said.status_code, said.json()["consents"][0]["is_allowed"]) == (200, False)
+    assert action(decide()) == "do_nothing"
+    clock.now += timedelta(seconds=1)
+    ask("PUT", CONSENTS, json={"consents": {"marketing": "granted"}})
+    assert action(decide()) == "beef"
+
+
+@pytest.mark.usefixtures("linked")
+def test_an_identifier_names_its_customer(ask: Ask) -> None:
+    """A preference centre knows an address's hash, and no customer id."""
+    said = ask("PUT", f"/v1/customers/email:{HMAC}/consents", json={"consents": {"marketing": "withdrawn"}})
+    assert said.json()["customer_id"] == "c1"
+    assert ask("GET", CONSENTS).json()["consents"][0]["status"] == "withdrawn"
+    assert ask("GET", f"/v1/customers/email:{'cd' * 32}/consents").status_code == 404
+
+
+def test_a_purpose_that_the_policy_has_not_is_refused(ask: Ask, log: SqliteLog) -> None:
+    """422 names the field; nothing is logged of a request that is wrong in part."""
+    refused = ask("PUT", CONSENTS, json={"consents": {"marketing": "granted", "profiling": "granted"}})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "#/consents/profiling")
+    assert log.read_sync(0, 10) == []
+
+
+@pytest.mark.usefixtures("linked")
+def test_an_export_holds_everything(ask: Ask, decide: Decide, settings: Settings, publish: Publish) -> None:
+    """State, features and every entry of the log, those under an identifier of the customer included."""
+    publish(settings, 0.1)
+    decide()
+    decide(customer={"kind": "email", "hmac": HMAC})
+    ask("PUT", CONSENTS, json={"consents": {"marketing": "granted"}})
+    content = ask("GET", "/v1/customers/c1/export").json()
+    assert content["identifiers"] == [{"kind": "email", "hmac": HMAC}]
+    assert content["features"] == {"spend_91d": 12.5}
+    assert content["state"]["consents"] == {"marketing": "granted"}
+    assert [each["action"] for each in content["state"]["contacts"]] == ["beef", "beef"]
+    assert [each["type"] for each in content["log"]] == ["identity", "decision", "decision", "consent"]
+
+
+@pytest.mark.usefixtures("linked")
+def test_an_erased_customer_is_found_nowhere(  # noqa: PLR0917  everywhere that is looked
+    ask: Ask, decide: Decide, settings: Settings, publish: Publish, log: SqliteLog, state: SqliteState
+) -> None:
+    """The log still adds up; nothing in it says whom it was about, but that somebody of this id was erased."""
+    publish(settings, 0.1)
+    decide(context={"diary": "my secret"})
+    ask("PUT", CONSENTS, json={"consents": {"marketing": "granted"}})
+    erased = ask("DELETE", "/v1/customers/c1").json()
+    assert erased == {"customer_id": "c1", "log_entries": 3, "features": 1}
+    content = ask("GET", "/v1/customers/c1/export").json()
+    assert (content["identifiers"], content["features"], content["state"]) == ([], {}, {})
+    assert [each["type"] for each in content["log"]] == ["erasure"]
+    entries = [entry for _, entry in log.read_sync(0, 10)]
+    assert [entry.type for entry in entries] == ["erased", "decision", "erased", "erasure"]
+    made = records.decode(entries[1].properties["record"])
+    assert (made.customer_id, made.features, made.context, made.learning) == (None, {}, {}, False)
+    assert made.placements[0].slots[0].action == "beef"
+    assert decide()["degraded"] == ["unknown_customer"]
+    stored = b"".join(path.read_bytes() for path in settings.event_log.parent.iterdir())
+    assert b"my secret" not in stored
+    asyncio.run(state.rewind())
+    asyncio.run(process(log, state))
+    assert ask("GET", "/v1/customers/c1/export").json()["state"] == {}
+
+
+def test_a_name_that_is_too_long_is_nobodys(ask: Ask) -> None:
+    """422, before anything looks for it."""
+    assert ask("GET", f"/v1/customers/{'c' * 201}/consents").status_code == 422
+
+
+def test_a_log_that_is_down_says_nothing_was_changed(ask: Ask, settings: Settings) -> None:
+    """503 with Retry-After, and no path of the server."""
+    settings.state.mkdir(exist_ok=True)
+    (settings.state / "log").write_text("a file where the folder should be")
+    response = ask("PUT", CONSENTS, json={"consents": {"marketing": "withdrawn"}})
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+    assert str(settings.home) not in response.text
+    assert ask("DELETE", "/v1/customers/c1").status_code == 503
