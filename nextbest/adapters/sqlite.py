@@ -5,12 +5,13 @@ Belongs here: how a file is opened (WAL, so that readers and the writer never wa
 become few transactions. Does not belong here: any table.
 """
 
+import asyncio
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,6 +20,11 @@ T = TypeVar("T")
 PATIENCE_S = 10.0
 """How long a writer waits for another process's transaction, unless it is told otherwise."""
 _READ_TIMEOUT_S = 0.25  # a reader waits only while another process opens, recovers or closes the file
+
+
+_TRIES = 20
+"""So often is tried at once for what another process is writing to: about as long as a transaction takes."""
+_WRITE_BACK_S = 0.5
 
 
 class Schema(NamedTuple):
@@ -53,17 +59,6 @@ def _make(connection: sqlite3.Connection, schema: Schema) -> None:
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {schema.version}")
     connection.execute("COMMIT")
-
-
-def write_back(path: Path) -> None:
-    """Bring what was committed from the write-ahead log into the file and empty the log, where nobody is reading it.
-
-    Raises:
-        sqlite3.Error: the file cannot be used.
-
-    """
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 class Reader:
@@ -104,29 +99,72 @@ class Reader:
             self._connection = None
 
 
+class _WriteBack(NamedTuple):
+    """Word to the thread to bring what was committed from the write-ahead log into the file."""
+
+    mode: str
+    done: "Future[None]"
+
+
 class _Job(NamedTuple):
     run: Callable[[sqlite3.Connection], Any]
     done: "Future[Any]"
 
 
-class Writer:
-    """A thread that runs jobs in the order submitted, as many in one transaction as have queued up meanwhile.
+class _Waiting(NamedTuple):
+    run: Callable[[sqlite3.Connection], Any]
+    done: "asyncio.Future[Any]"
 
-    A commit costs the same for one job as for hundreds. A job that raises undoes only its own writes; a future is done
-    after the commit that holds its job.
+
+class Writer:
+    """Runs jobs in the order they come, as many in one transaction as have come meanwhile.
+
+    A commit costs the same for one job as for hundreds. Jobs of an event loop run in it, at the end of its turn: a
+    transaction takes less time than handing it to a thread and back. Whenever that cannot be, since another process
+    holds the file or a job fails, a thread runs them, which may wait, and in which a job that raises undoes only its
+    own writes. A job may be run again, so it must come to the same when it is.
     """
 
     def __init__(self, path: Path, schema: Schema, patience_s: float = PATIENCE_S) -> None:
         self._path = path
         self._schema = schema
         self._patience_s = patience_s
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job | _WriteBack | None] = queue.SimpleQueue()
         self._connection: sqlite3.Connection | None = None
         self._thread = threading.Thread(target=self._work, name=f"writer of {path.name}", daemon=True)
         self._thread.start()
+        self._waiting: list[_Waiting] = []
+        self._in_loop: sqlite3.Connection | None = None
+        self._written_back = 0.0
+
+    async def run(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        """The result of `job`, after the commit that holds it; for one event loop at a time.
+
+        Raises:
+            sqlite3.Error: the transaction could not be committed.
+
+        """
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(job, loop.create_future())
+        self._waiting.append(waiting)
+        if len(self._waiting) == 1:
+            loop.call_soon(self._end_turn)
+        result: T = await waiting.done
+        return result
+
+    async def empty_write_ahead_log(self) -> None:
+        """Leave nothing in it of what was in the file before, unless somebody reads it still.
+
+        Raises:
+            sqlite3.Error: the file cannot be used.
+
+        """
+        asked = _WriteBack("TRUNCATE", Future())
+        self._jobs.put(asked)
+        await asyncio.wrap_future(asked.done)
 
     def submit(self, job: Callable[[sqlite3.Connection], T]) -> "Future[T]":
-        """Queue `job`; its future raises `sqlite3.Error` when the transaction could not be committed."""
+        """Queue `job` for the thread; its future raises `sqlite3.Error` when the transaction could not be committed."""
         done: Future[T] = Future()
         self._jobs.put(_Job(job, done))
         return done
@@ -135,6 +173,41 @@ class Writer:
         """Commit what is queued and end the thread."""
         self._jobs.put(None)
         self._thread.join()
+        if self._in_loop is not None:
+            self._in_loop.close()
+
+    def _end_turn(self) -> None:
+        """Run what has come in this turn of the event loop, or leave it to the thread."""
+        waiting, self._waiting = [each for each in self._waiting if not each.done.cancelled()], []
+        try:
+            results = self._at_once([each.run for each in waiting])
+        except Exception:  # noqa: BLE001  whatever it is, the thread finds out which job it belongs to
+            self._discard_in_loop()
+            for each in waiting:
+                _chain(self.submit(each.run), each.done)
+            return
+        for each, result in zip(waiting, results, strict=True):
+            each.done.set_result(result)
+        self._write_back_now_and_then()
+
+    def _at_once(self, jobs: list[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
+        if self._in_loop is None:
+            self._in_loop = connect(self._path, self._schema, 0.0)
+            self._in_loop.execute("PRAGMA wal_autocheckpoint = 0")  # it waits for the disk
+        _begin(self._in_loop)
+        results = [job(self._in_loop) for job in jobs]
+        self._in_loop.execute("COMMIT")
+        return results
+
+    def _discard_in_loop(self) -> None:
+        if self._in_loop is not None:
+            self._in_loop.close()
+            self._in_loop = None
+
+    def _write_back_now_and_then(self) -> None:
+        if (now := time.monotonic()) - self._written_back > _WRITE_BACK_S:
+            self._written_back = now
+            self._jobs.put(_WriteBack("PASSIVE", Future()))
 
     def _work(self) -> None:
         is_open = True
@@ -143,8 +216,23 @@ class Writer:
             while not self._jobs.empty():
                 queued.append(self._jobs.get())
             is_open = None not in queued
-            self._commit([job for job in queued if job is not None and job.done.set_running_or_notify_cancel()])
+            jobs = [job for job in queued if isinstance(job, _Job) and job.done.set_running_or_notify_cancel()]
+            if jobs:
+                self._commit(jobs)
+            for each in queued:
+                if isinstance(each, _WriteBack):
+                    self._write_back(each)
         self._discard_connection()
+
+    def _write_back(self, asked: _WriteBack) -> None:
+        try:
+            if self._connection is None:
+                self._connection = connect(self._path, self._schema, self._patience_s)
+            self._connection.execute(f"PRAGMA wal_checkpoint({asked.mode})")
+        except (sqlite3.Error, OSError) as error:
+            asked.done.set_exception(sqlite3.OperationalError(f"{self._path}: {error}"))
+        else:
+            asked.done.set_result(None)
 
     def _commit(self, jobs: list[_Job]) -> None:
         try:
@@ -169,6 +257,38 @@ class Writer:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _begin(connection: sqlite3.Connection) -> None:
+    """Begin to write, unless another process goes on writing for longer than its usual transaction takes.
+
+    Raises:
+        sqlite3.OperationalError: it does.
+
+    """
+    for _ in range(_TRIES):
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            busy = error
+        else:
+            return
+    raise busy
+
+
+def _chain(job: "Future[Any]", waiting: "asyncio.Future[Any]") -> None:
+    """What the thread's job comes to is what is waited for."""
+    asyncio.wrap_future(job).add_done_callback(lambda done: _tell(done, waiting))
+
+
+def _tell(done: "asyncio.Future[Any]", waiting: "asyncio.Future[Any]") -> None:
+    failure = done.exception()
+    if waiting.cancelled():
+        return
+    if failure is None:
+        waiting.set_result(done.result())
+    else:
+        waiting.set_exception(failure)
 
 
 def _attempt(connection: sqlite3.Connection, job: _Job) -> tuple[Any, Exception | None]:

@@ -7,12 +7,11 @@ become visible in their order. Does not belong here: what the records mean, or h
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from nextbest.adapters.sqlite import PATIENCE_S, Reader, Schema, Writer, write_back
+from nextbest.adapters.sqlite import PATIENCE_S, Reader, Schema, Writer
 from nextbest.envelope import Envelope, decode, encode
 from nextbest.log import Appended, LogUnavailableError
 
@@ -60,17 +59,16 @@ class SqliteLog:
     """
 
     def __init__(self, path: Path, patience_s: float = PATIENCE_S) -> None:
-        self._path = path
         self._writer = Writer(path, _SCHEMA, patience_s)
         self._reader = Reader(path, _SCHEMA)
 
     async def append(self, records: Sequence[Envelope], *, together: bool = False) -> Appended:
         with _unavailable():
-            return await asyncio.wrap_future(self._submit(records, together=together))
+            return await self._writer.run(_insertion(records, together=together))
 
     def append_sync(self, records: Sequence[Envelope]) -> Appended:
         with _unavailable():
-            return self._submit(records, together=False).result()
+            return self._writer.submit(_insertion(records, together=False)).result()
 
     async def read(self, after: int, limit: int) -> list[tuple[int, Envelope]]:
         return self.read_sync(after, limit)
@@ -91,23 +89,22 @@ class SqliteLog:
 
     async def replace(self, records: Sequence[tuple[int, Envelope]]) -> None:
         with _unavailable():
-            await asyncio.wrap_future(self._writer.submit(lambda connection: _replace(connection, records)))
-            await asyncio.to_thread(write_back, self._path)
+            await self._writer.run(lambda connection: _replace(connection, records))
+            await self._writer.empty_write_ahead_log()
 
     def close(self) -> None:
         self._writer.close()
         self._reader.close()
 
-    def _submit(self, records: Sequence[Envelope], *, together: bool) -> "Future[Appended]":
-        rows = [
-            (record.event_id, record.decision_id, encode(record).decode(), record.partition_key) for record in records
-        ]
-        return self._writer.submit(lambda connection: _insert(connection, rows, together=together))
-
     def _read(self, query: str, parameters: tuple[object, ...]) -> list[tuple[int, Envelope]]:
         with _unavailable():
             rows = self._reader.run(lambda connection: connection.execute(query, parameters).fetchall())
         return [(position, decode(text)) for position, text in rows]
+
+
+def _insertion(records: Sequence[Envelope], *, together: bool) -> Callable[[sqlite3.Connection], Appended]:
+    rows = [(record.event_id, record.decision_id, encode(record).decode(), record.partition_key) for record in records]
+    return lambda connection: _insert(connection, rows, together=together)
 
 
 def _insert(connection: sqlite3.Connection, rows: Sequence[_Row], *, together: bool) -> Appended:

@@ -5,7 +5,6 @@ since 1970 UTC. Does not belong here: counting under caps (`nextbest.reservation
 (`nextbest.ledger`), what a record means (`nextbest.state`), or how commits are grouped (`nextbest.adapters.sqlite`).
 """
 
-import asyncio
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -113,7 +112,7 @@ _USE = """
 INSERT INTO usage (counter, seen, held) VALUES (?, ?, ?)
 ON CONFLICT DO UPDATE SET seen = seen + excluded.seen, held = held + excluded.held
 """
-_USAGE = "SELECT seen, held FROM usage WHERE counter = ? AND (seen != 0 OR held != 0)"
+_USAGE = "SELECT counter, seen, held FROM usage WHERE counter IN ({}) AND (seen != 0 OR held != 0)"
 _INTERACTION = """
 INSERT INTO interactions (event_id, customer_id, kind, action, channel, at)
 VALUES (:event_id, :customer_id, :kind, :action, :channel, :at) ON CONFLICT DO NOTHING
@@ -218,7 +217,7 @@ class SqliteState:
 
     async def _write(self, job: Callable[[sqlite3.Connection], T]) -> T:
         with _unavailable():
-            return await asyncio.wrap_future(self._writer.submit(job))
+            return await self._writer.run(job)
 
 
 def _customer_of(connection: sqlite3.Connection, identifiers: Sequence[Identifier]) -> str | None:
@@ -250,8 +249,11 @@ def _contacts(connection: sqlite3.Connection, customer_id: str | None, since: da
 
 
 def _usage(connection: sqlite3.Connection, names: Iterable[str]) -> dict[str, Usage]:
-    rows = {name: connection.execute(_USAGE, (name,)).fetchone() for name in names}
-    return {name: Usage(*row) for name, row in rows.items() if row}
+    named = tuple(names)
+    if not named:
+        return {}
+    rows = connection.execute(_USAGE.format(", ".join("?" * len(named))), named)
+    return {name: Usage(seen, held) for name, seen, held in rows}
 
 
 def _reserve(connection: sqlite3.Connection, proposal: Proposal, now: datetime) -> Grant:

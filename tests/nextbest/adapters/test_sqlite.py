@@ -1,0 +1,143 @@
+"""Writing to SQLite from an event loop: many jobs in few transactions, and nobody kept waiting by somebody else's."""
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from nextbest.adapters.sqlite import Schema, Writer
+
+SCHEMA = Schema(1, "CREATE TABLE IF NOT EXISTS numbers (n INTEGER PRIMARY KEY)")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "numbers.db"
+
+
+@pytest.fixture
+def writer(path: Path) -> Iterator[Writer]:
+    with closing(Writer(path, SCHEMA, 5.0)) as writer:
+        yield writer
+
+
+def insert(connection: sqlite3.Connection, number: int) -> int:
+    connection.execute("INSERT OR IGNORE INTO numbers VALUES (?)", (number,))
+    return number
+
+
+def numbers(path: Path) -> set[int]:
+    with closing(sqlite3.connect(path)) as connection:
+        return {n for (n,) in connection.execute("SELECT n FROM numbers")}
+
+
+def test_each_job_gets_its_own_result(writer: Writer, path: Path) -> None:
+    """After the commit that holds it: others see what it wrote."""
+
+    async def write() -> list[int]:
+        return await asyncio.gather(*(writer.run(partial(insert, number=n)) for n in range(50)))
+
+    assert asyncio.run(write()) == list(range(50))
+    assert numbers(path) == set(range(50))
+
+
+def test_jobs_of_one_turn_share_a_transaction(writer: Writer) -> None:
+    """A commit costs the same for one job as for many."""
+    seen: list[int] = []
+
+    def job(connection: sqlite3.Connection) -> None:
+        insert(connection, len(seen))
+        seen.append(connection.total_changes if connection.in_transaction else -1)
+
+    async def write() -> None:
+        await writer.run(lambda connection: connection.execute("SELECT 1"))
+        await asyncio.gather(*(writer.run(job) for _ in range(3)))
+
+    asyncio.run(write())
+    assert seen == [1, 2, 3]
+
+
+def test_a_job_that_fails_fails_alone(writer: Writer, path: Path) -> None:
+    """Those beside it are committed, and nothing of it is."""
+
+    def bad(connection: sqlite3.Connection) -> None:
+        insert(connection, 13)
+        raise ValueError("bad luck")
+
+    async def write() -> list[object]:
+        jobs = (writer.run(lambda c: insert(c, 1)), writer.run(bad), writer.run(lambda c: insert(c, 2)))
+        return list(await asyncio.gather(*jobs, return_exceptions=True))
+
+    first, failure, second = asyncio.run(write())
+    assert (first, second) == (1, 2)
+    assert isinstance(failure, ValueError)
+    assert numbers(path) == {1, 2}
+
+
+def test_the_event_loop_goes_on_while_another_process_writes(writer: Writer, path: Path) -> None:
+    """A job waits on the thread for a file that is held, and comes to its result once it is let go."""
+
+    async def write() -> int:
+        await writer.run(lambda c: insert(c, 0))
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            waiting = asyncio.ensure_future(writer.run(lambda c: insert(c, 1)))
+            turns = 0
+            for _ in range(20):
+                await asyncio.sleep(0.005)
+                turns += 1
+            assert not waiting.done()
+            other.execute("COMMIT")
+        assert await waiting == 1
+        return turns
+
+    assert asyncio.run(write()) == 20
+    assert numbers(path) == {0, 1}
+
+
+def test_a_file_that_is_held_too_long_is_an_error(path: Path) -> None:
+    """The patience given is over; the next job succeeds once the file is free."""
+
+    async def write(writer: Writer) -> int:
+        await writer.run(lambda c: insert(c, 0))
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                await writer.run(lambda c: insert(c, 1))
+        return await writer.run(lambda c: insert(c, 2))
+
+    with closing(Writer(path, SCHEMA, 0.05)) as writer:
+        assert asyncio.run(write(writer)) == 2
+    assert numbers(path) == {0, 2}
+
+
+def test_nobody_waits_for_a_job_that_was_cancelled(writer: Writer) -> None:
+    """It is not run where its turn has not come, and those beside it are."""
+
+    async def write() -> object:
+        cancelled = asyncio.ensure_future(writer.run(lambda c: insert(c, 1)))
+        kept = asyncio.ensure_future(writer.run(lambda c: insert(c, 2)))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        return (await asyncio.gather(cancelled, kept, return_exceptions=True))[1]
+
+    assert asyncio.run(write()) == 2
+
+
+def test_the_write_ahead_log_does_not_grow_for_ever(writer: Writer, path: Path) -> None:
+    """The thread brings it into the file while the loop goes on writing."""
+
+    async def write() -> None:
+        for number in range(3):
+            for n in range(500):
+                await writer.run(partial(insert, number=number * 500 + n))
+            await asyncio.sleep(0.6)
+        await writer.empty_write_ahead_log()
+
+    asyncio.run(write())
+    assert path.with_name("numbers.db-wal").stat().st_size == 0
+    assert len(numbers(path)) == 1_500
