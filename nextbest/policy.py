@@ -282,7 +282,7 @@ class Policy:
         """What a decision at `now` must know of the customer."""
         contacts, interactions = self.lookback
         counters = tuple(limit.counter(now) for limit in self.limits)
-        return SnapshotScope(now - contacts, now - interactions, counters)
+        return SnapshotScope(now - contacts, now - interactions, counters, now)
 
     @cached_property
     def rules(self) -> RuleBook:

@@ -28,6 +28,8 @@ class SnapshotScope(msgspec.Struct, frozen=True):
     contacts_since: datetime
     interactions_since: datetime
     counters: tuple[str, ...] = ()
+    now: datetime | None = None
+    """The moment of the decision it is for: what has expired by then may be given back already."""
 
 
 class State(Protocol):

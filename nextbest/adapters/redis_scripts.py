@@ -19,6 +19,8 @@ Keys, all below one prefix:
     facts             hash    log_offset, model_set_id, overruns
 """
 
+import hashlib
+
 import msgspec
 
 PREFIX = "nextbest:"
@@ -221,3 +223,11 @@ if writes.overruns then redis.call('HINCRBY', p .. 'facts', 'overruns', writes.o
 if writes.offset then redis.call('HSET', p .. 'facts', 'log_offset', writes.offset) end
 return 1
 """
+
+
+def _digest(script: str) -> str:
+    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+
+
+READ_DIGEST, WRITE_DIGEST = _digest(READ), _digest(WRITE)
+"""What the server calls them."""

@@ -6,22 +6,30 @@ counting under caps (`nextbest.reservations`), what becomes of a contact (`nextb
 (`nextbest.state`).
 """
 
-import asyncio
-import threading
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+import hiredis
 import msgspec
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from nextbest import ledger
 from nextbest.adapters.moments import to_microseconds
-from nextbest.adapters.redis_scripts import PREFIX, READ, WRITE, Ask, Known, Latest, Reply, Writes
+from nextbest.adapters.redis_line import LineError, Lines, Word, run_script
+from nextbest.adapters.redis_scripts import (
+    PREFIX,
+    READ,
+    READ_DIGEST,
+    WRITE,
+    WRITE_DIGEST,
+    Ask,
+    Known,
+    Latest,
+    Reply,
+    Writes,
+)
 from nextbest.adapters.state_effects import well_formed
 from nextbest.envelope import Envelope, Identifier
 from nextbest.ledger import Entries, Entry
@@ -44,7 +52,8 @@ from nextbest.state import (
 
 T = TypeVar("T")
 
-_CONNECTIONS = 32
+_KEPT = 1_000
+_SCANNED = 1_000
 _OVERDUE_ROWS = 1_000
 """Most contacts of all customers that one reservation gives back: it must not wait for a long standstill's."""
 _EFFECTS_AT_ONCE = 250  # the server does nothing else meanwhile
@@ -60,47 +69,35 @@ _arm_of = msgspec.json.Decoder(Arm)
 
 
 class RedisState:
-    """A `State` on the server at `url`; a call that has not succeeded after `patience_s` seconds fails.
-
-    Connections live on a thread with an event loop of its own, so that calls may come from any loop.
-    """
+    """A `State` on the server at `url`; a command that has no answer after `patience_s` seconds fails."""
 
     def __init__(self, url: str, patience_s: float) -> None:
-        self._patience_s = patience_s
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=_CONNECTIONS,
-            timeout=patience_s,
-            socket_timeout=patience_s,
-            socket_connect_timeout=patience_s,
-            retry=Retry(NoBackoff(), 1),  # once: a connection kept from before the server was restarted
-            decode_responses=True,
-        )
-        self._redis = Redis.from_pool(pool)
-        self._reading = self._redis.register_script(READ)
-        self._writing = self._redis.register_script(WRITE)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="State on Redis", daemon=True)
-        self._thread.start()
+        self._lines = Lines(url, patience_s)
+        self._lately: OrderedDict[str, _Seen] = OrderedDict()
 
     async def customer_of(self, identifiers: Sequence[Identifier]) -> str | None:
         if not identifiers:
             return None
         names = [_name(each) for each in identifiers]
-        found: list[Any] = await self._run(self._redis.hmget(f"{PREFIX}identifiers", names))
+        found: list[str | None] = await self._ask("HMGET", f"{PREFIX}identifiers", *names)
         return next((_value(text) for text in found if text), None)
 
     async def identifiers_of(self, customer_id: str) -> tuple[Identifier, ...]:
-        return tuple(sorted(map(_identifier, await self._run(self._names_of(customer_id)))))
+        with _unavailable():
+            return tuple(sorted(map(_identifier, await self._names_of(customer_id))))
 
     async def snapshot(self, customer_id: str | None, scope: SnapshotScope) -> Snapshot:
         ask = Ask(
             customer_id=customer_id,
+            now=None if scope.now is None else str(to_microseconds(scope.now)),
+            overdue_rows=_OVERDUE_ROWS,
             contacts_since=_after(scope.contacts_since),
             interactions_since=_after(scope.interactions_since),
             counters=scope.counters,
         )
-        found = await self._run(self._read(ask))
+        with _unavailable():
+            found = await self._read(ask)
+        self._keep(ask, scope, found)
         return Snapshot(
             consents=dict(msgspec.convert(_values(found.consents), dict[str, Any])),
             contacts=ledger.counting(_entries(found.contacts).values(), scope.contacts_since),
@@ -120,11 +117,16 @@ class RedisState:
             decisions=(record.decision_id,),
             counters=tuple(counters(proposal, now)),
         )
-        return await self._run(self._until_unchanged(ask, lambda found: _reserve(proposal, now, ask, found)))
+        with _unavailable():
+            grant = await self._reserve_as_seen(proposal, now, ask)
+            if grant is None:
+                grant = await self._until_unchanged(ask, lambda found: _reserve(proposal, now, ask, found))
+            return grant
 
     async def commit(self, decision_id: str, slot: int, event_id: str, impressed_at: datetime) -> None:
         seen = ActionSeen(decision_id=decision_id, event_id=event_id, slot=slot, action=None, at=impressed_at)
-        await self._run(self._take_effect([seen], Writes()))
+        with _unavailable():
+            await self._take_effect([seen], Writes())
 
     async def release(self, decision_id: str, slot: int) -> None:
         def plan(found: Reply) -> tuple[None, Writes]:
@@ -134,7 +136,8 @@ class RedisState:
             _write_change(writes, before, ledger.released(before, slot))
             return None, writes
 
-        await self._run(self._until_unchanged(Ask(decisions=(decision_id,)), plan))
+        with _unavailable():
+            await self._until_unchanged(Ask(decisions=(decision_id,)), plan)
 
     async def apply(self, records: Sequence[Envelope], offset: int | None) -> None:
         """As the protocol says; a long batch is cut, and only its last part moves the offset."""
@@ -144,42 +147,66 @@ class RedisState:
         parts = list(_parts(changes)) or [[]]
         for number, part in enumerate(parts, start=1):
             writes = Writes(above=offset, offset=offset if number == len(parts) else None)
-            match part:
-                case [CustomerErased(customer_id=customer_id)]:
-                    await self._run(self._forget(customer_id, writes))
-                case _:
-                    await self._run(self._take_effect(part, writes))
+            with _unavailable():
+                match part:
+                    case [CustomerErased(customer_id=customer_id)]:
+                        await self._forget(customer_id, writes)
+                    case _:
+                        await self._take_effect(part, writes)
 
     async def overruns(self) -> int:
         return int(await self._fact(_OVERRUNS) or 0)
 
     async def rewind(self) -> None:
-        await self._run(self._redis.hset(_FACTS, _OFFSET, 0))
+        await self._ask("HSET", _FACTS, _OFFSET, 0)
 
     async def applied_offset(self) -> int:
         return int(await self._fact(_OFFSET) or 0)
 
     async def publish_policy(self, policy_hash: str) -> None:
-        await self._run(self._redis.hset(_FACTS, _POLICY, policy_hash))
+        await self._ask("HSET", _FACTS, _POLICY, policy_hash)
 
     async def current_policy(self) -> str | None:
         return await self._fact(_POLICY)
 
     async def publish_model_set(self, model_set_id: str) -> None:
-        await self._run(self._redis.hset(_FACTS, _MODEL_SET, model_set_id))
+        await self._ask("HSET", _FACTS, _MODEL_SET, model_set_id)
 
     async def current_model_set(self) -> str | None:
         return await self._fact(_MODEL_SET)
 
     def close(self) -> None:
-        asyncio.run_coroutine_threadsafe(self._redis.aclose(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._lines.close()
 
     async def _fact(self, name: str) -> str | None:
-        value: Any = await self._run(self._redis.hget(_FACTS, name))
-        return None if value is None else str(value)
+        value: str | None = await self._ask("HGET", _FACTS, name)
+        return value
+
+    async def _ask(self, *words: Word) -> Any:
+        with _unavailable():
+            return await self._lines.here().ask(*words)
+
+    def _keep(self, ask: Ask, scope: SnapshotScope, found: Reply) -> None:
+        """Keep what was read for the reservation that follows it, as a rule."""
+        if ask.customer_id is not None and ask.now is not None:
+            self._lately[ask.customer_id] = _Seen(scope, found)
+            while len(self._lately) > _KEPT:
+                self._lately.popitem(last=False)
+
+    async def _reserve_as_seen(self, proposal: Proposal, now: datetime, ask: Ask) -> Grant | None:
+        """Reserve by what the snapshot read, without reading again: none where anything has changed since.
+
+        What is written tests all that the grant rests on, as after a reading of its own. Only what has expired in
+        between would not be given back first: so nothing is granted this way when a limit has no room.
+        """
+        seen = self._lately.pop(ask.customer_id or "", None)
+        if seen is None:
+            return None
+        found = _as_read(seen, ask)
+        if found is None or _is_short(proposal, now, ask, found):
+            return None
+        grant, writes = _reserve(proposal, now, ask, found)
+        return grant if writes is None or await self._write(writes) else None
 
     async def _take_effect(self, changes: Sequence[Effect], writes: Writes) -> None:
         about = (each.decision_id for each in changes if isinstance(each, DecisionMade | ActionSeen))
@@ -201,8 +228,12 @@ class RedisState:
 
     async def _names_of(self, customer_id: str) -> list[str]:
         """The names of the customer's identifiers: all are looked through, some at a time."""
-        found = self._redis.hscan_iter(f"{PREFIX}identifiers", count=1_000)
-        return [name async for name, text in found if _value(text) == customer_id]
+        line, cursor, names = self._lines.here(), "0", list[str]()
+        while True:
+            cursor, flat = await line.ask("HSCAN", f"{PREFIX}identifiers", cursor, "COUNT", _SCANNED)
+            names += [name for name, whose in _values(flat).items() if whose == customer_id]
+            if cursor == "0":
+                return names
 
     async def _until_unchanged(self, ask: Ask, plan: Callable[[Reply], tuple[T, Writes | None]]) -> T:
         """Read, plan and write, until nothing that the plan rests on has changed between reading and writing.
@@ -211,16 +242,62 @@ class RedisState:
         """
         while True:
             result, writes = plan(await self._read(ask))
-            if writes is None or await self._writing(keys=[PREFIX], args=[_encode(writes)]):
+            if writes is None or await self._write(writes):
                 return result
 
     async def _read(self, ask: Ask) -> Reply:
-        return msgspec.convert(await self._reading(keys=[PREFIX], args=[_encode(ask)]), Reply)
+        words = (1, PREFIX, _encode(ask))
+        return msgspec.convert(await run_script(self._lines.here(), READ_DIGEST, READ, words), Reply)
 
-    async def _run(self, job: Awaitable[T]) -> T:
-        with _unavailable():
-            patient = asyncio.wait_for(job, self._patience_s)
-            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(patient, self._loop))
+    async def _write(self, writes: Writes) -> bool:
+        words = (1, PREFIX, _encode(writes))
+        return bool(await run_script(self._lines.here(), WRITE_DIGEST, WRITE, words))
+
+
+class _Seen(NamedTuple):
+    """What a snapshot asked for, and what was read."""
+
+    scope: SnapshotScope
+    found: Reply
+
+
+def _as_read(seen: _Seen, ask: Ask) -> Reply | None:
+    """What a reservation would have read at the moment of the snapshot; none where that did not ask for all of it."""
+    scope, found = seen
+    places = {counter: place for place, counter in enumerate(scope.counters)}
+    if _number(ask.contacts_since) < _number(_after(scope.contacts_since)) or not places.keys() >= {*ask.counters}:
+        return None
+    named = [places[counter] for counter in ask.counters]
+    return Reply(
+        consents=found.consents,
+        pauses=found.pauses,
+        arms=found.arms,
+        contacts=found.contacts,
+        interactions=[],
+        decisions=[[known for known in found.contacts if _decision_of(known) in ask.decisions]],
+        seen=[found.seen[place] for place in named],
+        held=[found.held[place] for place in named],
+        version=found.version,
+    )
+
+
+def _decision_of(known: Known) -> str:
+    return str(msgspec.json.decode(known[0], type=list[Any])[0])
+
+
+def _number(after: str) -> int:
+    return int(after.removeprefix("("))
+
+
+def _is_short(proposal: Proposal, now: datetime, ask: Ask, found: Reply) -> bool:
+    """Whether some limit, or something that is held still, has run out by `now`."""
+    usage, at = _usage(found, ask.counters), now
+    options = (option for placement in proposal.placements for option in placement.order)
+    for limit in {limit for option in options for limit in option.limits}:
+        used = usage.get(limit.counter(now), Usage())
+        if limit.most is not None and used.seen + used.held + limit.amount > limit.most:
+            return True
+    return any(entry.is_held and entry.contact.expires_at <= at for entry in _entries(found.contacts).values())
 
 
 def _parts(changes: Sequence[Effect]) -> Iterator[list[Effect]]:
@@ -382,6 +459,5 @@ def _after(moment: datetime) -> str:
 def _unavailable() -> Iterator[None]:
     try:
         yield
-    except (RedisError, OSError) as error:  # a timeout is an OSError too
-        reason = str(error) or "it did not answer in time"
-        raise StateUnavailableError(f"State cannot be used: {reason}") from error
+    except (LineError, hiredis.HiredisError) as error:
+        raise StateUnavailableError(f"State cannot be used: {error}") from error
