@@ -26,7 +26,7 @@ from serving.readiness import Probe
 from serving.schemas import INTAKE
 
 _PATIENCE_S = 0.5
-"""How long a customer waits for a log or State that somebody else holds, before the placement's fallback is shown."""
+"""How long a customer waits for log, State or features that are held or silent, before the fallback is shown."""
 _OPENING_S = 30.0
 
 
@@ -40,7 +40,7 @@ def build(settings: Settings) -> Starlette:
     contracts = load_contracts(settings.folder("contracts"))
     log, state = SqliteLog(settings.event_log, _PATIENCE_S), open_state(settings, _PATIENCE_S)
     policies, models = Policies(settings.policies_archive, state), ModelSets(settings.bundles, state)
-    features = OnlineFeatures(settings.feature_repo, settings.feast_registry)
+    features = OnlineFeatures(settings, _PATIENCE_S)
     decider = Decider(
         policies=policies,
         models=models,
