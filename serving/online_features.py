@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from nextbest.errors import NextbestError
 from nextbest.messages import Profile
@@ -26,9 +26,11 @@ from serving.sqlite_features import SqliteFeatures
 
 _log = logging.getLogger(__name__)
 _POLL_S = 1.0
+_OPENING_S = 60.0
 _NOBODY = ""
 _SAMPLE = 5
 _TRIES = 3
+_LONG_AGO = 0.0
 _OPENING = "the feature store is being opened"
 _EMPTY = "nothing was materialized yet: run `nextbest pipeline`"
 _BROKEN = "the feature store cannot be read: run `nextbest pipeline`; the log of the server says what is wrong"
@@ -119,7 +121,8 @@ class OnlineFeatures:
 
     async def _try_to_open(self) -> None:
         try:
-            await self._open_if_needed()
+            async with asyncio.timeout(_OPENING_S):  # its reads have no other limit
+                await self._open_if_needed()
             self._missing = ""
         except NothingMaterializedError as error:
             self._missing = str(error)
@@ -149,13 +152,9 @@ class OnlineFeatures:
 
     async def _fastest(self) -> Reader:
         await self._feast.read(_NOBODY, self._clock())  # what a first read prepares is not for a customer to wait for
-        thin: StoredFeatures | None = None
         try:
-            thin = await self._thin()
-            await self._compare(thin)
+            thin = await self._compared(await self._thin())
         except UnknownFormatError as error:
-            if thin is not None:
-                await thin.close()
             self._note_reader(error)
             return self._feast
         self._note_reader(None)
@@ -176,24 +175,32 @@ class OnlineFeatures:
             return RedisFeatures(self._settings.state_url, layout)
         raise UnknownFormatError(f"the online store is of the type {kind}")
 
-    async def _compare(self, thin: StoredFeatures) -> None:
-        """Read some customers in both ways.
+    async def _compared(self, thin: StoredFeatures) -> StoredFeatures:
+        """The reader, once it reads nobody and some customers as the SDK does; else it is closed.
 
         Raises:
-            UnknownFormatError: the ways disagree.
+            UnknownFormatError: it reads something else.
 
         """
+        try:
+            await self._compare(thin)
+        except BaseException:
+            await thin.close()
+            raise
+        return thin
+
+    async def _compare(self, thin: StoredFeatures) -> None:
         for customer_id in [_NOBODY, *await thin.some_customers(_SAMPLE)]:
-            for _ in range(_TRIES):  # a materialization may have come between
-                if await self._agree(thin, customer_id):
-                    break
-            else:
+            if not await self._agree(thin, customer_id):
                 raise UnknownFormatError("Feast's SDK reads something else than what seems to be stored")
 
     async def _agree(self, thin: Reader, customer_id: str) -> bool:
-        """Whether both read the same; before any row is too old, about which Feast does not care."""
-        one, other = await thin.read(customer_id, 0.0), await self._feast.read(customer_id, 0.0)
-        return {name: repr(value) for name, value in one.items()} == {k: repr(value) for k, value in other.items()}
+        """Whether both read the same, all of which is young enough: Feast does not ask."""
+        for _ in range(_TRIES):  # a materialization may come between
+            one, other = await thin.read(customer_id, _LONG_AGO), await self._feast.read(customer_id, _LONG_AGO)
+            if {name: repr(value) for name, value in one.items()} == {k: repr(value) for k, value in other.items()}:
+                return True
+        return False
 
     async def _fall_back(self, why: UnknownFormatError) -> None:
         self._note_reader(why)
@@ -206,7 +213,7 @@ class OnlineFeatures:
 
     def _note_failure(self, error: Exception) -> None:
         if not self._has_failed:  # else every decision would say so
-            _log.warning("features cannot be read: %s: %s", type(error).__name__, _without_paths(str(error)))
+            _log.warning("features cannot be read: %s", _said(error))
         self._has_failed = True
 
     def _note_success(self) -> None:
@@ -221,5 +228,7 @@ class OnlineFeatures:
         self._why_slow = said
 
 
-def _without_paths(text: str) -> str:
-    return re.sub(r"(?:[\w.~-]*/)+[\w.~-]*", "…", text)
+def _said(error: Exception) -> str:
+    """What went wrong, without paths, and without the command that Redis refuses: it names a customer."""
+    text = "" if isinstance(error, ResponseError) else f": {error}"
+    return type(error).__name__ + re.sub(r"(?:[\w.~-]*/)+[\w.~-]*", "…", text)

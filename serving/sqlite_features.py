@@ -9,6 +9,7 @@ import os
 import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from nextbest.records import Attribute
 from serving.feature_layout import Layout
@@ -45,31 +46,32 @@ class SqliteFeatures:
         """
         key = self._layout.key(customer_id)
         oldest = [_stored_moment(now - ttl) for ttl in self._ttls]
-        while True:
-            try:
-                return self._read(key, oldest)
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                    raise
-            await asyncio.sleep(_PAUSE_S)
+        rows = await self._rows(self._query, (key, *oldest))
+        features = self._nothing.copy()
+        for view, name, value in rows:
+            if value and name in self._wanted[view]:
+                features[name] = DECODERS[value[0]](value)
+        return features
 
     async def some_customers(self, most: int) -> list[str]:
         """Some of those stored, of every view."""
         customers: set[str] = set()
         for view in self._layout.views:
             query = f"SELECT DISTINCT entity_key FROM {_quoted(view.table)} LIMIT ?"  # noqa: S608  Feast's own name
-            customers |= {self._layout.customer_of(key) for (key,) in self._open().execute(query, (most,))}
+            customers |= {self._layout.customer_of(key) for (key,) in await self._rows(query, (most,))}
         return sorted(customers)
 
     async def close(self) -> None:
         self._close()
 
-    def _read(self, key: bytes, oldest: list[int]) -> dict[str, Attribute | None]:
-        features = self._nothing.copy()
-        for view, name, value in self._open().execute(self._query, (key, *oldest)).fetchall():
-            if value and name in self._wanted[view]:
-                features[name] = DECODERS[value[0]](value)
-        return features
+    async def _rows(self, query: str, values: tuple[bytes | int, ...]) -> list[Any]:
+        while True:
+            try:
+                return self._open().execute(query, values).fetchall()
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    raise
+            await asyncio.sleep(_PAUSE_S)
 
     def _open(self) -> sqlite3.Connection:
         """The connection to the file that is there now; 1 µs when it is the same one."""

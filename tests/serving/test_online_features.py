@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+import redis
 from hypothesis import HealthCheck, given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
@@ -163,6 +164,25 @@ def test_a_dead_server_is_a_reason(feature_home: Any, redis_server: Any, caplog:
     assert said == ["features_unavailable"] * 3
     assert "NEXTBEST_STATE" in missing
     assert sum("features cannot be read" in each.getMessage() for each in caplog.records) == 1
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("home", ["redis"], indirect=True)
+def test_a_customer_who_cannot_be_read_is_not_named(feature_home: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Something else is stored under their key; others are read as before."""
+    feature_home.write("habits", "c1", **HABITS)
+    feature_home.write("habits", "somebody", **HABITS)
+
+    async def read(features: OnlineFeatures) -> list[str]:
+        with redis.Redis.from_url(feature_home.settings.state_url) as server:
+            (key,) = (each for each in server.scan_iter() if b"somebody" in each)
+            server.delete(key)
+            server.set(key, "text")
+        return [(await features.profile(customer_id)).unavailable for customer_id in ("somebody", "c1")]
+
+    assert _with(feature_home.settings, read) == ["features_unavailable", ""]
+    assert "features cannot be read: ResponseError" in caplog.text
+    assert "somebody" not in caplog.text
 
 
 @pytest.mark.integration
