@@ -5,20 +5,18 @@ label means (`models.labels`) or which features a model takes (`models.inputs`).
 """
 
 import hashlib
-import string
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 import numpy as np
 import pandas as pd
-import yaml
 from feast import FeatureStore, RepoConfig
 
 from models.inputs import READINGS, with_campaign_type, with_match
 from models.labels import action_shares
 from nextbest.adapters.contract_files import load_contracts
+from nextbest.adapters.feast_files import repo_config
 from nextbest.errors import NextbestError
 from nextbest.settings import Settings
 
@@ -191,10 +189,7 @@ def _joined(labels: pd.DataFrame, features: pd.DataFrame, time: str) -> pd.DataF
 
 
 def _feature_store(settings: Settings) -> FeatureStore:
-    # Feast would fill in its own file from the process environment; settings may name another home.
-    text = (settings.feature_repo / "feature_store.yaml").read_text()
-    config = yaml.safe_load(string.Template(text).substitute(settings.environment()))
-    return FeatureStore(config=RepoConfig(**config, repo_path=Path(settings.feature_repo)))
+    return FeatureStore(config=RepoConfig(**repo_config(settings), repo_path=settings.feature_repo))
 
 
 def _contract_versions(settings: Settings) -> dict[str, str]:

@@ -4,12 +4,13 @@ Belongs here: every variable nextbest reads, and every path derived from `NEXTBE
 any of those paths, or a default that depends on what is installed.
 """
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from nextbest.errors import SettingError
 
@@ -50,8 +51,9 @@ class Settings:
     state_url: str = _setting(
         "NEXTBEST_STATE",
         "",
-        "where State is: empty for a SQLite file in the home, or `redis://host:port/db` for a server that several "
-        "machines share; without `appendfsync always` a crash of it may forget what it reserved last",
+        "where State and online features are: empty for SQLite files in the home, or `redis://host:port/db` for a "
+        "server that several machines share; without `appendfsync always` a crash of it may forget what it reserved "
+        "last",
     )
     replicas: int = _setting("NEXTBEST_REPLICAS", 1, "decision replicas", within=range(1, 65))
     budget_ms: int = _setting(
@@ -156,6 +158,21 @@ class Settings:
         return self.state / "feast" / "online.db"
 
     @property
+    def state_server(self) -> str:
+        """Where State and online features are, as it may be shown: without a password; empty on SQLite."""
+        parts = urlsplit(self.state_url)
+        return f"{parts.hostname}:{parts.port or 6379}/{parts.path.strip('/') or 0}" if self.state_url else ""
+
+    @property
+    def feast_online_store(self) -> dict[str, object]:
+        """Feast's `online_store`: on the server of State where that is Redis, else a file in the home."""
+        if not self.state_url:
+            return {"type": "sqlite", "path": str(self.feast_online)}
+        # Without `skip_dedup` Feast drops a row that is no newer than the stored one: rows of a day keep its midnight,
+        # so what is computed a second time that day would never arrive. On SQLite it does.
+        return {"type": "redis", "connection_string": _feast_address(self.state_url), "skip_dedup": True}
+
+    @property
     def mlflow_store(self) -> Path:
         return self.state / "mlflow" / "mlflow.db"
 
@@ -217,7 +234,7 @@ class Settings:
             "NEXTBEST_WAREHOUSE": str(self.warehouse),
             "NEXTBEST_MARTS": str(self.marts),
             "NEXTBEST_FEAST_REGISTRY": str(self.feast_registry),
-            "NEXTBEST_FEAST_ONLINE": str(self.feast_online),
+            "NEXTBEST_FEAST_ONLINE": json.dumps(self.feast_online_store, ensure_ascii=False),
             "DAGSTER_HOME": str(self.dagster_home),
             "MLFLOW_TRACKING_URI": self.mlflow_uri,
         }
@@ -227,14 +244,29 @@ def _check_state_url(url: str) -> None:
     """The message leaves out what was said: a password may be in it."""
     try:
         parts = urlsplit(url)
-        database = parts.path.strip("/")
-        is_redis = parts.scheme in {"redis", "rediss"} and parts.hostname and parts.port != 0
+        host, database = parts.hostname or "", parts.path.strip("/")
+        is_redis = parts.scheme in {"redis", "rediss"} and host and parts.port != 0
     except ValueError:  # the port is none
-        database, is_redis = "", None
+        host, database, is_redis = "", "", None
     if url and not (is_redis and (not database or database.isdecimal())):
         raise SettingError(
             "NEXTBEST_STATE is no address of Redis: it takes redis://host:port/db, or nothing for SQLite"
         )
+    if ":" in host:
+        raise SettingError("NEXTBEST_STATE has an IPv6 address, which Feast cannot read: it takes the name of the host")
+
+
+def _feast_address(url: str) -> str:
+    """The server of a Redis URL as Feast writes it: `host:port,name=value,…`, with the URL's options last."""
+    parts = urlsplit(url)
+    words = [f"{parts.hostname}:{parts.port or 6379}", f"db={parts.path.strip('/') or 0}"]
+    if parts.scheme == "rediss":
+        words.append("ssl=true")
+    for name, said in (("username", parts.username), ("password", parts.password)):
+        if said:
+            # Feast cuts at commas and reads JSON: quoted, and without a comma, a word stays the text that it is.
+            words.append(f"{name}={json.dumps(unquote(said))}".replace(",", "\\u002c"))
+    return ",".join(words + [f"{name}={value}" for name, value in parse_qsl(parts.query)])
 
 
 def _parse(variable: str, text: str, default: object) -> Any:

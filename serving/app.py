@@ -43,7 +43,7 @@ from serving.routes.flags import Flags
 from serving.routes.service import Service
 
 _PATIENCE_S = 0.5
-"""How long a customer waits for a log or State that somebody else holds, before the placement's fallback is shown."""
+"""How long a customer waits for log, State or features that are held or silent, before the fallback is shown."""
 _OPENING_S = 30.0
 
 
@@ -57,7 +57,7 @@ def build(settings: Settings) -> Starlette:
     contracts = load_contracts(settings.folder("contracts"))
     log, state = SqliteLog(settings.event_log, _PATIENCE_S), open_state(settings, _PATIENCE_S)
     policies, models = Policies(settings.policies_archive, state), ModelSets(settings.bundles, state)
-    features = OnlineFeatures(settings.feature_repo, settings.feast_registry)
+    features = OnlineFeatures(settings, _PATIENCE_S)
     meter = Meter(settings.metrics)
     decider = Decider(
         policies=policies,

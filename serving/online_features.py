@@ -1,113 +1,246 @@
-"""Online features through Feast: what the feature service `decisioning` holds of a customer.
+"""Online features: what the feature service `decisioning` holds of a customer.
 
-Belongs here: keeping the store open and reading one customer's features, both off the event loop. Does not belong here:
-which features there are (`feature_repo/`), or what they mean.
+Belongs here: which reader is used, keeping it open beside the decisions, and what becomes of one that fails. Does not
+belong here: a reader (`serving.sqlite_features`, `serving.redis_features`, `serving.feast_features`), which features
+there are (`feature_repo/`), or what they mean.
 """
 
 import asyncio
 import logging
+import re
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Protocol
 
+from hiredis import ReplyError
+from redis.exceptions import RedisError
+
+from nextbest.adapters.redis_line import LineError
+from nextbest.errors import NextbestError
 from nextbest.messages import Profile
 from nextbest.records import Attribute
-from serving.defects import place_of
+from nextbest.settings import Settings
+from serving.feast_features import FeastFeatures
+from serving.feature_layout import layout_of
+from serving.feature_values import UnknownFormatError
+from serving.redis_features import RedisFeatures
+from serving.sqlite_features import SqliteFeatures
 
-T = TypeVar("T")
 _log = logging.getLogger(__name__)
-_ENTITY = "customer_id"
-_SERVICE = "decisioning"
 _POLL_S = 1.0
+_OPENING_S = 60.0
 _NOBODY = ""
-_WHY_NOT: dict[type[Exception], str] = {FileNotFoundError: "nothing was materialized yet: run `nextbest pipeline`"}
+_SAMPLE = 5
+_TRIES = 3
+_LONG_AGO = 0.0
+_OPENING = "the feature store is being opened"
+_EMPTY = "nothing was materialized yet: run `nextbest pipeline`"
+_BROKEN = "the feature store cannot be read: run `nextbest pipeline`; the log of the server says what is wrong"
+_SILENT = "the feature store does not answer: see that the Redis server of NEXTBEST_STATE runs"
+
+
+class Reader(Protocol):
+    """Reads one customer's features."""
+
+    async def read(self, customer_id: str, now: float) -> dict[str, Attribute | None]:
+        """All of them by name: all None of a customer who is unknown. It raises whatever the store does."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class StoredFeatures(Reader, Protocol):
+    """Reads what Feast has stored without Feast."""
+
+    async def some_customers(self, most: int) -> list[str]:
+        """Customers to try it with."""
+        ...
+
+
+class NothingMaterializedError(NextbestError):
+    """There is no registry or no file yet, or no more."""
 
 
 class OnlineFeatures:
-    """Feast's online store, opened and reopened beside the decisions, which never wait for that.
+    """The fastest reader that agrees with Feast's SDK; opened anew, and tried anew, whenever the registry changed.
+
+    Every materialization changes it. Decisions never wait for that, nor for a store longer than their patience.
 
     Args:
-        repo: Feast's folder, with its settings.
-        registry: Feast's registry file: the store is opened anew whenever it has changed.
+        settings: of the home.
+        patience_s: seconds after which a read that has no answer is given up.
+        clock: seconds since the epoch.
 
     """
 
-    def __init__(self, repo: Path, registry: Path) -> None:
-        self._repo = repo
-        self._registry = registry
+    def __init__(self, settings: Settings, patience_s: float, clock: Callable[[], float] = time.time) -> None:
+        self._settings = settings
+        self._patience_s = patience_s
+        self._clock = clock
+        self._feast = FeastFeatures(settings)
+        self._reader: Reader | None = None
         self._registry_version = 0
-        self._store: Any = None
-        self._service: Any = None
-        self._missing = "the feature store is being opened"
+        self._missing = _OPENING
+        self._has_failed = False
+        self._why_slow = ""
         self.tried = asyncio.Event()
         """Set once the store was opened, or could not be, for the first time."""
-        # Feast's SQLite store has one connection: reads take turns.
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="features")
 
     async def keep_open(self) -> None:
         """Open the store, and again whenever its definitions change or it failed, until cancelled."""
-        while True:
-            try:
-                await self._run(self._open_if_changed)
-                self._missing = ""
-            except Exception as error:  # noqa: BLE001  the store's errors are its backends'
-                self._missing = _WHY_NOT.get(type(error), "the feature store cannot be opened")
-            self.tried.set()
-            await asyncio.sleep(_POLL_S)
+        try:
+            while True:
+                await self._try_to_open()
+                self.tried.set()
+                await asyncio.sleep(_POLL_S)
+        finally:
+            await self._use(None)
+            await self._feast.close()
 
     async def profile(self, customer_id: str) -> Profile:
         """The customer's features; none of a customer the store has never heard of, or when it cannot be read."""
-        if self._store is None:
+        if self._reader is None:
             return Profile(unavailable="features_unavailable")
         try:
-            features = await self._run(lambda: self._read(customer_id))
-        except Exception as error:  # noqa: BLE001  see `keep_open`; a decision goes on without features
-            _log.error("features cannot be read: %s", place_of(error))
-            self._registry_version = 0
+            features = await self._read(self._reader, customer_id)
+        except UnknownFormatError as error:
+            await self._fall_back(error)
+            return await self.profile(customer_id)
+        except Exception as error:  # noqa: BLE001  the store's errors are its backends'; a decision goes on without features
+            self._note_failure(error)
             return Profile(unavailable="features_unavailable")
         if all(value is None for value in features.values()):
             return Profile(unavailable="unknown_customer")
         return Profile(features=features)
 
     async def forget(self, customer_id: str) -> int:
-        """Remove what the store holds of the customer; returns how many features that were."""
+        """Remove what the store holds of the customer; returns how many features that were.
+
+        It raises whatever Feast does.
+        """
         known = (await self.profile(customer_id)).features
         if known:
-            await self._run(lambda: self._forget(customer_id))
+            await self._feast.forget(customer_id)
         return len(known)
 
     async def missing(self) -> str:
+        """Why features cannot be read, and what to do; the log has the rest."""
         return self._missing
 
-    async def _run(self, job: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, job)
+    async def _read(self, reader: Reader, customer_id: str) -> dict[str, Attribute | None]:
+        async with asyncio.timeout(self._patience_s):
+            return await reader.read(customer_id, self._clock())
 
-    def _open_if_changed(self) -> None:
-        if not self._registry.exists():
-            raise FileNotFoundError(self._registry)
-        version = self._registry.stat().st_mtime_ns
-        if version == self._registry_version:
+    async def _try_to_open(self) -> None:
+        try:
+            async with asyncio.timeout(_OPENING_S):  # its reads have no other limit
+                await self._open_if_needed()
+            self._missing = ""
+        except NothingMaterializedError as error:
+            self._missing = str(error)
+        except Exception as error:  # noqa: BLE001  see `profile`
+            is_silent = bool(self._settings.state_url) and isinstance(error, LineError | RedisError | OSError)
+            self._missing = _SILENT if is_silent else _BROKEN
+            self._note_failure(error)
+
+    async def _open_if_needed(self) -> None:
+        version = self._version()
+        reader = self._reader if version == self._registry_version else None
+        if reader is not None and not self._has_failed:
             return
-        from feast import FeatureStore  # noqa: PLC0415  takes seconds, which only this thread waits for
-
-        store = FeatureStore(repo_path=str(self._repo))
-        self._service = store.get_feature_service(_SERVICE)
-        self._store = store
-        self._read(_NOBODY)  # what a first read prepares is not for a customer to wait for
+        if reader is not None and reader is not self._feast:
+            await self._read(reader, _NOBODY)
+        else:
+            await self._feast.open()
+            await self._use(await self._fastest())
         self._registry_version = version
+        self._note_success()
 
-    def _read(self, customer_id: str) -> dict[str, Attribute | None]:
-        answer = self._store.get_online_features(self._service, [{_ENTITY: customer_id}]).to_dict()
-        return {name: values[0] for name, values in answer.items() if name != _ENTITY}
+    def _version(self) -> int:
+        is_there = bool(self._settings.state_url) or self._settings.feast_online.exists()  # Feast would make one
+        if not (is_there and self._settings.feast_registry.exists()):
+            raise NothingMaterializedError(_EMPTY)
+        return self._settings.feast_registry.stat().st_mtime_ns
 
-    def _forget(self, customer_id: str) -> None:
-        """Feast has no way to remove one customer from a store: nothing is written over everything there is."""
-        import pandas as pd  # noqa: PLC0415  of no use to decisions
+    async def _fastest(self) -> Reader:
+        await self._feast.read(_NOBODY, self._clock())  # what a first read prepares is not for a customer to wait for
+        try:
+            thin = await self._compared(await self._thin())
+        except UnknownFormatError as error:
+            self._note_reader(error)
+            return self._feast
+        self._note_reader(None)
+        return thin
 
-        for projection in self._service.feature_view_projections:
-            view = self._store.get_feature_view(projection.name)
-            nothing = {feature.name: [None] for feature in view.features}
-            when = {view.batch_source.timestamp_field: [datetime.now(UTC)]}
-            self._store.write_to_online_store(view.name, pd.DataFrame({_ENTITY: [customer_id], **nothing, **when}))
+    async def _thin(self) -> StoredFeatures:
+        """The reader of what Feast stores here.
+
+        Raises:
+            UnknownFormatError: there is none.
+
+        """
+        layout = await self._feast.run(lambda: layout_of(self._feast.store, self._feast.service))
+        kind = self._feast.store.config.online_store.type
+        if kind == "sqlite":
+            return SqliteFeatures(self._settings.feast_online, layout)
+        if kind == "redis":
+            return RedisFeatures(self._settings.state_url, layout, self._patience_s)
+        raise UnknownFormatError(f"the online store is of the type {kind}")
+
+    async def _compared(self, thin: StoredFeatures) -> StoredFeatures:
+        """The reader, once it reads nobody and some customers as the SDK does; else it is closed.
+
+        Raises:
+            UnknownFormatError: it reads something else.
+
+        """
+        try:
+            await self._compare(thin)
+        except BaseException:
+            await thin.close()
+            raise
+        return thin
+
+    async def _compare(self, thin: StoredFeatures) -> None:
+        for customer_id in [_NOBODY, *await thin.some_customers(_SAMPLE)]:
+            if not await self._agree(thin, customer_id):
+                raise UnknownFormatError("Feast's SDK reads something else than what seems to be stored")
+
+    async def _agree(self, thin: Reader, customer_id: str) -> bool:
+        """Whether both read the same, all of which is young enough: Feast does not ask."""
+        for _ in range(_TRIES):  # a materialization may come between
+            one, other = await thin.read(customer_id, _LONG_AGO), await self._feast.read(customer_id, _LONG_AGO)
+            if {name: repr(value) for name, value in one.items()} == {k: repr(value) for k, value in other.items()}:
+                return True
+        return False
+
+    async def _fall_back(self, why: UnknownFormatError) -> None:
+        self._note_reader(why)
+        await self._use(self._feast)
+
+    async def _use(self, reader: Reader | None) -> None:
+        before, self._reader = self._reader, reader
+        if before is not None and before is not self._feast and before is not reader:
+            await before.close()
+
+    def _note_failure(self, error: Exception) -> None:
+        if not self._has_failed:  # else every decision would say so
+            _log.warning("features cannot be read: %s", _said(error))
+        self._has_failed = True
+
+    def _note_success(self) -> None:
+        if self._has_failed:
+            _log.warning("features can be read again")
+        self._has_failed = False
+
+    def _note_reader(self, why_slow: UnknownFormatError | None) -> None:
+        said = str(why_slow or "")
+        if said not in {"", self._why_slow}:  # else every materialization would say so
+            _log.warning("features are read with Feast's SDK, which takes longer: %s", said)
+        self._why_slow = said
+
+
+def _said(error: Exception) -> str:
+    """What went wrong, without paths, and without the command that Redis refuses: it names a customer."""
+    text = "" if isinstance(error, ReplyError) else f": {error}"
+    return type(error).__name__ + re.sub(r"(?:[\w.~-]*/)+[\w.~-]*", "…", text)

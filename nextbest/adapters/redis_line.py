@@ -64,6 +64,12 @@ class _Command(NamedTuple):
     sent_at: float
 
 
+def packed(*words: Word) -> bytes:
+    """A command as it is sent."""
+    command: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # it takes any number of words
+    return command
+
+
 class Line:
     """A connection that belongs to one event loop, made when it is first used and again after it broke.
 
@@ -79,12 +85,12 @@ class Line:
         self._socket: socket.socket | None = None
         self._reader = hiredis.Reader(encoding=self._encoding)
         self._commands: deque[_Command] = deque()
-        self._unsent = b""
+        self._unsent = bytearray()
         self._connecting: asyncio.Future[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
 
-    async def ask(self, *words: Word) -> Any:
-        """The reply to a command; sent twice where the connection turns out to be from before a restart.
+    async def ask(self, command: bytes) -> Any:
+        """The reply to a command (`packed`); sent twice where the connection turns out to be from before a restart.
 
         Raises:
             LineError: there is none.
@@ -95,22 +101,17 @@ class Line:
         if is_new:
             await self._connect()
         try:
-            reply = await self.send(*words)
+            reply = await self.send(command)
         except LineError:
             if is_new:
                 raise
             await self._connect()
-            reply = await self.send(*words)
+            reply = await self.send(command)
         if isinstance(reply, hiredis.ReplyError):
             raise reply
         return reply
 
-    @property
-    def is_open(self) -> bool:
-        """Whether a command can be sent this moment, from the running loop."""
-        return self._socket is not None
-
-    def send(self, *words: Word) -> "asyncio.Future[Any]":
+    def send(self, command: bytes) -> "asyncio.Future[Any]":
         """Send a command on the open line; the future is its reply, which may be a `hiredis.ReplyError`.
 
         Raises:
@@ -124,7 +125,7 @@ class Line:
         self._commands.append(_Command(reply, time.monotonic()))
         if self._watch is None:
             self._watch = loop.call_later(self._patience_s, self._look_at_the_oldest)
-        self._write(hiredis.pack_command(words))  # type: ignore[arg-type]  # it takes any number of words
+        self._write(command)
         return reply
 
     def close(self) -> None:
@@ -160,7 +161,7 @@ class Line:
 
     async def _greet(self) -> str:
         """Say who asks, and for what database; returns why the server refuses that, or nothing."""
-        replies = [self.send(*words) for words in self._address.greeting]
+        replies = [self.send(packed(*words)) for words in self._address.greeting]
         refused = [str(each) for each in [await reply for reply in replies] if isinstance(each, Exception)]
         return refused[0] if refused else ""
 
@@ -192,16 +193,16 @@ class Line:
             return
         sent = self._send_some(content)
         if sent < len(content):
-            self._unsent = content[sent:]
+            self._unsent += memoryview(content)[sent:]
             if self._loop is not None and self._socket is not None:
                 self._loop.add_writer(self._socket, self._write_rest)
 
     def _write_rest(self) -> None:
-        self._unsent = self._unsent[self._send_some(self._unsent) :]
+        del self._unsent[: self._send_some(self._unsent)]
         if not self._unsent and self._loop is not None and self._socket is not None:
             self._loop.remove_writer(self._socket)
 
-    def _send_some(self, content: bytes) -> int:
+    def _send_some(self, content: bytes | bytearray) -> int:
         if self._socket is None:
             return len(content)  # it broke: nobody waits for it any more
         try:
@@ -246,7 +247,7 @@ class Line:
 
     def _break(self, why: str) -> None:
         broken, waiting, loop = self._socket, self._commands, self._loop
-        self._socket, self._commands, self._unsent = None, deque(), b""
+        self._socket, self._commands, self._unsent = None, deque(), bytearray()
         self._reader = hiredis.Reader(encoding=self._encoding)
         if self._watch is not None:
             self._watch.cancel()
@@ -296,8 +297,8 @@ async def run_script(line: Line, digest: str, source: str, words: Sequence[Word]
 
     """
     try:
-        return await line.ask("EVALSHA", digest, *words)
+        return await line.ask(packed("EVALSHA", digest, *words))
     except hiredis.ReplyError as error:
         if not str(error).startswith("NOSCRIPT"):
             raise
-    return await line.ask("EVAL", source, *words)
+    return await line.ask(packed("EVAL", source, *words))

@@ -17,7 +17,7 @@ import msgspec
 
 from nextbest import ledger
 from nextbest.adapters.moments import to_microseconds
-from nextbest.adapters.redis_line import LineError, Lines, Word, run_script
+from nextbest.adapters.redis_line import LineError, Lines, Word, packed, run_script
 from nextbest.adapters.redis_scripts import (
     PREFIX,
     READ,
@@ -184,7 +184,7 @@ class RedisState:
 
     async def _ask(self, *words: Word) -> Any:
         with _unavailable():
-            return await self._lines.here().ask(*words)
+            return await self._lines.here().ask(packed(*words))
 
     def _keep(self, ask: Ask, scope: SnapshotScope, found: Reply) -> None:
         """Keep what was read for the reservation that follows it, as a rule."""
@@ -230,7 +230,7 @@ class RedisState:
         """The names of the customer's identifiers: all are looked through, some at a time."""
         line, cursor, names = self._lines.here(), "0", list[str]()
         while True:
-            cursor, flat = await line.ask("HSCAN", f"{PREFIX}identifiers", cursor, "COUNT", _SCANNED)
+            cursor, flat = await line.ask(packed("HSCAN", f"{PREFIX}identifiers", cursor, "COUNT", _SCANNED))
             names += [name for name, whose in _values(flat).items() if whose == customer_id]
             if cursor == "0":
                 return names

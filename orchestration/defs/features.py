@@ -18,6 +18,7 @@ import dagster as dg
 import duckdb
 
 from nextbest.adapters.marts import SCHEMA, publish, scores_file
+from nextbest.adapters.online_store import is_filled, note_filled
 from nextbest.errors import NextbestError
 from nextbest.settings import Settings
 from orchestration import unchanged
@@ -87,13 +88,19 @@ def registry(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mate
     """Apply the feature repository."""
     settings = workspace.settings
     # Feast reads the columns of the files it is pointed at; their documentation says what each of them is.
-    version = digest(_repository_digest(settings), _documentation_digest(settings), *_columns(settings))
+    version = digest(
+        _repository_digest(settings),
+        _documentation_digest(settings),
+        *_columns(settings),
+        settings.state_server,  # its tables, where it has any, are made here
+    )
 
     def work() -> Mapping[str, Any]:
         settings.feast_registry.parent.mkdir(parents=True, exist_ok=True)
         return {"output": dg.MetadataValue.md(_feast(settings, str(_FEAST), "apply"))}
 
-    return unchanged.materialize(context, REGISTRY, version, work, is_present=settings.feast_registry.exists())
+    is_present = settings.feast_registry.exists() and (bool(settings.state_url) or settings.feast_online.exists())
+    return unchanged.materialize(context, REGISTRY, version, work, is_present=is_present)
 
 
 @dg.asset(
@@ -101,7 +108,7 @@ def registry(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mate
     deps=[REGISTRY, SNAPSHOT, SCORES],
     group_name=GROUP,
     description="The newest features of every customer, where serving reads them in milliseconds.",
-    kinds={"feast", "sqlite"},
+    kinds={"feast"},
 )
 def online_store(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult[Any]:
     """Copy the newest row of every view; once, after scoring, because a start of Feast costs more than the rows."""
@@ -112,14 +119,19 @@ def online_store(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.
         (settings.marts / "current").resolve().name,
         unchanged.file_digest([scores_file(settings.marts)]),
         midnight,
+        settings.state_server,
     )
 
     def work() -> Mapping[str, Any]:
         span = ["--start", (midnight - _LOOK_BACK).isoformat(), "--end", now.isoformat(timespec="seconds")]
         rows = json.loads(_feast(settings, sys.executable, "materialize.py", *span))
+        with explained():
+            note_filled(settings, version)
         return {f"customers in {view}": count for view, count in rows.items()}
 
-    return unchanged.materialize(context, ONLINE, version, work, is_present=settings.feast_online.exists())
+    with explained():
+        is_present = is_filled(settings, version)
+    return unchanged.materialize(context, ONLINE, version, work, is_present=is_present)
 
 
 def _repository_digest(settings: Settings) -> str:

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -60,16 +61,26 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return settings
 
 
-@pytest.fixture(scope="session")
-def materialized(home: Settings) -> dict[str, int]:
+def _materialize(home: Settings) -> dict[str, int]:
     """What `materialize.py` says of the last eight days."""
-    home.feast_registry.parent.mkdir(parents=True)
+    home.feast_registry.parent.mkdir(parents=True, exist_ok=True)
     repository = CHECKOUT / "feature_repo"
     _run(home, Path(sys.executable).with_name("feast"), "--chdir", repository, "apply")
     now = datetime.now(UTC).replace(microsecond=0)
     window = ["--start", (now - timedelta(days=8)).isoformat(), "--end", now.isoformat()]
     rows: dict[str, int] = json.loads(_run(home, sys.executable, repository / "materialize.py", *window))
     return rows
+
+
+@pytest.fixture(name="materialize")
+def materialize_fixture() -> Callable[[Settings], dict[str, int]]:
+    return _materialize
+
+
+@pytest.fixture(scope="session")
+def materialized(home: Settings) -> dict[str, int]:
+    """What came of it in that home."""
+    return _materialize(home)
 
 
 @pytest.fixture

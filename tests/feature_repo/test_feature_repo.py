@@ -1,5 +1,7 @@
 import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -11,6 +13,7 @@ from click import ClickException
 
 from nextbest.adapters.marts import SCORES
 from nextbest.settings import Settings
+from serving.feature_layout import layout_of
 
 pytestmark = [
     pytest.mark.integration,
@@ -143,6 +146,26 @@ def test_online_features_are_the_newest_offline_row(store: Any, home: Settings) 
 
 def _customer(row: dict[str, Any]) -> str:
     return str(row["customer_id"])
+
+
+def test_what_decisions_read_can_be_read_without_the_sdk(store: Any) -> None:
+    """A declaration that the quick reader does not know would make every decision slower, and fail nothing."""
+    service = store.get_feature_service("decisioning")
+    declared = [feature.name for view in service.feature_view_projections for feature in view.features]
+    assert list(layout_of(store, service).nothing) == declared
+
+
+def test_features_arrive_on_redis_too(
+    home: Settings, materialize: Callable[[Settings], dict[str, int]], redis_server: Any, tmp_path: Path
+) -> None:
+    """The same customers, and again when they are copied once more: it is the same midnight."""
+    on_redis = Settings(home=tmp_path, state_url=redis_server.url)
+    on_redis.state.mkdir()
+    on_redis.marts.symlink_to(home.marts)
+    for _ in range(2):
+        assert materialize(on_redis) == dict.fromkeys(FEATURE_VIEWS, 60) | {"customer_scores": 0}
+    assert len(redis_server.keys()) == 60
+    assert not on_redis.feast_online.exists()
 
 
 def test_features_that_do_not_arrive_are_an_error(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:

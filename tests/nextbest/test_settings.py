@@ -1,6 +1,8 @@
 """The settings and the variables they are read from."""
 
+import json
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -62,6 +64,32 @@ def test_a_state_at_no_address_of_redis_is_refused(url: str) -> None:
     with pytest.raises(SettingError, match="NEXTBEST_STATE is no address of Redis") as refused:
         Settings.from_env({"NEXTBEST_STATE": url})
     assert "secret" not in str(refused.value)
+
+
+def test_feast_keeps_online_features_where_state_is(tmp_path: Path) -> None:
+    """Below the home, or on the same database of the same server."""
+    settings = Settings(home=tmp_path)
+    assert settings.feast_online_store == {"type": "sqlite", "path": str(settings.feast_online)}
+    store = Settings(home=tmp_path, state_url="redis://state.example/2").feast_online_store
+    assert (store["type"], store["connection_string"]) == ("redis", "state.example:6379,db=2")
+
+
+@pytest.mark.parametrize("password", ["1e5", "true", "a,db=9", 'quo"te', "per%cent", "größer=$HOME"])
+def test_a_password_reaches_feast_as_it_is(password: str) -> None:
+    """Feast cuts its address at commas and reads the values as JSON, where that is what they could be."""
+    settings = Settings(state_url=f"rediss://me:{quote(password)}@h:1/3?socket_timeout=2&ssl_cert_reqs=none")
+    address, *words = str(settings.feast_online_store["connection_string"]).split(",")
+    values = dict(word.split("=", 1) for word in words)
+    assert (address, values["db"], values["ssl"]) == ("h:1", "3", "true")
+    assert (json.loads(values["username"]), json.loads(values["password"])) == ("me", password)
+    assert (values["socket_timeout"], values["ssl_cert_reqs"]) == ("2", "none")
+    assert password not in settings.state_server
+
+
+def test_an_address_that_feast_cannot_read_is_refused() -> None:
+    """It would take the colons of IPv6 for the port."""
+    with pytest.raises(SettingError, match="the name of the host"):
+        Settings(state_url="redis://[::1]:6379/0")
 
 
 def test_a_home_uses_its_own_folders_and_else_the_checkout(tmp_path: Path) -> None:

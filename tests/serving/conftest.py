@@ -5,19 +5,23 @@ import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from copy import deepcopy
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import onnx
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
 from nextbest.adapters.bundles import write_bundle
 from nextbest.adapters.contract_files import load_contracts
+from nextbest.adapters.feast_files import repo_config
 from nextbest.adapters.key_file import KeyFile
 from nextbest.adapters.policy_archive import read_and_archive
 from nextbest.adapters.sqlite_log import SqliteLog
@@ -32,6 +36,17 @@ from serving.decider import Decider
 from serving.metrics import Meter
 from serving.model_sets import ModelSets
 from serving.policies import Policies
+
+AS_OF = datetime(2026, 3, 2, tzinfo=UTC)
+_ARROW = {
+    "Int64": pa.int64(),
+    "Float64": pa.float64(),
+    "String": pa.string(),
+    "Bool": pa.bool_(),
+    "Int32": pa.int32(),
+    "Float32": pa.float32(),
+    "UnixTimestamp": pa.timestamp("us", tz="UTC"),
+}
 
 
 def _action(name: str, value: float) -> dict[str, Any]:
@@ -197,6 +212,52 @@ def state(settings: Settings) -> Iterator[SqliteState]:
 @pytest.fixture(scope="session")
 def contracts() -> dict[str, Contract]:
     return load_contracts(Settings().folder("contracts"))
+
+
+class FeatureHome:
+    """A home with views of its own in Feast's registry and online store; two of them at first, of every type in use."""
+
+    def __init__(self, settings: Settings) -> None:
+        from feast import Entity, FeatureStore, RepoConfig, ValueType  # noqa: PLC0415  seconds, for whom it concerns
+
+        self.settings = settings
+        self.as_of = AS_OF
+        settings.feast_online.parent.mkdir(parents=True)
+        self.store = FeatureStore(config=RepoConfig(**repo_config(settings), repo_path=settings.home))
+        self._customer = Entity(name="customer", join_keys=["customer_id"], value_type=ValueType.STRING)
+        self._views: dict[str, Any] = {}
+        self.define("habits", {"baskets": "Int64", "spend": "Float64", "store": "String", "is_new": "Bool"})
+        self.define("scores", {"rank": "Int32", "clv": "Float32"})
+
+    def define(self, view: str, features: dict[str, str], ttl: timedelta | None = None) -> None:
+        """Declare a view, or declare it anew, as `feast apply` does."""
+        from feast import FeatureService, FeatureView, Field, FileSource, types  # noqa: PLC0415
+
+        source = FileSource(path=str(self.settings.home / f"{view}.parquet"), timestamp_field="as_of", name=view)
+        schema = [Field(name=name, dtype=getattr(types, kind)) for name, kind in features.items()]
+        self._views[view] = FeatureView(name=view, entities=[self._customer], schema=schema, source=source, ttl=ttl)
+        columns = {name: pa.array([None], _ARROW[kind]) for name, kind in features.items()}
+        keys = {"customer_id": ["nobody"], "as_of": pa.array([AS_OF], pa.timestamp("us", tz="UTC"))}
+        pq.write_table(pa.table(keys | columns), self.settings.home / f"{view}.parquet")
+        service = FeatureService(name="decisioning", features=list(self._views.values()))
+        self.store.apply([self._customer, *self._views.values(), service])
+
+    def write(self, view: str, customer_id: str, at: datetime = AS_OF, **features: object) -> None:
+        """Write a row as a materialization does."""
+        row = {"customer_id": customer_id, "as_of": at} | features
+        self.store.write_to_online_store(view, pd.DataFrame([row]).astype(dict.fromkeys(features, object)))
+
+    def sdk(self, customer_id: str) -> dict[str, Any]:
+        """What Feast's SDK reads."""
+        service = self.store.get_feature_service("decisioning")
+        answer = self.store.get_online_features(service, [{"customer_id": customer_id}]).to_dict()
+        return {name: value for name, (value,) in answer.items() if name != "customer_id"}
+
+
+@pytest.fixture
+def feature_home(home: Callable[[], Settings]) -> FeatureHome:
+    """On SQLite, and on Redis."""
+    return FeatureHome(home())
 
 
 Client = Callable[[], AbstractAsyncContextManager[httpx.AsyncClient]]
