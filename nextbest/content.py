@@ -26,7 +26,7 @@ def content_of(policy: Policy, record: DecisionRecord, filled: PlacementRecord, 
     fallback = {name: template.source for name, template in placement.fallback_content.items()}
     if slot.action == DO_NOTHING:
         return fallback
-    treatment = next((each for each in placement.treatments if each.key == slot.key), None)
+    treatment = placement.by_key.get(slot.key)
     if treatment is None:
         return {}
     try:

@@ -11,7 +11,7 @@ import numpy as np
 from nextbest.experiments import in_force
 from nextbest.features import design_matrix
 from nextbest.policy import Action, Arbitration, Policy
-from nextbest.records import Candidate, DecisionRecord, scores_of
+from nextbest.records import Candidate, DecisionRecord, score_of
 from nextbest.scoring import context_columns
 from nextbest.situation import PROPENSITY, Models, has_propensity
 from nextbest.wire import Contribution, FeatureContribution
@@ -22,10 +22,10 @@ FEATURES = 10
 
 def contributions(record: DecisionRecord, policy: Policy, models: Models | None) -> Iterator[Contribution]:
     """The parts of whatever fills a slot and was scored."""
-    scores, policy = scores_of(record), in_force(policy, record.arms, record.shadow)
+    policy = in_force(policy, record.arms, record.shadow)
     for placement in record.placements:
         for slot in placement.slots:
-            score, action = scores.get((placement.id, slot.key)), policy.actions.get(slot.action)
+            score, action = score_of(record, placement.id, slot), policy.actions.get(slot.action)
             if score is not None and score.priority is not None and action is not None:
                 moves = _moves(record, action, models) if record.tier == "full" else ()
                 yield Contribution(

@@ -125,6 +125,10 @@ class Placement:
         return np.array([treatment.action.number for treatment in self.treatments], dtype=np.intp)
 
     @cached_property
+    def by_key(self) -> Mapping[str, Treatment]:
+        return {treatment.key: treatment for treatment in self.treatments}
+
+    @cached_property
     def options(self) -> tuple[Option, ...]:
         return tuple(treatment.option for treatment in self.treatments)
 

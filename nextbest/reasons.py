@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from nextbest.records import DO_NOTHING, DecisionRecord, PlacementRecord, SlotRecord
+from nextbest.records import DO_NOTHING, DecisionRecord, PlacementRecord, SlotRecord, score_of
 
 Kind = Literal["degraded", "mandatory", "explored", "best", "stopped", "taken", "worthless"]
 
@@ -28,12 +28,19 @@ def reason(record: DecisionRecord, placement: PlacementRecord, slot: SlotRecord)
     rivals = [key for key, free in zip(placement.order, mask, strict=True) if free]
     if placement.order.index(slot.key) < placement.ahead:
         return Reason("mandatory", "mandatory: before all that is drawn")
-    priorities = {each.key: each.priority or 0.0 for each in record.candidates if each.placement == placement.id}
-    if any(priorities[key] > priorities[slot.key] for key in rivals):
+    if not _above(record, placement, slot).isdisjoint(rivals):
         return Reason("explored", f"explored: drawn with probability {slot.probability:.3f}")
     if slot.action != DO_NOTHING:
         return Reason("best", f"highest priority of {len(rivals)}")
     return _why_nothing(record, placement, rivals)
+
+
+def _above(record: DecisionRecord, placement: PlacementRecord, slot: SlotRecord) -> set[str]:
+    """The keys of the placement's candidates that earn more than what fills the slot."""
+    score = score_of(record, placement.id, slot)
+    own = (score and score.priority) or 0.0
+    above = [each for each in record.candidates if (each.priority or 0.0) > own]
+    return {each.key for each in above if each.placement == placement.id}
 
 
 def _why_nothing(record: DecisionRecord, placement: PlacementRecord, rivals: Sequence[str]) -> Reason:

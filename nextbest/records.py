@@ -229,9 +229,17 @@ def decode(data: bytes | str) -> DecisionRecord:
     return _decoder.decode(data)
 
 
-def scores_of(record: DecisionRecord) -> dict[tuple[str, str], Candidate]:
-    """The candidates by placement and key."""
-    return {(candidate.placement, candidate.key): candidate for candidate in record.candidates}
+def score_of(record: DecisionRecord, placement_id: str, slot: SlotRecord) -> Candidate | None:
+    """The candidate that fills a slot of the placement; none for what was not considered."""
+    action, treatment = slot.action, slot.treatment
+    for each in record.candidates:
+        if (
+            each.action == action
+            and each.placement == placement_id
+            and (each.treatment == treatment or action == DO_NOTHING)
+        ):
+            return each
+    return None
 
 
 def contacts_of(record: DecisionRecord) -> tuple[Contact, ...]:
@@ -260,10 +268,9 @@ def rows(record: DecisionRecord) -> Iterator[dict[str, Any]]:
     """
     text = encode(record).decode()
     customer_id = record.customer_id or partition_key(record.identifiers, record.decision_id)
-    scores = scores_of(record)
     for placement in record.placements:
         for slot in placement.slots:
-            score = scores.get((placement.id, slot.key))
+            score = score_of(record, placement.id, slot)
             yield {
                 "decision_id": record.decision_id,
                 "placement": placement.id,

@@ -8,16 +8,14 @@ from collections.abc import Collection
 from nextbest.content import content_of
 from nextbest.policy import Policy
 from nextbest.reasons import reason
-from nextbest.records import Candidate, DecisionRecord, PlacementRecord, SlotRecord, scores_of
+from nextbest.records import Candidate, DecisionRecord, PlacementRecord, SlotRecord, score_of
 from nextbest.wire import ActionMetadata, DecisionResponse, Part, PlacementAnswer, Reason, SlotAnswer
 
 _UNSCORED = Candidate(placement="", action="", treatment="", stage="arbitration")
-_Scores = dict[tuple[str, str], Candidate]
 
 
 def answer(record: DecisionRecord, policy: Policy, include: Collection[Part]) -> DecisionResponse:
     """The answer to a request that `record` decided, with the parts in `include`."""
-    scores = scores_of(record)
     return DecisionResponse(
         decision_id=record.decision_id,
         request_id=record.request_id,
@@ -33,7 +31,7 @@ def answer(record: DecisionRecord, policy: Policy, include: Collection[Part]) ->
             PlacementAnswer(
                 id=placement.id,
                 channel=placement.channel,
-                slots=tuple(_slot(record, placement, slot, scores, policy, include) for slot in placement.slots),
+                slots=tuple(_slot(record, placement, slot, policy, include) for slot in placement.slots),
             )
             for placement in record.placements
         ),
@@ -42,15 +40,10 @@ def answer(record: DecisionRecord, policy: Policy, include: Collection[Part]) ->
     )
 
 
-def _slot(  # noqa: PLR0917  what it is, what is known of it, and what is asked
-    record: DecisionRecord,
-    placement: PlacementRecord,
-    slot: SlotRecord,
-    scores: _Scores,
-    policy: Policy,
-    include: Collection[Part],
+def _slot(
+    record: DecisionRecord, placement: PlacementRecord, slot: SlotRecord, policy: Policy, include: Collection[Part]
 ) -> SlotAnswer:
-    score = scores.get((placement.id, slot.key), _UNSCORED)
+    score = score_of(record, placement.id, slot) or _UNSCORED
     return SlotAnswer(
         slot=slot.slot,
         action=slot.action,
