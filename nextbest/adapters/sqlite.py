@@ -10,12 +10,13 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
+Parameters = Sequence[object] | Mapping[str, object]
 
 PATIENCE_S = 10.0
 """How long a writer waits for another process's transaction, unless it is told otherwise."""
@@ -70,8 +71,8 @@ class Reader:
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
 
-    def run(self, job: Callable[[sqlite3.Connection], T]) -> T:
-        """The result of `job`, all of whose statements see the same moment.
+    def rows(self, query: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
+        """The rows of one query: all it reads, however many tables that are, is of the same moment.
 
         Raises:
             sqlite3.Error: the file cannot be read.
@@ -81,13 +82,10 @@ class Reader:
             try:
                 if self._connection is None:
                     self._connection = connect(self._path, self._schema, _READ_TIMEOUT_S)
-                self._connection.execute("BEGIN")
-                result = job(self._connection)
-                self._connection.execute("COMMIT")
+                return self._connection.execute(query, parameters).fetchall()
             except (sqlite3.Error, OSError) as error:
                 self._close()
                 raise sqlite3.OperationalError(f"{self._path}: {error}") from error
-            return result
 
     def close(self) -> None:
         with self._lock:
@@ -152,6 +150,21 @@ class Writer:
         result: T = await waiting.done
         return result
 
+    def rows(self, query: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
+        """What `Reader.rows` would return, for the event loop.
+
+        Another connection would have to read every page anew that this one has just written.
+
+        Raises:
+            sqlite3.Error: the file cannot be read without waiting.
+
+        """
+        try:
+            return self._opened_in_loop().execute(query, parameters).fetchall()
+        except (sqlite3.Error, OSError) as error:
+            self._discard_in_loop()
+            raise sqlite3.OperationalError(f"{self._path}: {error}") from error
+
     async def empty_write_ahead_log(self) -> None:
         """Leave nothing in it of what was in the file before, unless somebody reads it still.
 
@@ -191,13 +204,17 @@ class Writer:
         self._write_back_now_and_then()
 
     def _at_once(self, jobs: list[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
+        connection = self._opened_in_loop()
+        _begin(connection)
+        results = [job(connection) for job in jobs]
+        connection.execute("COMMIT")
+        return results
+
+    def _opened_in_loop(self) -> sqlite3.Connection:
         if self._in_loop is None:
             self._in_loop = connect(self._path, self._schema, 0.0)
             self._in_loop.execute("PRAGMA wal_autocheckpoint = 0")  # it waits for the disk
-        _begin(self._in_loop)
-        results = [job(self._in_loop) for job in jobs]
-        self._in_loop.execute("COMMIT")
-        return results
+        return self._in_loop
 
     def _discard_in_loop(self) -> None:
         if self._in_loop is not None:

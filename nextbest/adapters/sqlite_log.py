@@ -78,7 +78,7 @@ class SqliteLog:
 
     async def last_offset(self) -> int:
         with _unavailable():
-            return self._reader.run(lambda connection: int(connection.execute(_LAST).fetchone()[0]))
+            return int(self._reader.rows(_LAST)[0][0])
 
     async def about_decision(self, decision_id: str) -> list[tuple[int, Envelope]]:
         return self._read(_ABOUT_DECISION, (decision_id,))
@@ -98,7 +98,7 @@ class SqliteLog:
 
     def _read(self, query: str, parameters: tuple[object, ...]) -> list[tuple[int, Envelope]]:
         with _unavailable():
-            rows = self._reader.run(lambda connection: connection.execute(query, parameters).fetchall())
+            rows = self._reader.rows(query, parameters)
         return [(position, decode(text)) for position, text in rows]
 
 

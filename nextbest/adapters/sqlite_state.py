@@ -6,7 +6,8 @@ since 1970 UTC. Does not belong here: counting under caps (`nextbest.reservation
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ import msgspec
 
 from nextbest import ledger
 from nextbest.adapters.moments import from_microseconds, to_microseconds
-from nextbest.adapters.sqlite import PATIENCE_S, Reader, Schema, Writer
+from nextbest.adapters.sqlite import PATIENCE_S, Parameters, Reader, Schema, Writer
 from nextbest.adapters.state_effects import well_formed
 from nextbest.envelope import Envelope, Identifier
 from nextbest.ledger import Entries, Entry
@@ -94,15 +95,41 @@ DELETE FROM facts WHERE name = 'log_offset';
 """
 _SCHEMA = Schema(3, _TABLES, _UPGRADE)
 
-_ENTRY = """
-SELECT decision_id, slot, action, action_group, channel, customer_id, decided_at, expires_at, impressed_at, takes,
-  impression_id, is_released FROM contacts
-"""
+_CONTACT = (
+    "decision_id, slot, action, action_group, channel, customer_id, decided_at, expires_at, impressed_at, takes, "
+    "impression_id, is_released"
+)
+_ENTRY = f"SELECT {_CONTACT} FROM contacts"  # noqa: S608  our own names
 _OF_DECISION = f"{_ENTRY} WHERE decision_id = ?"
-_OF_CUSTOMER = f"{_ENTRY} WHERE customer_id = ? AND max(expires_at, decided_at, coalesce(impressed_at, 0)) > ?"
-_OVERDUE = f"{_ENTRY} WHERE impressed_at IS NULL AND expires_at > 0 AND expires_at <= ?"
 _OVERDUE_ROWS = 1_000
 """Most contacts of all customers that one reservation gives back: it must not wait for a long standstill's."""
+_COUNTING = "customer_id = :customer_id AND max(expires_at, decided_at, coalesce(impressed_at, 0)) > :contacts_since"
+_IS_OVERDUE = "impressed_at IS NULL AND expires_at > 0 AND expires_at <= :now"
+# One query reads all: each statement takes longer to ask for than to answer. Rows begin with what they are.
+_USED = """
+SELECT 'usage', counter, seen, held, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM usage
+WHERE counter IN ({}) AND (seen != 0 OR held != 0)
+"""
+_COUNTED = f"SELECT 'contact', {_CONTACT} FROM contacts WHERE {_COUNTING}"  # noqa: S608
+_SNAPSHOT = f"""
+{_COUNTED}
+UNION ALL SELECT 'consent', purpose, status, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM consents
+  WHERE customer_id = :customer_id
+UNION ALL SELECT 'pause', action, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM pauses WHERE is_paused
+UNION ALL SELECT 'arm', experiment, arm, probability, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM arms
+  WHERE customer_id = :customer_id
+UNION ALL SELECT 'interaction', at, event_id, kind, action, channel, 0, 0, 0, 0, 0, 0, 0 FROM interactions
+  WHERE customer_id = :customer_id AND at > :interactions_since
+UNION ALL {_USED}
+"""  # noqa: S608
+_BEFORE_RESERVING = f"""
+SELECT 'overdue', {_CONTACT} FROM contacts WHERE {_IS_OVERDUE} AND customer_id = :customer_id
+UNION ALL SELECT * FROM (
+  SELECT 'overdue', {_CONTACT} FROM contacts WHERE {_IS_OVERDUE} ORDER BY expires_at LIMIT {_OVERDUE_ROWS})
+UNION ALL SELECT 'entry', {_CONTACT} FROM contacts WHERE decision_id = :decision_id
+UNION ALL {_COUNTED}
+UNION ALL {_USED}
+"""  # noqa: S608
 _WRITE = "INSERT OR REPLACE INTO contacts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _DROP = """
 DELETE FROM contacts WHERE decision_id = ? AND slot = ? AND action = ? AND action_group = ? AND channel = ?
@@ -112,13 +139,9 @@ _USE = """
 INSERT INTO usage (counter, seen, held) VALUES (?, ?, ?)
 ON CONFLICT DO UPDATE SET seen = seen + excluded.seen, held = held + excluded.held
 """
-_USAGE = "SELECT counter, seen, held FROM usage WHERE counter IN ({}) AND (seen != 0 OR held != 0)"
 _INTERACTION = """
 INSERT INTO interactions (event_id, customer_id, kind, action, channel, at)
 VALUES (:event_id, :customer_id, :kind, :action, :channel, :at) ON CONFLICT DO NOTHING
-"""
-_INTERACTIONS = """
-SELECT kind, at, action, channel FROM interactions WHERE customer_id = ? AND at > ? ORDER BY at, event_id
 """
 _FIRST_ARM = """
 INSERT INTO arms (customer_id, experiment, arm, probability, at) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
@@ -128,7 +151,6 @@ INSERT INTO arms (customer_id, experiment, arm, probability, at) VALUES (?, ?, ?
 ON CONFLICT DO UPDATE SET arm = excluded.arm, probability = excluded.probability, at = excluded.at
 WHERE excluded.at < at
 """
-_ARMS = "SELECT experiment, arm, probability FROM arms WHERE customer_id = ? ORDER BY experiment"
 _CONSENT = """
 INSERT INTO consents (customer_id, purpose, status, at) VALUES (:customer_id, :purpose, :status, :at)
 ON CONFLICT DO UPDATE SET status = excluded.status, at = excluded.at
@@ -160,14 +182,20 @@ class SqliteState:
         self._reader = Reader(path, _SCHEMA)
 
     async def customer_of(self, identifiers: Sequence[Identifier]) -> str | None:
-        return self._read(lambda connection: _customer_of(connection, identifiers))
+        query = "SELECT customer_id FROM identifiers WHERE kind = ? AND hmac = ?"
+        found = (self._rows(query, (each.kind, each.hmac)) for each in identifiers)
+        return next((str(rows[0][0]) for rows in found if rows), None)
 
     async def identifiers_of(self, customer_id: str) -> tuple[Identifier, ...]:
-        rows = self._read(lambda connection: connection.execute(_IDENTIFIERS, (customer_id,)).fetchall())
-        return tuple(Identifier(*row) for row in rows)
+        return tuple(Identifier(*row) for row in self._rows(_IDENTIFIERS, (customer_id,)))
 
     async def snapshot(self, customer_id: str | None, scope: SnapshotScope) -> Snapshot:
-        return self._read(lambda connection: _snapshot(connection, customer_id, scope))
+        asked = {
+            "customer_id": customer_id,
+            "contacts_since": to_microseconds(scope.contacts_since),
+            "interactions_since": to_microseconds(scope.interactions_since),
+        }
+        return _snapshot(self._rows(*_about(_SNAPSHOT, asked, scope.counters)), scope.contacts_since)
 
     async def reserve(self, proposal: Proposal, now: datetime) -> Grant:
         return await self._write(lambda connection: _reserve(connection, proposal, now))
@@ -187,81 +215,88 @@ class SqliteState:
             await self._write(lambda connection: _apply(connection, changes, offset))
 
     async def overruns(self) -> int:
-        return int(self._read(lambda connection: _fact(connection, _OVERRUNS)) or 0)
+        return int(self._fact(_OVERRUNS) or 0)
 
     async def rewind(self) -> None:
         await self._write(lambda connection: connection.execute(_SET_FACT, (_OFFSET, "0")))
 
     async def applied_offset(self) -> int:
-        return int(self._read(lambda connection: _fact(connection, _OFFSET)) or 0)
+        return int(self._fact(_OFFSET) or 0)
 
     async def publish_policy(self, policy_hash: str) -> None:
         await self._write(lambda connection: connection.execute(_SET_FACT, (_POLICY, policy_hash)))
 
     async def current_policy(self) -> str | None:
-        return self._read(lambda connection: _fact(connection, _POLICY))
+        return self._fact(_POLICY)
 
     async def publish_model_set(self, model_set_id: str) -> None:
         await self._write(lambda connection: connection.execute(_SET_FACT, (_MODEL_SET, model_set_id)))
 
     async def current_model_set(self) -> str | None:
-        return self._read(lambda connection: _fact(connection, _MODEL_SET))
+        return self._fact(_MODEL_SET)
 
     def close(self) -> None:
         self._writer.close()
         self._reader.close()
 
-    def _read(self, job: Callable[[sqlite3.Connection], T]) -> T:
+    def _fact(self, name: str) -> str | None:
+        rows = self._rows("SELECT value FROM facts WHERE name = ?", (name,))
+        return str(rows[0][0]) if rows else None
+
+    def _rows(self, query: str, parameters: Parameters) -> list[tuple[Any, ...]]:
         with _unavailable():
-            return self._reader.run(job)
+            try:
+                return self._writer.rows(query, parameters)
+            except sqlite3.Error:  # somebody opens or closes the file: there is a moment to wait
+                return self._reader.rows(query, parameters)
 
     async def _write(self, job: Callable[[sqlite3.Connection], T]) -> T:
         with _unavailable():
             return await self._writer.run(job)
 
 
-def _customer_of(connection: sqlite3.Connection, identifiers: Sequence[Identifier]) -> str | None:
-    query = "SELECT customer_id FROM identifiers WHERE kind = ? AND hmac = ?"
-    rows = (connection.execute(query, (each.kind, each.hmac)).fetchone() for each in identifiers)
-    return next((row[0] for row in rows if row), None)
+def _about(query: str, asked: Mapping[str, object], counters: Sequence[str]) -> tuple[str, dict[str, object]]:
+    """A query with a place for each counter, and what goes into all of its places."""
+    places = {f"c{number}": counter for number, counter in enumerate(counters)}
+    return query.format(", ".join(f":{place}" for place in places)), {**asked, **places}
 
 
-def _snapshot(connection: sqlite3.Connection, customer_id: str | None, scope: SnapshotScope) -> Snapshot:
-    consents = connection.execute("SELECT purpose, status FROM consents WHERE customer_id = ?", (customer_id,))
-    pauses = connection.execute("SELECT action FROM pauses WHERE is_paused ORDER BY action")
-    since = to_microseconds(scope.interactions_since)
+def _snapshot(rows: Iterable[tuple[Any, ...]], contacts_since: datetime) -> Snapshot:
+    found: defaultdict[str, list[tuple[Any, ...]]] = defaultdict(list)
+    for what, *row in rows:
+        found[what].append(tuple(row))
     return Snapshot(
-        consents=dict(consents.fetchall()),
-        contacts=_contacts(connection, customer_id, scope.contacts_since),
+        consents={purpose: status for purpose, status, *_ in found["consent"]},
+        contacts=ledger.counting(map(_entry, found["contact"]), contacts_since),
         interactions=tuple(
             Interaction(kind=kind, at=from_microseconds(at), action=action, channel=channel)
-            for kind, at, action, channel in connection.execute(_INTERACTIONS, (customer_id, since))
+            for at, _, kind, action, channel, *_ in sorted(found["interaction"])
         ),
-        arms=tuple(Arm(*row) for row in connection.execute(_ARMS, (customer_id,))),
-        pauses=tuple(action for (action,) in pauses),
-        usage=_usage(connection, scope.counters),
+        arms=tuple(Arm(*row[:3]) for row in sorted(found["arm"])),
+        pauses=tuple(sorted(action for action, *_ in found["pause"])),
+        usage=_usage(found["usage"]),
     )
 
 
-def _contacts(connection: sqlite3.Connection, customer_id: str | None, since: datetime) -> tuple[Contact, ...]:
-    rows = connection.execute(_OF_CUSTOMER, (customer_id, to_microseconds(since)))
-    return ledger.counting(map(_entry, rows), since)
-
-
-def _usage(connection: sqlite3.Connection, names: Iterable[str]) -> dict[str, Usage]:
-    named = tuple(names)
-    if not named:
-        return {}
-    rows = connection.execute(_USAGE.format(", ".join("?" * len(named))), named)
-    return {name: Usage(seen, held) for name, seen, held in rows}
+def _usage(rows: Iterable[tuple[Any, ...]]) -> dict[str, Usage]:
+    return {counter: Usage(seen, held) for counter, seen, held, *_ in rows}
 
 
 def _reserve(connection: sqlite3.Connection, proposal: Proposal, now: datetime) -> Grant:
-    record = proposal.record
-    _expire(connection, record.customer_id, now)
-    earlier = _entries(connection, record.decision_id)
-    usage = ledger.without(_usage(connection, counters(proposal, now)), ledger.holds(earlier))
-    known = _contacts(connection, record.customer_id, horizon(proposal, now))
+    record, counted, since = proposal.record, counters(proposal, now), horizon(proposal, now)
+    asked = {
+        "customer_id": record.customer_id,
+        "decision_id": record.decision_id,
+        "contacts_since": to_microseconds(since),
+        "now": to_microseconds(now),
+    }
+    found = _read(connection, asked, counted)
+    if overdue := {entry.key: entry for entry in map(_entry, found["overdue"])}:
+        _write_change(connection, overdue, {key: ledger.given_back(entry) for key, entry in overdue.items()})
+        found = _read(connection, asked, counted)
+    earlier = {entry.key: entry for entry in map(_entry, found["entry"])}
+    usage = ledger.without(_usage(found["usage"]), ledger.holds(earlier))
+    known = ledger.counting(map(_entry, found["contact"]), since)
     grant, contacts = reserve(proposal, known, now, usage)
     _write_change(connection, earlier, ledger.reserved(earlier, contacts, record.customer_id))
     if proposal.reserves and record.mode == "live":
@@ -269,13 +304,17 @@ def _reserve(connection: sqlite3.Connection, proposal: Proposal, now: datetime) 
     return grant
 
 
-def _expire(connection: sqlite3.Connection, customer_id: str | None, now: datetime) -> None:
-    """Give back what is overdue: all of the customer's, which caps are about to count, and some of everybody's."""
-    at = to_microseconds(now)
-    own = connection.execute(f"{_OVERDUE} AND customer_id = ?", (at, customer_id)).fetchall()
-    rows = {*own, *connection.execute(f"{_OVERDUE} ORDER BY expires_at LIMIT {_OVERDUE_ROWS}", (at,))}
-    overdue = {entry.key: entry for entry in map(_entry, rows)}
-    _write_change(connection, overdue, {key: ledger.given_back(entry) for key, entry in overdue.items()})
+def _read(
+    connection: sqlite3.Connection, asked: Mapping[str, object], counted: Sequence[str]
+) -> Mapping[str, list[tuple[Any, ...]]]:
+    """All that a reservation rests on.
+
+    With what is overdue: all of the customer's, which caps are about to count, and some of everybody's.
+    """
+    found: defaultdict[str, list[tuple[Any, ...]]] = defaultdict(list)
+    for what, *row in connection.execute(*_about(_BEFORE_RESERVING, asked, counted)):
+        found[what].append(tuple(row))
+    return found
 
 
 def _step(connection: sqlite3.Connection, decision_id: str, step: Callable[[Entries], Entries]) -> None:
