@@ -298,7 +298,10 @@ class SwitchResponse(msgspec.Struct, frozen=True, kw_only=True):
 class FlagRequest(msgspec.Struct, frozen=True):
     """OpenFeature's evaluation context; `targetingKey` is the customer's id, or `kind:hmac` of an identifier."""
 
-    context: Annotated[dict[Name, Value], Meta(max_length=LIST_LIMIT)] = {}
+    context: Annotated[
+        dict[str, Any],
+        Meta(description="Of all that applications put here, for other flags too, only what decisions know is read."),
+    ] = {}
 
 
 class FlagVariation(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from nextbest.envelope import Identifier
-from nextbest.erasure import erasure, without_customer
+from nextbest.erasure import ERASURE, erasure, without_customer
 from nextbest.log import EventLog
 from nextbest.policy import Policy
 from nextbest.state import SnapshotScope, State
@@ -94,24 +94,31 @@ class Customers:
         )
 
     async def erase(self, customer_id: str) -> Erasure:
-        """Forget the customer: the log says so first, so that a State rebuilt from it forgets too.
+        """Forget the customer; doing it again, where it was interrupted, finishes it.
 
-        Doing it again, where it was interrupted, finishes it.
+        The entries of the log come first: State alone knows under which identifiers they are filed, and forgets it.
+        Then the log says so, so that a State rebuilt from it forgets too.
 
         Raises:
             LogUnavailableError: nothing was erased yet, or not all of the log.
             StateUnavailableError: State has yet to forget.
 
         """
-        identifiers = await self.state.identifiers_of(customer_id)
+        filing = _filing(customer_id, await self.state.identifiers_of(customer_id))
+        before = await self._strip(filing)
         word = erasure(f"erasure/{uuid.uuid4().hex}", customer_id, self.clock())
         await self.log.append([word])
         await self.state.apply([word], None)
         features = await self.features.forget(customer_id)
-        found = await self.log.filed_under(_filing(customer_id, identifiers))
-        entries = [(offset, without_customer(entry)) for offset, entry in found if entry.type != word.type]
+        meanwhile = await self._strip(filing)
+        return Erasure(customer_id=customer_id, log_entries=before + meanwhile, features=features)
+
+    async def _strip(self, filing: list[str]) -> int:
+        """Leave of the entries that are filed so what adds up; returns how many those were."""
+        found = await self.log.filed_under(filing)
+        entries = [(offset, without_customer(entry)) for offset, entry in found if entry.type != ERASURE]
         await self.log.replace(entries)
-        return Erasure(customer_id=customer_id, log_entries=len(entries), features=features)
+        return len(entries)
 
 
 def _filing(customer_id: str, identifiers: tuple[Identifier, ...]) -> list[str]:

@@ -22,6 +22,8 @@ from nextbest.wire import (
     FlagProblem,
     FlagRequest,
     FlagVariation,
+    Given,
+    Name,
 )
 from serving import bodies, responses
 from serving.decider import Decider
@@ -62,10 +64,20 @@ class Flags:
         placement = request.path_params["placement"]
         if placement not in self.decider.in_force.policy.placements:
             raise ProblemError(HTTPStatus.NOT_FOUND, "the policy has no such placement")
-        asked = DecisionRequest(
-            customer=_customer(body.context), placements=(placement,), context=_scalars(body.context)
-        )
+        asked = _asked(placement, _customer(body.context), self._known(body.context))
         return responses.json(_variation(placement, await decided(self.decider, asked)))
+
+    def _known(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """What rules, texts and models speak of.
+
+        An application's context holds more, for other flags, such as an e-mail address, and a decision is kept with
+        its context.
+        """
+        names = {each.name for each in self.decider.in_force.policy.catalogue.values() if each.origin == "context"}
+        if models := self.decider.models.current:
+            specs = (spec for model in models.model_set.models.values() for spec in model.features)
+            names |= {spec.name for spec in specs if spec.origin == "context"}
+        return {name: context[name] for name in names & context.keys() if context[name] is not None}
 
 
 def _customer(context: Mapping[str, Any]) -> CustomerReference:
@@ -79,9 +91,13 @@ def _customer(context: Mapping[str, Any]) -> CustomerReference:
         raise _InvalidContextError("INVALID_CONTEXT", "targetingKey is a customer id, or kind:hmac") from error
 
 
-def _scalars(context: Mapping[str, Any]) -> dict[str, Any]:
-    """What rules can take: an application's context holds more than that for other flags."""
-    return {name: v for name, v in context.items() if name != _KEY and isinstance(v, bool | int | float | str)}
+def _asked(placement: str, customer: CustomerReference, context: Mapping[str, Any]) -> DecisionRequest:
+    """The request for a decision; what no request may say is said to be so."""
+    try:
+        given = msgspec.convert(context, dict[Name, Given])
+    except msgspec.ValidationError as error:
+        raise _InvalidContextError("INVALID_CONTEXT", str(error)) from error
+    return DecisionRequest(customer=customer, placements=(placement,), context=given)
 
 
 def _variation(placement: str, decision: DecisionResponse) -> FlagVariation:

@@ -2,6 +2,9 @@
 
 import asyncio
 import hashlib
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from copy import deepcopy
@@ -30,13 +33,14 @@ from nextbest.contracts import Contract
 from nextbest.keys import SCOPES
 from nextbest.messages import Profile
 from nextbest.model_set import FeatureSpec, Model, model_set
-from nextbest.settings import Settings
+from nextbest.settings import CHECKOUT, Settings
 from serving.app import api
 from serving.decider import Decider
 from serving.metrics import Meter
 from serving.model_sets import ModelSets
 from serving.policies import Policies
 
+_MARTS = ("customer_profile", "customer_rfm", "department_affinity", "category_affinity", "contact_response")
 AS_OF = datetime(2026, 3, 2, tzinfo=UTC)
 _ARROW = {
     "Int64": pa.int64(),
@@ -163,6 +167,33 @@ def publish(settings: Settings, probability: float) -> str:
     return models.id
 
 
+def materialize(settings: Settings, customers: list[str], value: float = 0.0) -> None:
+    """Give `customers` features that are all `value`, through the real feature repository."""
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    keys = {"customer_id": customers, "as_of": pa.array([today] * len(customers), pa.timestamp("us", tz="UTC"))}
+    types = {"integer": pa.int64(), "double": pa.float64()}
+    for mart in _MARTS:
+        (model,) = yaml.safe_load((CHECKOUT / "dbt_project/models/marts" / f"{mart}.yml").read_text())["models"]
+        features = {
+            column["name"]: pa.array([value] * len(customers), pa.float64()).cast(types[column["data_type"]])
+            for column in model["columns"]
+            if column["name"] not in keys
+        }
+        _write(settings.marts / "current" / f"{mart}.parquet", keys | features)
+    scores = {"clv_91d": [1.0] * len(customers), "model_version": ["1"] * len(customers)}
+    _write(settings.marts / "scores" / "customer_scores.parquet", keys | scores)
+    apply = [str(Path(sys.executable).with_name("feast")), "-c", str(settings.feature_repo), "apply"]
+    script = str(settings.feature_repo / "materialize.py")
+    span = [f"--start={today - timedelta(days=1):%Y-%m-%d}", f"--end={today + timedelta(days=1):%Y-%m-%d}"]
+    for command in (apply, [sys.executable, script, *span]):
+        subprocess.run(command, env=os.environ | settings.environment(), check=True, capture_output=True)
+
+
+def _write(path: Path, columns: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), path)
+
+
 def write_policy(home: Path) -> None:
     """Give `home` the policy of these tests."""
     (home / "policies").mkdir()
@@ -173,6 +204,11 @@ def write_policy(home: Path) -> None:
 @pytest.fixture(name="publish", scope="session")
 def publish_fixture() -> Callable[[Settings, float], str]:
     return publish
+
+
+@pytest.fixture(name="materialize", scope="session")
+def materialize_fixture() -> Callable[..., None]:
+    return materialize
 
 
 @pytest.fixture(name="write_policy", scope="session")

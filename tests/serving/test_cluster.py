@@ -10,16 +10,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-import yaml
 
 from nextbest.adapters import supervisor
 from nextbest.adapters.key_file import KeyFile
@@ -28,14 +25,13 @@ from nextbest.adapters.supervisor import MARK, Supervisor, free_ports
 from nextbest.contracts import Contract
 from nextbest.intake import envelope
 from nextbest.keys import SCOPES
-from nextbest.settings import CHECKOUT, Settings
+from nextbest.settings import Settings
 from serving.cluster import Cluster, ClusterError
 
 pytestmark = pytest.mark.integration
 
 NOW = datetime.now(UTC)
 HAPROXY_PORTS = ("HAPROXY_STATS", "HAPROXY_METRICS", "FALLBACK_PROXY_HTTP")
-MARTS = ("customer_profile", "customer_rfm", "department_affinity", "category_affinity", "contact_response")
 
 
 @dataclass(slots=True)
@@ -92,33 +88,6 @@ def _environment(process: psutil.Process) -> dict[str, str]:
     return environment
 
 
-def _materialize(settings: Settings, customers: list[str]) -> None:
-    """Give `customers` features of zero, through the real feature repository."""
-    today = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
-    keys = {"customer_id": customers, "as_of": pa.array([today] * len(customers), pa.timestamp("us", tz="UTC"))}
-    types = {"integer": pa.int64(), "double": pa.float64()}
-    for mart in MARTS:
-        (model,) = yaml.safe_load((CHECKOUT / "dbt_project/models/marts" / f"{mart}.yml").read_text())["models"]
-        features = {
-            column["name"]: pa.array([0] * len(customers), types[column["data_type"]])
-            for column in model["columns"]
-            if column["name"] not in keys
-        }
-        _write(settings.marts / "current" / f"{mart}.parquet", keys | features)
-    scores = {"clv_91d": [1.0] * len(customers), "model_version": ["1"] * len(customers)}
-    _write(settings.marts / "scores" / "customer_scores.parquet", keys | scores)
-    apply = [str(Path(sys.executable).with_name("feast")), "-c", str(settings.feature_repo), "apply"]
-    script = str(settings.feature_repo / "materialize.py")
-    span = [f"--start={today - timedelta(days=1):%Y-%m-%d}", f"--end={today + timedelta(days=1):%Y-%m-%d}"]
-    for command in (apply, [sys.executable, script, *span]):
-        subprocess.run(command, env=os.environ | settings.environment(), check=True, capture_output=True)
-
-
-def _write(path: Path, columns: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(columns), path)
-
-
 def _eventually(condition: Callable[[], bool], within_s: float) -> bool:
     deadline = time.monotonic() + within_s
     while not condition():
@@ -133,13 +102,14 @@ def server(
     tmp_path_factory: pytest.TempPathFactory,
     publish: Callable[[Settings, float], str],
     write_policy: Callable[[Path], None],
+    materialize: Callable[[Settings, list[str]], None],
 ) -> Iterator[Server]:
     """One server for the module; every test has customers of its own."""
     home = tmp_path_factory.mktemp("home")
     write_policy(home)
     settings = replace(Settings(home=home), http_port=free_ports("127.0.0.1", 1)[0])
     with ThreadPoolExecutor() as beside:
-        materialized = beside.submit(_materialize, settings, [f"c{n}" for n in range(5)])
+        materialized = beside.submit(materialize, settings, [f"c{n}" for n in range(5)])
         server = Server.start(settings)
     try:
         materialized.result()

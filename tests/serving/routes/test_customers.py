@@ -12,6 +12,7 @@ from nextbest import records
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.envelope import Envelope
+from nextbest.log import LogUnavailableError
 from nextbest.settings import Settings
 from serving.processor import process
 
@@ -122,6 +123,25 @@ def test_an_erased_customer_is_found_nowhere(  # noqa: PLR0917  everywhere that 
     asyncio.run(state.rewind())
     asyncio.run(process(log, state))
     assert ask("GET", "/v1/customers/c1/export").json()["state"] == {}
+
+
+@pytest.mark.usefixtures("linked")
+@pytest.mark.parametrize("call", ["replace", "append"])
+def test_an_erasure_that_was_interrupted_is_finished_by_another(
+    ask: Ask, log: SqliteLog, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """What is filed under an identifier is found again, since State forgets whose that is at the end."""
+    ask("PUT", CONSENTS, json={"consents": {"marketing": "granted"}})
+
+    async def fail(*_arguments: object, **_options: object) -> None:
+        raise LogUnavailableError("not now")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteLog, call, fail)
+        assert ask("DELETE", "/v1/customers/c1").status_code == 503
+    assert ask("DELETE", "/v1/customers/c1").status_code == 200
+    entries = [entry for _, entry in log.read_sync(0, 10)]
+    assert [entry.type for entry in entries] == ["erased", "erased", "erasure"]
 
 
 def test_a_name_that_is_too_long_is_nobodys(ask: Ask) -> None:
