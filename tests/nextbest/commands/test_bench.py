@@ -41,6 +41,13 @@ def test_a_script_is_run_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (tmp_path / "figures").read_text() == "--json"
 
 
+def test_options_of_a_benchmark_are_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever comes after the name is handed on."""
+    (tmp_path / "of_sorts.py").write_text("import sys; sys.exit(sys.argv[1:] != ['--only', 'echo'])")
+    monkeypatch.setattr(bench, "FOLDER", tmp_path)
+    assert _bench("of-sorts", "--only", "echo").exit_code == 0
+
+
 @pytest.mark.integration
 def test_the_contracts_are_measured_beside_peers_and_limit(tmp_path: Path) -> None:
     """Every contender has a figure, on a few rows of the demo's; how large it is, is no test."""
