@@ -1,11 +1,11 @@
 """`nextbest bench NAME`: measure against peers and limits, with the scripts in `benchmarks/`.
 
-Belongs here: finding a benchmark and running it in a process of its own. What is measured, and against what, is in the
+Belongs here: finding a benchmark and becoming it. What is measured, and against what, is in the
 script: `benchmarks/contract_changes.py` is `nextbest bench contract-changes`, and takes `--json FILE` and what else it
 declares.
 """
 
-import subprocess
+import os
 import sys
 from pathlib import Path
 
@@ -37,4 +37,6 @@ def bench(name: str | None, options: tuple[str, ...], report: Path | None) -> No
         known = ", ".join(scripts)
         raise click.BadParameter(f"there is no {name}; there are {known}{did_you_mean(name, scripts)}")
     arguments = [*(["--json", str(report.resolve())] if report else []), *options]
-    sys.exit(subprocess.run([sys.executable, str(scripts[name]), *arguments], check=False).returncode)
+    sys.stdout.flush()
+    # In place of this process: whoever ends the command ends the benchmark, which has servers of its own to end.
+    os.execv(sys.executable, [sys.executable, str(scripts[name]), *arguments])
