@@ -32,7 +32,7 @@ NAMES = ("echo", "glue", "glue_haproxy", "nextbest_redis", "nextbest_sqlite")
 CONNECTIONS = (1, 8, 32)
 FLAMED, FLAMED_CONNECTIONS = "nextbest_redis", 8
 WARM_S, SETTLE_S = 3, 1
-console = Console(width=200)
+console = Console()
 
 
 @click.command()

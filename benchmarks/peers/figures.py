@@ -74,23 +74,16 @@ def report(measured: dict[str, Measured], replicas: int, seconds: int, customers
 
 
 def timings(found: Report) -> Table:
-    """A row per system, a group of columns per number of connections."""
-    counts = list(next(iter(found.systems.values())))
-    columns = [f"{count} {what}" for count in counts for what in ("p50 ms", "p95", "p99", "rps", "errors")]
-    table = Table("system", *columns, "CPU ms/request", box=None)
+    """A row per system and number of connections."""
+    table = Table(
+        "system", "connections", "p50 ms", "p95 ms", "p99 ms", "requests/s", "errors", "CPU ms/request", box=None
+    )
     for name, cells in found.systems.items():
-        texts = [
-            text
-            for each in cells.values()
-            for text in (
-                f"{each.p50_ms:.2f}",
-                f"{each.p95_ms:.1f}",
-                f"{each.p99_ms:.1f}",
-                f"{each.rps:,.0f}",
-                f"{each.errors}",
-            )
-        ]
-        table.add_row(name, *texts, f"{found.cpu_ms_per_request[name]:.2f}")
+        beside = [name, f"{found.cpu_ms_per_request[name]:.2f}"]
+        for count, each in cells.items():
+            times = (f"{each.p50_ms:.2f}", f"{each.p95_ms:.1f}", f"{each.p99_ms:.1f}")
+            table.add_row(beside[0], count[1:], *times, f"{each.rps:,.0f}", f"{each.errors}", beside[1])
+            beside = ["", ""]
     return table
 
 
