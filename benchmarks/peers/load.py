@@ -62,7 +62,7 @@ class Load:
             click.ClickException: wrk failed.
 
         """
-        command = self._command(connections, seconds, seed)
+        command = self.command(connections, seconds, seed)
         try:
             ended = subprocess.run(command, capture_output=True, text=True, timeout=seconds + _SLACK_S, check=True)
         except subprocess.CalledProcessError as error:
@@ -72,14 +72,15 @@ class Load:
     @contextmanager
     def beside(self, connections: int, seconds: int, seed: int) -> Iterator["subprocess.Popen[bytes]"]:
         """The load while what is inside the context takes place; ended with it."""
-        command = self._command(connections, seconds, seed)
+        command = self.command(connections, seconds, seed)
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
             try:
                 yield process
             finally:
                 process.terminate()
 
-    def _command(self, connections: int, seconds: int, seed: int) -> list[str]:
+    def command(self, connections: int, seconds: int, seed: int) -> list[str]:
+        """How wrk is started."""
         options = {"t": min(_THREADS, connections), "c": connections, "d": f"{seconds}s", "s": _SCRIPT}
         words = [word for name, value in options.items() for word in (f"-{name}", str(value))]
         named = [word for name, value in self.headers.items() for word in ("-H", f"{name}: {value}")]

@@ -24,14 +24,14 @@ def test_errors_are_no_throughput() -> None:
 def test_without_wrk_one_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """On the systems that people have."""
     monkeypatch.setattr(shutil, "which", lambda _name: None)
-    with pytest.raises(click.ClickException, match="apt-get install wrk.*brew install wrk"):
+    with pytest.raises(click.ClickException, match=r"apt-get install wrk.*brew install wrk"):
         find_wrk()
 
 
 def test_headers_and_seed_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """What every request needs, and what the script draws by; no more threads than connections."""
     monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
-    command = Load("http://127.0.0.1:1/v1/decisions", {"Authorization": "Bearer k"})._command(1, 5, 7)
+    command = Load("http://127.0.0.1:1/v1/decisions", {"Authorization": "Bearer k"}).command(1, 5, 7)
     assert command[:3] == ["/bin/wrk", "-t", "1"]
     assert command[command.index("-H") + 1] == "Authorization: Bearer k"
     assert command[-1] == "7"
