@@ -1,10 +1,11 @@
 """`nextbest bench NAME`: measure against peers and limits, with the scripts in `benchmarks/`.
 
-Belongs here: finding a benchmark and running it in a process of its own. What is measured, and against what, is in the
-script: `benchmarks/contract_changes.py` is `nextbest bench contract-changes`, and takes `--json FILE`.
+Belongs here: finding a benchmark and becoming it. What is measured, and against what, is in the
+script: `benchmarks/contract_changes.py` is `nextbest bench contract-changes`, and takes `--json FILE` and what else it
+declares.
 """
 
-import subprocess
+import os
 import sys
 from pathlib import Path
 
@@ -17,15 +18,16 @@ from nextbest.settings import CHECKOUT
 FOLDER = CHECKOUT / "benchmarks"
 
 
-@click.command()
+@click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("name", required=False)
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
 @click.option("--json", "report", type=ReportFile(), help="Write the figures to this file.")
-def bench(name: str | None, report: Path | None) -> None:
+def bench(name: str | None, options: tuple[str, ...], report: Path | None) -> None:
     """Run a benchmark; without a name, list them.
 
-    Each runs side by side with its peers and its limit, and prints medians and ratios.
+    Each runs side by side with its peers and its limit, and prints medians and ratios. OPTIONS are the benchmark's own.
 
-    Example: nextbest bench contracts --json contracts.json
+    Example: nextbest bench decisions --json decisions.json --flame decisions.svg
     """
     scripts = {path.stem.replace("_", "-"): path for path in sorted(FOLDER.glob("*.py"))}
     if name is None:
@@ -34,5 +36,7 @@ def bench(name: str | None, report: Path | None) -> None:
     if name not in scripts:
         known = ", ".join(scripts)
         raise click.BadParameter(f"there is no {name}; there are {known}{did_you_mean(name, scripts)}")
-    arguments = ["--json", str(report.resolve())] if report else []
-    sys.exit(subprocess.run([sys.executable, str(scripts[name]), *arguments], check=False).returncode)
+    arguments = [*(["--json", str(report.resolve())] if report else []), *options]
+    sys.stdout.flush()
+    # In place of this process: whoever ends the command ends the benchmark, which has servers of its own to end.
+    os.execv(sys.executable, [sys.executable, str(scripts[name]), *arguments])

@@ -16,6 +16,15 @@ def _bench(*arguments: str) -> Result:
     return CliRunner().invoke(bench.bench, arguments)
 
 
+def _run(folder: Path, *arguments: str) -> int:
+    """The status of the command in a process of its own, with benchmarks in `folder`."""
+    program = (
+        "import sys; from pathlib import Path; from nextbest.commands import bench; "
+        "bench.FOLDER = Path(sys.argv.pop(1)); bench.bench()"
+    )
+    return subprocess.run([sys.executable, "-c", program, str(folder), *arguments], check=False).returncode
+
+
 def test_without_a_name_it_lists_them() -> None:
     """A name is that of the script, with hyphens."""
     result = _bench()
@@ -32,13 +41,18 @@ def test_an_unknown_name_is_told_the_known() -> None:
 
 
 @pytest.mark.parametrize("status", [0, 3])
-def test_a_script_is_run_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
-    """In a process of its own, which is told where the figures go and whose status is the command's."""
+def test_a_script_is_run_by_its_name(tmp_path: Path, status: int) -> None:
+    """It takes the command's place, is told where the figures go, and its status is the command's."""
     script = f"import sys; open(sys.argv[2], 'w').write(sys.argv[1]); sys.exit({status})"
     (tmp_path / "of_sorts.py").write_text(script)
-    monkeypatch.setattr(bench, "FOLDER", tmp_path)
-    assert _bench("of-sorts", "--json", str(tmp_path / "figures")).exit_code == status
+    assert _run(tmp_path, "of-sorts", "--json", str(tmp_path / "figures")) == status
     assert (tmp_path / "figures").read_text() == "--json"
+
+
+def test_options_of_a_benchmark_are_its_own(tmp_path: Path) -> None:
+    """Whatever comes after the name is handed on."""
+    (tmp_path / "of_sorts.py").write_text("import sys; sys.exit(sys.argv[1:] != ['--only', 'echo'])")
+    assert _run(tmp_path, "of-sorts", "--only", "echo") == 0
 
 
 @pytest.mark.integration
