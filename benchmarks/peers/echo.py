@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from serving.schemas import DecisionRequest, DecisionResponse, PlacementAnswer, SlotAnswer
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+
+from nextbest.wire import DecisionRequest, DecisionResponse, PlacementAnswer, SlotAnswer
 
 _STAGES = ("state", "features", "screening", "scoring", "arbitration", "reserve", "settle", "log")
 _decode = msgspec.json.Decoder(DecisionRequest).decode
