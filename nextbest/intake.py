@@ -34,9 +34,21 @@ IMPRESSION = "impression"
 Switch = Literal["pause", "resume"]
 RECEIVED_AT = "received_at"
 """Column that the server sets: when the row came."""
+KEY = "key"
+"""The rule by which a row is rejected whose key another row has."""
+_TYPES_OF_JSON: Mapping[str, frozenset[type]] = MappingProxyType(
+    {
+        "string": frozenset({str}),
+        "integer": frozenset({int, float}),
+        "number": frozenset({int, float}),
+        "boolean": frozenset({bool}),
+        "timestamp": frozenset({str, datetime}),
+        "array": frozenset({list}),
+    }
+)
+"""By the type of a field, what its values are once JSON is decoded; times that the server sets are decoded already."""
 _CLOCK_AHEAD = timedelta(minutes=5)
 """How far a channel's clock may be ahead of ours."""
-_KEY = "key"
 _LANDED = "landing/"
 
 
@@ -46,8 +58,18 @@ def check(
     """For each row its values in the contract's types, or why it is not one.
 
     An earlier row once more is a duplicate; another one under its key is rejected, and so is one that has yet to
-    happen. What the contract does not name is left out.
+    happen. What the contract does not name is left out. Unlike a file of text, JSON knows numbers from texts: what
+    comes as another type than the contract's is rejected, though it could be read as one.
     """
+    mistyped = {index: verdict for index, row in enumerate(rows) if (verdict := _mistyped(contract, row))}
+    typed = [row for index, row in enumerate(rows) if index not in mistyped] if mistyped else rows
+    checked = iter(_check(contract, typed, received_at))
+    return [mistyped.get(index) or next(checked) for index in range(len(rows))]
+
+
+def _check(
+    contract: Contract, rows: Sequence[Mapping[str, Any]], received_at: datetime
+) -> list[Verdict | dict[str, Any]]:
     table = pa.table(
         {field.name: pa.array([_text(row.get(field.name)) for row in rows], pa.string()) for field in contract.fields}
     )
@@ -61,7 +83,7 @@ def check(
         _verdict(contract, rejected[index]) if index in rejected else _happened(contract, next(valid), received_at)
         for index in range(len(rows))
     ]
-    repeated = {index for index, reject in rejected.items() if reject["rule"] == _KEY}
+    repeated = {index for index, reject in rejected.items() if reject["rule"] == KEY}
     return _without_repeats(contract, table.to_pylist(), found, repeated) if repeated else found
 
 
@@ -73,9 +95,7 @@ def says_the_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def key_taken(contract: Contract) -> Verdict:
     """The verdict on a row whose key another row has: it is told, since nothing of it will count."""
     key = ", ".join(contract.key)
-    return Verdict(
-        "rejected", f"another row of {contract.name} has this {key}: send it under one of its own", _KEY, key
-    )
+    return Verdict("rejected", f"another row of {contract.name} has this {key}: send it under one of its own", KEY, key)
 
 
 def envelope(
@@ -138,6 +158,17 @@ def is_landed(record: Envelope) -> bool:
     return record.event_id.startswith(_LANDED)
 
 
+def _mistyped(contract: Contract, row: Mapping[str, Any]) -> Verdict | None:
+    """The verdict on a row of which a value comes as another type than its field's."""
+    for field in contract.fields:
+        value = row.get(field.name)
+        if value is not None and type(value) not in _TYPES_OF_JSON[field.type]:
+            shown = repr(value) if isinstance(value, str) else _text(value)
+            reason = f"{contract.name}.{field.name} is {shown}: {expected(contract, field.name, 'type')}"
+            return Verdict("rejected", reason, "type", field.name)
+    return None
+
+
 def _time_of(contract: Contract) -> str:
     return contract.event_time or next(field.name for field in contract.fields if field.type == "timestamp")
 
@@ -194,4 +225,6 @@ def _text(value: Any) -> str | None:
     """A value as JSON has it, as the text a column is cast from."""
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # to JSON, 1.0 is a whole number
     return value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode()
