@@ -31,6 +31,8 @@ Text = Annotated[str, Meta(max_length=TEXT_LIMIT)]
 Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Real = Annotated[float, Meta(ge=-(2.0**63), le=2.0**63 - 1024.0)]
 """A number within the bounds of `Whole`, since in JSON nothing tells 1e30 from a one with thirty zeros."""
+_Count = Annotated[float, Meta(multiple_of=1, extra_json_schema={"type": "integer"})]
+"""A whole number as JSON Schema means it: 2.0 is one."""
 Given = bool | Whole | Real | Text
 """A value of the context; a number beyond 64 bits is none that rules or models could take."""
 if TYPE_CHECKING:  # to whoever reads it the contract says what it is
@@ -69,7 +71,7 @@ class DecisionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         dict[Name, Given],
         Meta(max_length=100, description="What the channel knows now; the policy says which names rules use."),
     ] = {}
-    limit: Annotated[int, Meta(ge=1, le=100, description="Most slots to fill per placement.")] | None = None
+    limit: Annotated[_Count, Meta(ge=1, le=100, description="Most slots to fill per placement.")] | None = None
     dedup: Annotated[bool, Meta(description="An action fills at most one slot.")] = True
     dedup_with: Annotated[
         tuple[Id, ...],

@@ -20,7 +20,7 @@ from serving.row_schemas import row_name, row_schema
 
 _REFERENCE = "#/components/schemas/{name}"
 _KEY = "key"
-_NULL = {"type": "null"}
+_NULL, _TEXT = {"type": "null"}, {"type": "string"}
 _JSON = "application/json"
 _DESCRIPTION = """\
 Ask for decisions and say what happened. Errors are problem details (RFC 9457).
@@ -77,14 +77,13 @@ def _schemas(operations: Sequence[Operation], intake: Mapping[str, Contract]) ->
         for name in intake
     ]
     schemas["CustomerReference"]["oneOf"] = [
-        {"required": ["customer_id"], "properties": {"kind": _NULL, "hmac": _NULL}},
-        {"required": ["kind", "hmac"], "properties": {"customer_id": _NULL}},
+        {"required": ["customer_id"], "properties": {"customer_id": _TEXT, "kind": _NULL, "hmac": _NULL}},
+        {"required": ["kind", "hmac"], "properties": {"customer_id": _NULL, "kind": _TEXT, "hmac": _TEXT}},
     ]
     schemas["FlagRequest"]["required"] = ["context"]
-    schemas["FlagRequest"]["properties"]["context"] |= {
-        "required": ["targetingKey"],
-        "properties": {"targetingKey": _TARGETING_KEY},
-    }
+    context = schemas["FlagRequest"]["properties"]["context"]
+    context |= {"required": ["targetingKey"], "properties": {"targetingKey": _TARGETING_KEY}}
+    del context["default"]
     return schemas
 
 
