@@ -8,7 +8,7 @@ log itself.
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from types import MappingProxyType
+from types import MappingProxyType, NoneType
 from typing import Any, Literal
 
 import msgspec
@@ -38,12 +38,12 @@ KEY = "key"
 """The rule by which a row is rejected whose key another row has."""
 _TYPES_OF_JSON: Mapping[str, frozenset[type]] = MappingProxyType(
     {
-        "string": frozenset({str}),
-        "integer": frozenset({int, float}),
-        "number": frozenset({int, float}),
-        "boolean": frozenset({bool}),
-        "timestamp": frozenset({str, datetime}),
-        "array": frozenset({list}),
+        "string": frozenset({str, NoneType}),
+        "integer": frozenset({int, float, NoneType}),
+        "number": frozenset({int, float, NoneType}),
+        "boolean": frozenset({bool, NoneType}),
+        "timestamp": frozenset({str, datetime, NoneType}),
+        "array": frozenset({list, NoneType}),
     }
 )
 """By the type of a field, what its values are once JSON is decoded; times that the server sets are decoded already."""
@@ -61,7 +61,7 @@ def check(
     happen. What the contract does not name is left out. Unlike a file of text, JSON knows numbers from texts: what
     comes as another type than the contract's is rejected, though it could be read as one.
     """
-    mistyped = {index: verdict for index, row in enumerate(rows) if (verdict := _mistyped(contract, row))}
+    mistyped = _mistyped(contract, rows)
     typed = [row for index, row in enumerate(rows) if index not in mistyped] if mistyped else rows
     checked = iter(_check(contract, typed, received_at))
     return [mistyped.get(index) or next(checked) for index in range(len(rows))]
@@ -158,15 +158,19 @@ def is_landed(record: Envelope) -> bool:
     return record.event_id.startswith(_LANDED)
 
 
-def _mistyped(contract: Contract, row: Mapping[str, Any]) -> Verdict | None:
-    """The verdict on a row of which a value comes as another type than its field's."""
+def _mistyped(contract: Contract, rows: Sequence[Mapping[str, Any]]) -> dict[int, Verdict]:
+    """By its number, the verdict on each row of which a value comes as another type than its field's."""
+    verdicts: dict[int, Verdict] = {}
     for field in contract.fields:
-        value = row.get(field.name)
-        if value is not None and type(value) not in _TYPES_OF_JSON[field.type]:
-            shown = repr(value) if isinstance(value, str) else _text(value)
-            reason = f"{contract.name}.{field.name} is {shown}: {expected(contract, field.name, 'type')}"
-            return Verdict("rejected", reason, "type", field.name)
-    return None
+        types, column = _TYPES_OF_JSON[field.type], [row.get(field.name) for row in rows]
+        if types.issuperset(map(type, column)):
+            continue
+        for index, value in enumerate(column):
+            if type(value) not in types:
+                shown = repr(value) if isinstance(value, str) else _text(value)
+                reason = f"{contract.name}.{field.name} is {shown}: {expected(contract, field.name, 'type')}"
+                verdicts.setdefault(index, Verdict("rejected", reason, "type", field.name))
+    return verdicts
 
 
 def _time_of(contract: Contract) -> str:

@@ -40,12 +40,14 @@ class Api:
         paths: dict[str, dict[str, Handler]] = {}
         for operation in self.operations:
             paths.setdefault(operation.path, {})[operation.method] = self._guarded(operation)
-        return Starlette(
+        application = Starlette(
             routes=[Route(path, _by_method(handlers), methods=[*handlers]) for path, handlers in paths.items()],
             middleware=[Middleware(Segments)],
             exception_handlers={HTTPException: _no_such_route},  # type: ignore[dict-item]
             lifespan=lifespan,
         )
+        application.router.redirect_slashes = False  # what is at no address is nowhere near one
+        return application
 
     def _guarded(self, operation: Operation) -> Handler:
         """Its handler, for those who may call it; every failure is a problem, and none goes further."""
