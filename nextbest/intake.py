@@ -61,27 +61,29 @@ def check(
     happen. What the contract does not name is left out. Unlike a file of text, JSON knows numbers from texts: what
     comes as another type than the contract's is rejected, though it could be read as one.
     """
-    mistyped = _mistyped(contract, rows)
-    typed = [row for index, row in enumerate(rows) if index not in mistyped] if mistyped else rows
-    checked = iter(_check(contract, typed, received_at))
+    columns = {field.name: [row.get(field.name) for row in rows] for field in contract.fields}
+    if mistyped := _mistyped(contract, columns):
+        columns = {
+            name: [value for index, value in enumerate(column) if index not in mistyped]
+            for name, column in columns.items()
+        }
+    checked = iter(_check(contract, columns, received_at))
     return [mistyped.get(index) or next(checked) for index in range(len(rows))]
 
 
 def _check(
-    contract: Contract, rows: Sequence[Mapping[str, Any]], received_at: datetime
+    contract: Contract, columns: Mapping[str, list[Any]], received_at: datetime
 ) -> list[Verdict | dict[str, Any]]:
-    table = pa.table(
-        {field.name: pa.array([_text(row.get(field.name)) for row in rows], pa.string()) for field in contract.fields}
-    )
+    table = pa.table({name: pa.array(_texts(column), pa.string()) for name, column in columns.items()})
     try:
         validated = validate(contract, table)
     except ContractViolation as violation:
-        return [Verdict("rejected", str(violation))] * len(rows)
+        return [Verdict("rejected", str(violation))] * table.num_rows
     rejected = {reject["row_number"] - 1: reject for reject in validated.rejected.to_pylist()}
     valid = iter(validated.valid.to_pylist())
     found = [
         _verdict(contract, rejected[index]) if index in rejected else _happened(contract, next(valid), received_at)
-        for index in range(len(rows))
+        for index in range(table.num_rows)
     ]
     repeated = {index for index, reject in rejected.items() if reject["rule"] == KEY}
     return _without_repeats(contract, table.to_pylist(), found, repeated) if repeated else found
@@ -158,11 +160,11 @@ def is_landed(record: Envelope) -> bool:
     return record.event_id.startswith(_LANDED)
 
 
-def _mistyped(contract: Contract, rows: Sequence[Mapping[str, Any]]) -> dict[int, Verdict]:
+def _mistyped(contract: Contract, columns: Mapping[str, list[Any]]) -> dict[int, Verdict]:
     """By its number, the verdict on each row of which a value comes as another type than its field's."""
     verdicts: dict[int, Verdict] = {}
     for field in contract.fields:
-        types, column = _TYPES_OF_JSON[field.type], [row.get(field.name) for row in rows]
+        types, column = _TYPES_OF_JSON[field.type], columns[field.name]
         if types.issuperset(map(type, column)):
             continue
         for index, value in enumerate(column):
@@ -223,6 +225,10 @@ def _said(row: Mapping[str, Any]) -> Any:
     return msgspec.to_builtins(
         {name: value for name, value in row.items() if value is not None and name != RECEIVED_AT}
     )
+
+
+def _texts(column: list[Any]) -> list[str | None]:
+    return column if _TYPES_OF_JSON["string"].issuperset(map(type, column)) else [*map(_text, column)]
 
 
 def _text(value: Any) -> str | None:
