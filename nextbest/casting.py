@@ -21,12 +21,14 @@ _FIRST_TIME: Final = pa.scalar(datetime(1, 1, 1, tzinfo=UTC), _TIME)
 _LAST_TIME: Final = pa.scalar(datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), _TIME)
 _DAY = r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
 _NO_ZONE: Final = rf"^{_DAY}[ T]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{{1,6}})?)?$"
+TIME_SHAPE: Final = _NO_ZONE.removesuffix("$") + r"(Z|[+-]\d{2}(:?\d{2})?)?$"
+"""What a text that is a time looks like."""
 # What a text must look like before it is parsed; a time without a zone is in UTC, the defaultTimezone of ODCS.
 _SHAPES: Final = {
     pa.int64(): r"^-?\d{1,19}$",
     pa.float64(): r"^-?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$",
     pa.bool_(): r"^(?i:true|false|0|1)$",
-    _TIME: _NO_ZONE.removesuffix("$") + r"(Z|[+-]\d{2}(:?\d{2})?)?$",
+    _TIME: TIME_SHAPE,
 }
 _list_of_text = msgspec.json.Decoder(list[str])
 

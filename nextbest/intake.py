@@ -8,7 +8,7 @@ log itself.
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from types import MappingProxyType
+from types import MappingProxyType, NoneType
 from typing import Any, Literal
 
 import msgspec
@@ -34,9 +34,21 @@ IMPRESSION = "impression"
 Switch = Literal["pause", "resume"]
 RECEIVED_AT = "received_at"
 """Column that the server sets: when the row came."""
+KEY = "key"
+"""The rule by which a row is rejected whose key another row has."""
+_TYPES_OF_JSON: Mapping[str, frozenset[type]] = MappingProxyType(
+    {
+        "string": frozenset({str, NoneType}),
+        "integer": frozenset({int, float, NoneType}),
+        "number": frozenset({int, float, NoneType}),
+        "boolean": frozenset({bool, NoneType}),
+        "timestamp": frozenset({str, datetime, NoneType}),
+        "array": frozenset({list, NoneType}),
+    }
+)
+"""By the type of a field, what its values are once JSON is decoded; times that the server sets are decoded already."""
 _CLOCK_AHEAD = timedelta(minutes=5)
 """How far a channel's clock may be ahead of ours."""
-_KEY = "key"
 _LANDED = "landing/"
 
 
@@ -46,22 +58,34 @@ def check(
     """For each row its values in the contract's types, or why it is not one.
 
     An earlier row once more is a duplicate; another one under its key is rejected, and so is one that has yet to
-    happen. What the contract does not name is left out.
+    happen. What the contract does not name is left out. Unlike a file of text, JSON knows numbers from texts: what
+    comes as another type than the contract's is rejected, though it could be read as one.
     """
-    table = pa.table(
-        {field.name: pa.array([_text(row.get(field.name)) for row in rows], pa.string()) for field in contract.fields}
-    )
+    columns = {field.name: [row.get(field.name) for row in rows] for field in contract.fields}
+    if mistyped := _mistyped(contract, columns):
+        columns = {
+            name: [value for index, value in enumerate(column) if index not in mistyped]
+            for name, column in columns.items()
+        }
+    checked = iter(_check(contract, columns, received_at))
+    return [mistyped.get(index) or next(checked) for index in range(len(rows))]
+
+
+def _check(
+    contract: Contract, columns: Mapping[str, list[Any]], received_at: datetime
+) -> list[Verdict | dict[str, Any]]:
+    table = pa.table({name: pa.array(_texts(column), pa.string()) for name, column in columns.items()})
     try:
         validated = validate(contract, table)
     except ContractViolation as violation:
-        return [Verdict("rejected", str(violation))] * len(rows)
+        return [Verdict("rejected", str(violation))] * table.num_rows
     rejected = {reject["row_number"] - 1: reject for reject in validated.rejected.to_pylist()}
     valid = iter(validated.valid.to_pylist())
     found = [
         _verdict(contract, rejected[index]) if index in rejected else _happened(contract, next(valid), received_at)
-        for index in range(len(rows))
+        for index in range(table.num_rows)
     ]
-    repeated = {index for index, reject in rejected.items() if reject["rule"] == _KEY}
+    repeated = {index for index, reject in rejected.items() if reject["rule"] == KEY}
     return _without_repeats(contract, table.to_pylist(), found, repeated) if repeated else found
 
 
@@ -73,9 +97,7 @@ def says_the_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def key_taken(contract: Contract) -> Verdict:
     """The verdict on a row whose key another row has: it is told, since nothing of it will count."""
     key = ", ".join(contract.key)
-    return Verdict(
-        "rejected", f"another row of {contract.name} has this {key}: send it under one of its own", _KEY, key
-    )
+    return Verdict("rejected", f"another row of {contract.name} has this {key}: send it under one of its own", KEY, key)
 
 
 def envelope(
@@ -138,6 +160,21 @@ def is_landed(record: Envelope) -> bool:
     return record.event_id.startswith(_LANDED)
 
 
+def _mistyped(contract: Contract, columns: Mapping[str, list[Any]]) -> dict[int, Verdict]:
+    """By its number, the verdict on each row of which a value comes as another type than its field's."""
+    verdicts: dict[int, Verdict] = {}
+    for field in contract.fields:
+        types, column = _TYPES_OF_JSON[field.type], columns[field.name]
+        if types.issuperset(map(type, column)):
+            continue
+        for index, value in enumerate(column):
+            if type(value) not in types:
+                shown = repr(value) if isinstance(value, str) else _text(value)
+                reason = f"{contract.name}.{field.name} is {shown}: {expected(contract, field.name, 'type')}"
+                verdicts.setdefault(index, Verdict("rejected", reason, "type", field.name))
+    return verdicts
+
+
 def _time_of(contract: Contract) -> str:
     return contract.event_time or next(field.name for field in contract.fields if field.type == "timestamp")
 
@@ -190,8 +227,14 @@ def _said(row: Mapping[str, Any]) -> Any:
     )
 
 
+def _texts(column: list[Any]) -> list[str | None]:
+    return column if _TYPES_OF_JSON["string"].issuperset(map(type, column)) else [*map(_text, column)]
+
+
 def _text(value: Any) -> str | None:
     """A value as JSON has it, as the text a column is cast from."""
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # to JSON, 1.0 is a whole number
     return value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode()

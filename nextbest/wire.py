@@ -25,14 +25,20 @@ INTAKE = ("events", "outcomes", "consents")
 
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
 Name = Annotated[str, Meta(min_length=1, max_length=100)]
-Hmac = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+# To Python's patterns an end of line comes before the end, to those of JSON Schema not: the length decides.
+Hmac = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
 Text = Annotated[str, Meta(max_length=TEXT_LIMIT)]
-Given = bool | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float | Text
-"""A value of the context; a whole number beyond 64 bits is no number that rules or models could take."""
+Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Real = Annotated[float, Meta(ge=-(2.0**63), le=2.0**63 - 1024.0)]
+"""A number within the bounds of `Whole`, since in JSON nothing tells 1e30 from a one with thirty zeros."""
+_Count = Annotated[float, Meta(multiple_of=1, extra_json_schema={"type": "integer"})]
+"""A whole number as JSON Schema means it: 2.0 is one."""
+Given = bool | Whole | Real | Text
+"""A value of the context; a number beyond 64 bits is none that rules or models could take."""
 if TYPE_CHECKING:  # to whoever reads it the contract says what it is
     Value = Any
 else:
-    _Scalar = bool | int | float | Annotated[str, Meta(max_length=LONG_TEXT_LIMIT)] | None
+    _Scalar = bool | Whole | Real | Annotated[str, Meta(max_length=LONG_TEXT_LIMIT)] | None
     _Few = Meta(max_length=LIST_LIMIT)
     _Flat = _Scalar | Annotated[list[_Scalar], _Few] | Annotated[dict[Name, _Scalar], _Few]
     Value = _Scalar | Annotated[list[_Flat], _Few] | Annotated[dict[Name, _Flat], _Few]
@@ -65,7 +71,7 @@ class DecisionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         dict[Name, Given],
         Meta(max_length=100, description="What the channel knows now; the policy says which names rules use."),
     ] = {}
-    limit: Annotated[int, Meta(ge=1, le=100, description="Most slots to fill per placement.")] | None = None
+    limit: Annotated[_Count, Meta(ge=1, le=100, description="Most slots to fill per placement.")] | None = None
     dedup: Annotated[bool, Meta(description="An action fills at most one slot.")] = True
     dedup_with: Annotated[
         tuple[Id, ...],

@@ -5,13 +5,14 @@ here: what operations do (`serving.routes`), or their description (`serving.open
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from http import HTTPStatus
+from http import HTTPMethod, HTTPStatus
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -21,6 +22,7 @@ from serving.gate import Gate
 from serving.metrics import Meter
 from serving.operations import Handler, Operation
 from serving.problems import ProblemError
+from serving.segments import Segments, decoded
 
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
@@ -35,11 +37,17 @@ class Api:
 
     def application(self, lifespan: Lifespan | None = None) -> Starlette:
         """The ASGI application; `lifespan` is what runs beside the requests."""
-        routes = [
-            Route(operation.path, self._guarded(operation), methods=[operation.method]) for operation in self.operations
-        ]
-        handlers = {HTTPException: _no_such_route}
-        return Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)  # type: ignore[arg-type]
+        paths: dict[str, dict[str, Handler]] = {}
+        for operation in self.operations:
+            paths.setdefault(operation.path, {})[operation.method] = self._guarded(operation)
+        application = Starlette(
+            routes=[Route(path, _by_method(handlers), methods=[*handlers]) for path, handlers in paths.items()],
+            middleware=[Middleware(Segments)],
+            exception_handlers={HTTPException: _no_such_route},  # type: ignore[dict-item]
+            lifespan=lifespan,
+        )
+        application.router.redirect_slashes = False  # what is at no address is nowhere near one
+        return application
 
     def _guarded(self, operation: Operation) -> Handler:
         """Its handler, for those who may call it; every failure is a problem, and none goes further."""
@@ -57,6 +65,17 @@ class Api:
             return response
 
         return guarded
+
+
+def _by_method(handlers: Mapping[str, Handler]) -> Handler:
+    """One handler for a path: of two routes with the same path the first would answer for the methods of both."""
+
+    async def handle(request: Request) -> Response:
+        request.scope["path_params"] = decoded(request.path_params)
+        asked = HTTPMethod.GET if request.method == HTTPMethod.HEAD else request.method
+        return await handlers[asked](request)
+
+    return handle
 
 
 async def _no_such_route(request: Request, error: HTTPException) -> Response:

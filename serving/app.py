@@ -28,6 +28,7 @@ from serving.api import Api
 from serving.customers import Customers
 from serving.decider import Decider
 from serving.details import Details
+from serving.examples import examples
 from serving.gate import Gate
 from serving.intake import Intake
 from serving.metrics import Meter
@@ -107,13 +108,17 @@ def api(*, decider: Decider, contracts: Mapping[str, Contract], settings: Settin
     intake = Intake(contracts=taken, log=log, state=state, clock=clock)
     customers = Customers(state=state, log=log, features=decider.features, intake=intake, clock=clock)
     operations: list[Operation] = []
+
+    def describe() -> dict[str, Any]:
+        return openapi.document(operations, taken, examples(decider.in_force.policy))
+
     parts = (
         Decisions(decider=decider, details=Details(decider, settings)),
         Flags(decider),
         Events(intake),
         CustomerRoutes(customers, decider),
         Actions(decider=decider, log=log, state=state, clock=clock),
-        Service(probe=Probe(decider), meter=meter, describe=lambda: openapi.document(operations, taken)),
+        Service(probe=Probe(decider), meter=meter, describe=describe),
     )
     operations += [operation for part in parts for operation in part.operations()]
     gate = Gate(KeyRing(settings.api_keys), RateLimits(settings.rates, SLOTS))

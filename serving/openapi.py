@@ -1,7 +1,7 @@
 """The API's description of itself (OpenAPI 3.1), made from the same types that handle requests.
 
-Belongs here: the document. A row's schema is made from its contract. Does not belong here: the types
-(`nextbest.wire`), or the routes.
+Belongs here: the document. Does not belong here: the types (`nextbest.wire`), the schemas of rows
+(`serving.row_schemas`), what is shown as an example (`serving.examples`), or the routes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,68 +12,79 @@ from typing import Any
 import msgspec
 
 import nextbest
-from nextbest.contracts import Contract, Field, Rule, RuleKind
-from nextbest.intake import RECEIVED_AT
+from nextbest.contracts import Contract
 from nextbest.wire import ProblemDetails
-from serving.operations import Operation, Parameter
+from serving.examples import Examples
+from serving.operations import Link, Operation, Parameter
+from serving.row_schemas import row_name, row_schema
 
 _REFERENCE = "#/components/schemas/{name}"
 _KEY = "key"
-_JSON_TYPES: Mapping[str, dict[str, Any]] = MappingProxyType(
-    {
-        "string": {"type": "string"},
-        "integer": {"type": "integer", "format": "int64"},
-        "number": {"type": "number", "format": "double"},
-        "boolean": {"type": "boolean"},
-        "timestamp": {"type": "string", "format": "date-time"},
-        "array": {"type": "array", "items": {"type": "string"}},
-    }
-)
-_KEYWORDS: Mapping[RuleKind, str] = MappingProxyType(
-    {
-        "enum": "enum",
-        "minimum": "minimum",
-        "maximum": "maximum",
-        "pattern": "pattern",
-        "min_length": "minLength",
-        "max_length": "maxLength",
-    }
-)
-# JSON Schema bounds numbers alone. These are what its validators with an extension for formats know; others pass on.
-_TIME_KEYWORDS: Mapping[str, str] = MappingProxyType({"minimum": "formatMinimum", "maximum": "formatMaximum"})
-_NULL = {"type": "null"}
-_DESCRIPTION = "Ask for decisions and say what happened. Errors are problem details (RFC 9457)."
+_NULL, _TEXT = {"type": "null"}, {"type": "string"}
+_JSON = "application/json"
+_DESCRIPTION = """\
+Ask for decisions and say what happened. Errors are problem details (RFC 9457).
+
+Besides what each operation lists: 404 for what is at no address, and 405 with `Allow` for a method that an address does
+not have. A character that a path cannot hold is percent-encoded as UTF-8, `/` as `%2F`. Query parameters that are not
+listed are ignored. Of a name that occurs twice in an object the last one counts. Until a replica can be reached, 500 or
+503 comes from what stands before it, and is no problem details."""
 _OF_SCOPE = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS}
-_OF_BODY = {HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY}
-_HEADERS = {
-    HTTPStatus.UNAUTHORIZED: "WWW-Authenticate",
-    HTTPStatus.TOO_MANY_REQUESTS: "Retry-After",
-    HTTPStatus.SERVICE_UNAVAILABLE: "Retry-After",
+_OF_BODY = {HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE}
+_SECONDS = {"type": "integer", "minimum": 1}
+_HEADERS: Mapping[HTTPStatus, tuple[str, dict[str, Any]]] = MappingProxyType(
+    {
+        HTTPStatus.UNAUTHORIZED: ("WWW-Authenticate", {"type": "string"}),
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE: ("Accept", {"type": "string"}),
+        HTTPStatus.TOO_MANY_REQUESTS: ("Retry-After", _SECONDS),
+        HTTPStatus.SERVICE_UNAVAILABLE: ("Retry-After", _SECONDS),
+    }
+)
+# A key is a customer id, or kind:hmac of an identifier, told apart by the last colon that is not the first character.
+_TARGETING_KEY = {
+    "type": "string",
+    "anyOf": [
+        {"minLength": 1, "maxLength": 200, "pattern": "^:?[^:]*$"},
+        {"maxLength": 165, "pattern": r"^[\s\S]{1,100}:[0-9a-f]{64}$"},
+    ],
 }
-_SET_BY_SERVER = {RECEIVED_AT, "source"}
 
 
-def document(operations: Sequence[Operation], intake: Mapping[str, Contract]) -> dict[str, Any]:
+def document(
+    operations: Sequence[Operation], intake: Mapping[str, Contract], examples: Examples | None = None
+) -> dict[str, Any]:
     """The OpenAPI document of an API with these operations, that takes rows under the contracts of `intake`."""
-    _, schemas = msgspec.json.schema_components(_types(operations), ref_template=_REFERENCE)
-    schemas |= {_row_name(name): row_schema(contract) for name, contract in intake.items()}
-    rows = [{"$ref": _REFERENCE.format(name=_row_name(name))} for name in intake]
-    schemas["EventRow"]["properties"]["properties"] = {"anyOf": rows}
-    schemas["CustomerReference"]["oneOf"] = [
-        {"required": ["customer_id"], "properties": {"kind": _NULL, "hmac": _NULL}},
-        {"required": ["kind", "hmac"], "properties": {"customer_id": _NULL}},
-    ]
+    examples = examples or Examples()
     return {
         "openapi": "3.1.0",
         "info": {"title": "nextbest", "version": nextbest.__version__, "description": _DESCRIPTION},
-        "paths": _paths(operations),
+        "paths": _paths(operations, examples),
         "components": {
-            "schemas": schemas,
+            "schemas": _schemas(operations, intake),
             "securitySchemes": {
                 _KEY: {"type": "http", "scheme": "bearer", "description": "`nextbest keys create` makes one."}
             },
         },
     }
+
+
+def _schemas(operations: Sequence[Operation], intake: Mapping[str, Contract]) -> dict[str, Any]:
+    """Those of the types, and what handling them asks beyond what a type can say."""
+    _, schemas = msgspec.json.schema_components(_types(operations), ref_template=_REFERENCE)
+    schemas |= {row_name(name): row_schema(contract) for name, contract in intake.items()}
+    schemas["EventRow"]["oneOf"] = [
+        {"properties": {"contract": {"const": name}, "properties": {"$ref": _REFERENCE.format(name=row_name(name))}}}
+        for name in intake
+    ]
+    schemas["CustomerReference"]["oneOf"] = [
+        {"required": ["customer_id"], "properties": {"customer_id": _TEXT, "kind": _NULL, "hmac": _NULL}},
+        {"required": ["kind", "hmac"], "properties": {"customer_id": _NULL, "kind": _TEXT, "hmac": _TEXT}},
+    ]
+    schemas["FlagRequest"]["required"] = ["context"]
+    context = schemas["FlagRequest"]["properties"]["context"]
+    context |= {"required": ["targetingKey"], "properties": {"targetingKey": _TARGETING_KEY}}
+    del context["default"]
+    return schemas
 
 
 def _types(operations: Iterable[Operation]) -> list[type]:
@@ -87,57 +98,74 @@ def _types(operations: Iterable[Operation]) -> list[type]:
     return list(dict.fromkeys([ProblemDetails, *found]))
 
 
-def _paths(operations: Iterable[Operation]) -> dict[str, Any]:
+def _paths(operations: Iterable[Operation], examples: Examples) -> dict[str, Any]:
     paths: dict[str, Any] = {}
     for operation in operations:
         path = paths.setdefault(operation.path, {})
-        path[operation.method.lower()] = _operation(operation)
+        path[operation.method.lower()] = _operation(operation, examples)
     return paths
 
 
-def _operation(operation: Operation) -> dict[str, Any]:
+def _operation(operation: Operation, examples: Examples) -> dict[str, Any]:
     said = operation.summary if operation.scope is None else f"{operation.summary} (scope `{operation.scope}`)"
     described: dict[str, Any] = {
         "operationId": operation.name,
         "summary": said,
-        "parameters": [_parameter(each) for each in operation.parameters],
+        "parameters": [_parameter(each, examples) for each in operation.parameters],
         "responses": _answers(operation) | _problems(operation),
     }
     if operation.scope is not None:
         described["security"] = [{_KEY: []}]
     if operation.body:
-        described["requestBody"] = {
-            "required": True,
-            "content": {"application/json": {"schema": _reference(operation.body)}},
-        }
+        content = {"schema": _reference(operation.body), **_shown(examples.bodies.get(operation.body, ()))}
+        described["requestBody"] = {"required": True, "content": {_JSON: content}}
     return described
 
 
-def _parameter(parameter: Parameter) -> dict[str, Any]:
+def _parameter(parameter: Parameter, examples: Examples) -> dict[str, Any]:
     return {
         "name": parameter.name,
         "in": parameter.place,
         "required": parameter.place == "path",
         "description": parameter.description,
         "schema": parameter.schema,
+        **_shown(examples.parameters.get(parameter.name, ())),
     }
+
+
+def _shown(values: Sequence[Any]) -> dict[str, Any]:
+    named = {f"example{number}": {"value": value} for number, value in enumerate(values, start=1)}
+    return {"examples": named} if named else {}
 
 
 def _answers(operation: Operation) -> dict[str, Any]:
+    links = {"links": {each.name: _link(each) for each in operation.links}} if operation.links else {}
     return {
         str(int(status)): {
             "description": status.phrase,
-            "content": {"application/json": {"schema": _reference(type_)}} if isinstance(type_, type) else {type_: {}},
+            "content": (
+                {_JSON: {"schema": _reference(answer)}} if isinstance(answer, type) else {each: {} for each in answer}
+            ),
+            **(links if status < HTTPStatus.MULTIPLE_CHOICES else {}),
         }
-        for status, type_ in operation.answers.items()
+        for status, answer in operation.answers.items()
     }
 
 
+def _link(link: Link) -> dict[str, Any]:
+    described: dict[str, Any] = {"operationId": link.to, "description": link.description}
+    if link.parameters:
+        described["parameters"] = dict(link.parameters)
+    if link.body is not None:
+        described["requestBody"] = link.body
+    return described
+
+
 def _problems(operation: Operation) -> dict[str, Any]:
-    """Those it names, those that follow from a scope and a body, and what any request may meet."""
-    statuses = {*operation.problems, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE}
+    """Those it names, those that follow from a scope and a body, and what a defect of ours comes to."""
+    statuses = {*operation.problems, HTTPStatus.INTERNAL_SERVER_ERROR}
     statuses |= _OF_SCOPE if operation.scope else set()
-    statuses |= _OF_BODY if operation.body else set()
+    statuses |= {*_OF_BODY, operation.invalid} if operation.body else set()
     content = {operation.problem_media_type: {"schema": _reference(operation.problem)}}
     return {
         str(int(status)): {"description": status.phrase, "content": content, **_headers(status)}
@@ -146,54 +174,11 @@ def _problems(operation: Operation) -> dict[str, Any]:
 
 
 def _headers(status: HTTPStatus) -> dict[str, Any]:
-    header = _HEADERS.get(status)
-    return {"headers": {header: {"schema": {"type": "string"}}}} if header else {}
+    if status not in _HEADERS:
+        return {}
+    name, schema = _HEADERS[status]
+    return {"headers": {name: {"required": True, "schema": schema}}}
 
 
 def _reference(type_: type) -> dict[str, str]:
     return {"$ref": _REFERENCE.format(name=type_.__name__)}
-
-
-def _row_name(contract: str) -> str:
-    return f"{contract.capitalize()}Row"
-
-
-def row_schema(contract: Contract) -> dict[str, Any]:
-    """JSON Schema (2020-12) of a row as a channel sends it under a contract."""
-    return {
-        "title": _row_name(contract.name),
-        "description": f"{contract.description} Contract {contract.name} {contract.version}.",
-        "type": "object",
-        "properties": {field.name: _field_schema(field) for field in contract.fields},
-        "required": [
-            field.name for field in contract.fields if _is_required(field) and field.name not in _SET_BY_SERVER
-        ],
-    }
-
-
-def _is_required(field: Field) -> bool:
-    return any(rule.kind == "required" for rule in _refusals(field))
-
-
-def _refusals(field: Field) -> list[Rule]:
-    """The rules for which the API refuses a row; one that warns lets it pass."""
-    return [rule for rule in field.rules if rule.on_violation != "warn"]
-
-
-def _field_schema(field: Field) -> dict[str, Any]:
-    """What the door asks of one field of one row, as far as JSON Schema can say it: nothing of other rows."""
-    schema: dict[str, Any] = {**_JSON_TYPES[field.type], "description": field.description}
-    nothing = [] if _is_required(field) else [None]
-    if nothing:
-        schema["type"] = [schema["type"], "null"]
-    for rule in _refusals(field):
-        if rule.kind in _KEYWORDS:
-            keyword = _KEYWORDS[rule.kind]
-            argument = [*rule.argument, *nothing] if isinstance(rule.argument, tuple) else rule.argument
-            if field.type == "timestamp":
-                keyword = _TIME_KEYWORDS.get(keyword, keyword)
-            if keyword in schema:
-                schema.setdefault("allOf", []).append({keyword: argument})
-            else:
-                schema[keyword] = argument
-    return schema

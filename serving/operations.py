@@ -31,6 +31,20 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """What may be asked next with what an answer says (OpenAPI's Link Object)."""
+
+    name: str
+    to: str
+    """The `operationId` of what may be asked."""
+    description: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """By parameter, where its value is found: a runtime expression such as `$response.body#/decision_id`."""
+    body: Any = None
+    """What to send, in which runtime expressions stand for values."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One method of one path."""
 
@@ -43,10 +57,14 @@ class Operation:
     scope: Scope | None = None
     """What a key must be good for; none where no key is needed."""
     body: type | None = None
-    answers: Mapping[HTTPStatus, type | str]
-    """By status, what is answered: a type as JSON, or a media type."""
+    invalid: HTTPStatus = HTTPStatus.UNPROCESSABLE_ENTITY
+    """What a body is answered that is JSON, but not a valid one."""
+    answers: Mapping[HTTPStatus, type | tuple[str, ...]]
+    """By status, what is answered: a type as JSON, or media types."""
+    links: tuple[Link, ...] = ()
+    """What may be asked next, once it went well."""
     problems: tuple[HTTPStatus, ...] = ()
-    """Beside those that follow from a scope and a body."""
+    """Beside those that follow from a scope and a body, and what only a defect of ours comes to."""
     problem: type = ProblemDetails
     problem_media_type: str = MEDIA_TYPE
     render_problem: ProblemRenderer = render

@@ -35,7 +35,7 @@ def request_of(asked: DecisionRequest) -> Request:
         identifiers=_identifiers(asked.customer),
         context=asked.context,
         options=Options(
-            limit=asked.limit,
+            limit=None if asked.limit is None else int(asked.limit),
             dedup=asked.dedup,
             dedup_with=asked.dedup_with,
             count_toward_caps=asked.count_toward_caps,

@@ -20,13 +20,23 @@ from nextbest.state import SnapshotScope, State
 from nextbest.wire import SwitchRequest, SwitchResponse
 from serving import bodies, responses
 from serving.decider import Decider
-from serving.operations import Operation, Parameter
+from serving.operations import Link, Operation, Parameter
 from serving.problems import ProblemError
 
 _request = msgspec.json.Decoder(SwitchRequest)
 _SWITCHES: dict[Switch, str] = {
     "pause": "Stop an action: no decision proposes it any more, on any replica",
     "resume": "Let decisions propose an action again",
+}
+_BACK: dict[Switch, Link] = {
+    switch: Link(
+        name="back",
+        to=f"{other}Action",
+        description="Take it back.",
+        parameters={"action": "$request.path.action"},
+        body={"reason": "taken back"},
+    )
+    for switch, other in zip(_SWITCHES, reversed(_SWITCHES), strict=True)
 }
 
 
@@ -50,6 +60,7 @@ class Actions:
                 scope="admin",
                 body=SwitchRequest,
                 answers={HTTPStatus.OK: SwitchResponse},
+                links=(_BACK[switch],),
                 problems=(HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
                 parameters=(Parameter(name="action", place="path", description="Its id in the policy."),),
             )

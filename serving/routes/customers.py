@@ -16,7 +16,7 @@ from nextbest.wire import Consents, ConsentsRequest, CustomerExport, Erasure, Fi
 from serving import bodies, problems, responses
 from serving.customers import Customers
 from serving.decider import Decider
-from serving.operations import Operation, Parameter
+from serving.operations import Link, Operation, Parameter
 from serving.problems import ProblemError
 
 _request = msgspec.json.Decoder(ConsentsRequest)
@@ -26,6 +26,7 @@ _CUSTOMER = Parameter(
     description="A customer id, or `kind:hmac` of an identifier.",
     schema={"type": "string", "minLength": 1, "maxLength": 200},
 )
+_SAME = {"customer": "$request.path.customer"}
 _NAME_LIMIT = 200
 
 
@@ -58,6 +59,7 @@ class CustomerRoutes:
             scope="consents",
             body=ConsentsRequest,
             answers={HTTPStatus.OK: Consents},
+            links=(Link(name="consents", to="getConsents", description="What holds now.", parameters=_SAME),),
             problems=unavailable,
             parameters=(_CUSTOMER,),
         )
@@ -80,6 +82,7 @@ class CustomerRoutes:
             handler=self.erase,
             scope="admin",
             answers={HTTPStatus.OK: Erasure},
+            links=(Link(name="left", to="exportCustomer", description="What is left.", parameters=_SAME),),
             problems=unavailable,
             parameters=(_CUSTOMER,),
         )

@@ -18,12 +18,44 @@ from serving import bodies, problems, responses
 from serving.answers import answer
 from serving.decider import Decider, RequestIdTakenError
 from serving.details import Details
-from serving.operations import Operation, Parameter
+from serving.operations import Link, Operation, Parameter
 from serving.problems import ProblemError
 from serving.requests import ContextError
 
 _request = msgspec.json.Decoder(DecisionRequest)
-_TRUTHS = {"true": True, "false": False, "": False}
+_SEEN = "$response.body#/placements/0"
+_LINKS = (
+    Link(
+        name="record",
+        to="getDecision",
+        description="Look the decision up.",
+        parameters={"decision_id": "$response.body#/decision_id"},
+    ),
+    Link(
+        name="impression",
+        to="sendEvents",
+        description="Say that the first slot was seen; so with whatever else happens to a slot.",
+        body={
+            "events": [
+                {
+                    "contract": "events",
+                    "properties": {
+                        "event_id": "{$response.body#/decision_id}/impression",
+                        "customer_id": "$response.body#/customer_id",
+                        "decision_id": "$response.body#/decision_id",
+                        "type": "impression",
+                        "channel": f"{_SEEN}/channel",
+                        "action": f"{_SEEN}/slots/0/action",
+                        "treatment": f"{_SEEN}/slots/0/treatment",
+                        "slot": f"{_SEEN}/slots/0/slot",
+                        "occurred_at": "$response.body#/occurred_at",
+                    },
+                }
+            ]
+        },
+    ),
+)
+_TRUTHS = {"true": True, "false": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +75,7 @@ class Decisions:
             scope="decide",
             body=DecisionRequest,
             answers={HTTPStatus.OK: DecisionResponse},
+            links=_LINKS,
             problems=(HTTPStatus.CONFLICT,),
         )
         yield Operation(
@@ -75,7 +108,7 @@ class Decisions:
         return responses.json(await decided(self.decider, asked))
 
     async def look_up(self, request: Request) -> Response:
-        decision_id, explain = request.path_params["decision_id"], request.query_params.get("explain", "")
+        decision_id, explain = request.path_params["decision_id"], request.query_params.get("explain", "false")
         if explain not in _TRUTHS:
             raise problems.invalid("explain takes true or false", FieldError("true or false", "#/explain"))
         found = await self.details.of(decision_id, explain=_TRUTHS[explain])

@@ -27,13 +27,19 @@ from nextbest.wire import (
 )
 from serving import bodies, responses
 from serving.decider import Decider
-from serving.operations import Operation, Parameter
+from serving.operations import Link, Operation, Parameter
 from serving.problems import ProblemError
 from serving.routes.decisions import decided
 
 _request = msgspec.json.Decoder(FlagRequest)
 _KEY = "targetingKey"
 _MEDIA_TYPE = "application/json"
+_RECORD = Link(
+    name="record",
+    to="getDecision",
+    description="Look the decision up that the evaluation is.",
+    parameters={"decision_id": "$response.body#/metadata/decision_id"},
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +57,9 @@ class Flags:
             handler=self.evaluate,
             scope="decide",
             body=FlagRequest,
+            invalid=HTTPStatus.BAD_REQUEST,
             answers={HTTPStatus.OK: FlagVariation},
+            links=(_RECORD,),
             problems=(HTTPStatus.NOT_FOUND,),
             problem=FlagProblem,
             problem_media_type=_MEDIA_TYPE,

@@ -54,7 +54,7 @@ class Service:
             summary="Metrics of all replicas of the machine, for Prometheus",
             handler=self.metrics,
             scope="metrics",
-            answers={HTTPStatus.OK: "text/plain"},
+            answers={HTTPStatus.OK: ("text/plain",)},
         )
         yield Operation(
             method=get,
@@ -62,7 +62,7 @@ class Service:
             name="openapi",
             summary="This description",
             handler=self.openapi,
-            answers={HTTPStatus.OK: "application/json"},
+            answers={HTTPStatus.OK: ("application/json",)},
         )
         yield Operation(
             method=get,
@@ -70,7 +70,7 @@ class Service:
             name="docs",
             summary="This description as a page",
             handler=self.docs,
-            answers={HTTPStatus.OK: "text/html"},
+            answers={HTTPStatus.OK: ("text/html",)},
         )
         yield Operation(
             method=get,
@@ -78,7 +78,7 @@ class Service:
             name="docsFile",
             summary="A file of that page",
             handler=self.docs_file,
-            answers={HTTPStatus.OK: "*/*"},
+            answers={HTTPStatus.OK: tuple(sorted({*docs.FILES.values()}))},
             problems=(HTTPStatus.NOT_FOUND,),
             parameters=(
                 Parameter(

@@ -71,7 +71,7 @@ def test_valid_rows_come_back_in_the_contracts_types() -> None:
     [
         ({"customer_id": None}, "outcomes.customer_id is missing: it must have a value", "required", "customer_id"),
         ({"value": -1}, "outcomes.value is '-1': it takes nothing below 0.0", "minimum", "value"),
-        ({"value": [1]}, "outcomes.value is '[1]': it takes a number", "type", "value"),
+        ({"value": [1]}, "outcomes.value is [1]: it takes a number", "type", "value"),
         ({"occurred_at": "noon"}, "outcomes.occurred_at is 'noon': it takes a timestamp", "type", "occurred_at"),
         ({"source": "dream"}, "outcomes.source is 'dream': it takes live, simulated", "enum", "source"),
     ],
@@ -147,6 +147,32 @@ def test_personal_data_stays_out_of_the_log() -> None:
     assert wrapped.value is None
     assert (wrapped.identifiers, wrapped.occurred_at) == ((Identifier("email", "ab"),), AT)
     assert wrapped.partition_key == "email:ab"
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"customer_id": 439}, "outcomes.customer_id is 439: it takes a string"),
+        ({"customer_id": {}}, "outcomes.customer_id is {}: it takes a string"),
+        ({"value": "3.5"}, "outcomes.value is '3.5': it takes a number"),
+        ({"value": True}, "outcomes.value is true: it takes a number"),
+        ({"occurred_at": 1772452800}, "outcomes.occurred_at is 1772452800: it takes a timestamp"),
+    ],
+)
+def test_a_value_of_another_type_of_json_is_rejected(values: dict[str, Any], reason: str) -> None:
+    """What a file of text may write so, a body of JSON may not; its key is free for the row that comes right."""
+    wrong, right = check(OUTCOMES, [outcome("o1", **values), outcome("o1")], AT)
+    assert wrong == Verdict("rejected", reason, "type", next(iter(values)))
+    assert isinstance(right, dict)
+
+
+def test_a_whole_number_may_be_written_with_a_point() -> None:
+    """JSON does not tell 2.0 from 2."""
+    events = load_contracts(CHECKOUT / "data_contracts")["events"]
+    sent = {"event_id": "e1", "customer_id": "c1", "type": "click", "channel": "web", "source": "live", "slot": 2.0}
+    (row,) = check(events, [sent | {"occurred_at": AT.isoformat(), "received_at": AT}], AT)
+    assert isinstance(row, dict)
+    assert row["slot"] == 2
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from copy import deepcopy
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from onnx import TensorProto, helper, numpy_helper
+from starlette.applications import Starlette
 
 from nextbest.adapters.bundles import write_bundle
 from nextbest.adapters.contract_files import load_contracts
@@ -299,16 +301,30 @@ def feature_home(home: Callable[[], Settings]) -> FeatureHome:
 Client = Callable[[], AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
+@dataclass(frozen=True)
+class Replica:
+    """A replica on real log, State and models, and a key that is good for everything; features and clock stand in."""
+
+    application: Starlette
+    key: str
+    policies: Policies
+    models: ModelSets
+
+    async def start(self) -> None:
+        """Take up whatever policy and models are published."""
+        await self.policies.start()
+        await self.models.start()
+
+
 @pytest.fixture
-def client(  # noqa: PLR0917  every part of a replica
+def replica(  # noqa: PLR0917  every part of a replica
     settings: Settings,
     contracts: dict[str, Contract],
     log: SqliteLog,
     state: SqliteState,
     features: StandInFeatures,
     clock: StoppedClock,
-) -> Client:
-    """Clients of a replica on real log, State and models; features and clock are stand-ins."""
+) -> Replica:
     models = ModelSets(settings.bundles, state)
     read_and_archive(settings.folder("policies"), settings.policies_archive)
     policies = Policies(settings.policies_archive, state)
@@ -324,15 +340,20 @@ def client(  # noqa: PLR0917  every part of a replica
         budget_ms=settings.budget_ms,
         meter=meter,
     )
-    replica = api(decider=decider, contracts=contracts, settings=settings, meter=meter).application()
+    application = api(decider=decider, contracts=contracts, settings=settings, meter=meter).application()
     _, key = KeyFile(settings.api_keys).create("tests", tuple(SCOPES), 0, clock())
+    return Replica(application, key, policies, models)
+
+
+@pytest.fixture
+def client(replica: Replica) -> Client:
+    """Clients of the replica."""
 
     @asynccontextmanager
     async def connect() -> AsyncIterator[httpx.AsyncClient]:
-        await policies.start()
-        await models.start()
-        headers = {"Authorization": f"Bearer {key}"}
-        transport = httpx.ASGITransport(replica)
+        await replica.start()
+        headers = {"Authorization": f"Bearer {replica.key}"}
+        transport = httpx.ASGITransport(replica.application)
         async with httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers) as connected:
             yield connected
 

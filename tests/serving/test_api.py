@@ -421,6 +421,39 @@ def test_what_is_not_there_is_a_problem(client: Any, method: str, path: str, sta
     assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
 
 
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/v1/customers/c1/consents", {"GET", "HEAD", "PUT"}),
+        ("/v1/customers/c1", {"DELETE"}),
+        ("/v1/events", {"POST"}),
+        ("/healthz", {"GET", "HEAD"}),
+    ],
+)
+@pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "PATCH"])
+def test_a_method_that_an_address_does_not_have(client: Any, method: str, path: str, allowed: set[str]) -> None:
+    """405 names all of those that it has, also where they are several operations."""
+    response = call(client, method, path)
+    assert (response.status_code, response.headers["content-type"]) == (405, "application/problem+json")
+    assert {*response.headers["allow"].split(", ")} == allowed
+
+
+@pytest.mark.parametrize(("given", "status"), [("true", 200), ("false", 200), ("", 422), ("1", 422), ("True", 422)])
+def test_a_truth_is_true_or_false(client: Any, given: str, status: int) -> None:
+    """As the description has it, and nothing that a client may have meant by something else."""
+    decision_id = decide(client)["decision_id"]
+    assert call(client, "GET", f"/v1/decisions/{decision_id}?explain={given}").status_code == status
+
+
+def test_events_under_taken_keys_are_a_conflict(client: Any) -> None:
+    """409 when nothing but their keys is wrong with them, with a pointer to each key; beside other faults 422."""
+    send(client, impression("e1"))
+    response = send(client, impression("e1", action="milk"))
+    assert (response.status_code, response.headers["content-type"]) == (409, "application/problem+json")
+    assert [error["pointer"] for error in response.json()["errors"]] == ["#/events/0/properties/event_id"]
+    assert send(client, impression("e1", action="milk"), impression("e2", type="dream")).status_code == 422
+
+
 def test_events_are_not_acknowledged_when_the_log_is_down(client: Any, settings: Settings) -> None:
     """503 with Retry-After: the client keeps them and sends again."""
     settings.state.mkdir(exist_ok=True)

@@ -148,6 +148,12 @@ def test_a_consent_from_the_log_binds(server: Server, contracts: dict[str, Contr
     assert _eventually(lambda: server.action("c1") == "do_nothing", 1)
 
 
+def test_an_id_with_a_slash_is_one_name(server: Server) -> None:
+    """Nothing between the client and the replica decodes a path before it is routed."""
+    said = server.client.get("/v1/customers/a%2Fb/consents")
+    assert (said.status_code, said.json()["customer_id"]) == (200, "a/b")
+
+
 def test_a_cap_binds(server: Server) -> None:
     """Two decisions of beef a day, and no more."""
     assert [server.action("c2") for _ in range(4)] == ["beef", "beef", "milk", "milk"]

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from datetime import UTC, datetime
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
@@ -10,24 +9,7 @@ import msgspec
 import pytest
 from starlette.routing import Route
 
-from nextbest.adapters.contract_files import load_contracts
-from nextbest.contracts import Contract, Field, Rule
-from nextbest.intake import check
-from nextbest.settings import CHECKOUT
-from nextbest.wire import INTAKE, Verdict
-from serving import openapi
-
-AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
-CONTRACTS = load_contracts(CHECKOUT / "data_contracts")
-RULES = [(name, field, rule) for name in INTAKE for field, rule in CONTRACTS[name].rules()]
-VALID: dict[str, Any] = {
-    "string": "a",
-    "integer": 1,
-    "number": 1.0,
-    "boolean": True,
-    "timestamp": AT.isoformat(),
-    "array": ["a"],
-}
+from nextbest.contracts import Contract
 
 
 def document(client: Any) -> dict[str, Any]:
@@ -65,63 +47,96 @@ def test_a_row_is_described_by_its_contract(client: Any, contracts: dict[str, Co
     assert "event_id" in row["required"]
     assert "received_at" not in row["required"]
     assert row["properties"]["action"]["type"] == ["string", "null"]
-    assert {"$ref": "#/components/schemas/OutcomesRow"} in schemas["EventRow"]["properties"]["properties"]["anyOf"]
+    assert {
+        "properties": {
+            "contract": {"const": "outcomes"},
+            "properties": {"$ref": "#/components/schemas/OutcomesRow"},
+        }
+    } in schemas["EventRow"]["oneOf"]
 
 
-def valid_row(contract: Contract) -> dict[str, Any]:
-    """A row in which every field is filled."""
-    return {field.name: (field.enum or [VALID[field.type]])[0] for field in contract.fields}
+def test_each_operation_lists_the_statuses_it_can_have(client: Any) -> None:
+    """A decision is never unavailable, an invalid flag is a bad request, and only a body can be of a wrong type."""
+    statuses = {
+        each["operationId"]: {int(status) for status in each["responses"]}
+        for path in document(client)["paths"].values()
+        for each in path.values()
+    }
+    of_scope, of_body = {401, 403, 429, 500}, {400, 413, 415}
+    assert statuses["decide"] == {200, 409, 422, *of_scope, *of_body}
+    assert statuses["evaluateFlag"] == {200, 404, *of_scope, *of_body}
+    assert statuses["sendEvents"] == {202, 409, 422, 503, *of_scope, *of_body}
+    assert statuses["getDecision"] == {200, 404, 410, 422, 503, *of_scope}
+    assert statuses["getConsents"] == {200, 404, 422, 503, *of_scope}
+    assert statuses["pauseAction"] == {200, 404, 422, 503, *of_scope, *of_body}
+    assert statuses["metrics"] == {200, *of_scope}
+    assert statuses["health"] == {200, 500}
 
 
-def breach(field: Field, rule: Rule) -> Any:
-    """A value that breaks the rule."""
-    if rule.kind in {"minimum", "maximum"} and field.type == "timestamp":
-        return "1999-12-31T23:59:59Z"
-    if rule.kind in {"minimum", "maximum"}:
-        return float(str(rule.argument)) + (1 if rule.kind == "maximum" else -1)
-    if rule.kind == "max_length":
-        return "a" * (int(str(rule.argument)) + 1)
-    return {"required": None, "enum": "of no list", "pattern": " ", "min_length": ""}[rule.kind]
+def test_an_answer_that_says_when_to_ask_again_is_described_so(client: Any) -> None:
+    """Headers that always come are required in the description."""
+    answers = document(client)["paths"]["/v1/events"]["post"]["responses"]
+    headers = {status: [*answer["headers"]] for status, answer in answers.items() if "headers" in answer}
+    assert headers == {"401": ["WWW-Authenticate"], "415": ["Accept"], "429": ["Retry-After"], "503": ["Retry-After"]}
+    assert all(header["required"] for status in headers for header in answers[status]["headers"].values())
 
 
-@pytest.mark.parametrize("name", INTAKE)
-def test_the_schema_takes_what_the_door_takes(name: str) -> None:
-    """A valid row is valid for both."""
-    contract = CONTRACTS[name]
-    row = valid_row(contract)
-    jsonschema.validate(row, openapi.row_schema(contract))
-    assert not isinstance(check(contract, [row], AT)[0], Verdict)
+def test_links_say_what_may_be_asked_next(client: Any) -> None:
+    """They are declared beside the operation whose answer they are about."""
+    links = document(client)["paths"]["/v1/decisions"]["post"]["responses"]["200"]["links"]
+    assert links["record"]["operationId"] == "getDecision"
+    assert links["record"]["parameters"] == {"decision_id": "$response.body#/decision_id"}
+    assert links["impression"]["requestBody"]["events"][0]["properties"]["type"] == "impression"
+
+
+def test_the_policy_gives_the_examples(client: Any) -> None:
+    """What a reader tries first works: the names are those of the policy in force."""
+    paths = document(client)["paths"]
+    body = paths["/v1/decisions"]["post"]["requestBody"]["content"]["application/json"]
+    assert body["examples"]["example1"]["value"]["placements"] == ["home_banner"]
+    [parameter] = paths["/v1/actions/{action}/pause"]["post"]["parameters"]
+    assert [each["value"] for each in parameter["examples"].values()] == ["beef", "milk"]
 
 
 @pytest.mark.parametrize(
-    ("name", "field", "rule"), RULES, ids=[f"{name}.{field.name}.{rule.kind}" for name, field, rule in RULES]
+    ("customer", "is_valid"),
+    [
+        ({"customer_id": "c1"}, True),
+        ({"kind": "email", "hmac": "ab" * 32}, True),
+        ({"customer_id": "c1", "kind": None}, True),
+        ({"kind": None, "hmac": "ab" * 32}, False),
+        ({"customer_id": None}, False),
+        ({"customer_id": "c1", "kind": "email", "hmac": "ab" * 32}, False),
+    ],
 )
-def test_schema_and_door_refuse_the_same(name: str, field: Field, rule: Rule) -> None:
-    """A row that breaks a rule; a bound of time, which JSON Schema cannot state, is in the schema as an annotation."""
-    contract = CONTRACTS[name]
-    row = valid_row(contract) | {field.name: breach(field, rule)}
-    if field.type == "integer" and isinstance(row[field.name], float):
-        row[field.name] = int(row[field.name])
-    [verdict] = check(contract, [row], AT)
-    assert isinstance(verdict, Verdict)
-    assert (verdict.status, verdict.rule, verdict.column) == ("rejected", rule.kind, field.name)
-    schema = openapi.row_schema(contract)
-    if field.type == "timestamp" and rule.kind != "required":
-        assert schema["properties"][field.name]["formatMinimum"] == rule.argument
-    else:
-        assert not jsonschema.Draft202012Validator(schema).is_valid(row)
+def test_a_customer_is_named_in_one_way(ask: Any, customer: dict[str, Any], is_valid: bool) -> None:  # noqa: FBT001
+    """By the description as by the API: null names nobody."""
+    content = ask("GET", "/openapi.json").json()
+    schema = {"$ref": "#/components/schemas/CustomerReference", "components": content["components"]}
+    assert jsonschema.Draft202012Validator(schema).is_valid(customer) == is_valid
+    answer = ask("POST", "/v1/decisions", json={"customer": customer, "placements": ["home_banner"]})
+    assert answer.status_code == (200 if is_valid else 422)
 
 
-def test_a_rule_that_warns_refuses_nothing() -> None:
-    """The door lands such a row, so the schema takes it."""
-    field = Field("quantity", "integer", "BIGINT", rules=(Rule("required", None, "warn"), Rule("minimum", 1, "warn")))
-    schema = openapi.row_schema(Contract("orders", "1.0.0", (field,)))
-    jsonschema.validate({"quantity": 0}, schema)
-    jsonschema.validate({}, schema)
-
-
-def test_two_rules_of_a_kind_both_hold() -> None:
-    """A pattern among the options and one among the quality rules."""
-    field = Field("code", "string", "VARCHAR", rules=(Rule("pattern", "^a"), Rule("pattern", "b$")))
-    validator = jsonschema.Draft202012Validator(openapi.row_schema(Contract("orders", "1.0.0", (field,))))
-    assert [validator.is_valid({"code": code}) for code in ("ab", "a", "b")] == [True, False, False]
+@pytest.mark.parametrize(
+    ("key", "is_valid"),
+    [
+        ("c1", True),
+        ("email:" + "ab" * 32, True),
+        ("a:b:" + "ab" * 32, True),
+        (":c1", True),
+        ("", False),
+        ("email:", False),
+        ("email:" + "ab" * 31, False),
+        ("c" * 201, False),
+        ("k" * 101 + ":" + "ab" * 32, False),
+        (None, False),
+    ],
+)
+def test_a_targeting_key_is_described_as_it_is_read(ask: Any, key: str | None, is_valid: bool) -> None:  # noqa: FBT001
+    """A customer id, or kind and hash of an identifier."""
+    content = ask("GET", "/openapi.json").json()
+    schema = {"$ref": "#/components/schemas/FlagRequest", "components": content["components"]}
+    body = {"context": {"targetingKey": key}}
+    assert jsonschema.Draft202012Validator(schema).is_valid(body) == is_valid
+    assert ask("POST", "/ofrep/v1/evaluate/flags/home_banner", json=body).status_code == (200 if is_valid else 400)
