@@ -33,7 +33,7 @@ class Settings:
     host: str = _setting(
         "NEXTBEST_HOST",
         "127.0.0.1",
-        "address the API, Dagster and MLflow bind to; ports of Ray's own are open on every interface",
+        "address the API, Dagster and MLflow bind to; everything else of the servers stays on the loopback interface",
     )
     http_port: int = _setting("NEXTBEST_HTTP_PORT", 8000, "port of the decision API", within=_PORTS)
     dagster_port: int = _setting("NEXTBEST_DAGSTER_PORT", 3000, "port of the Dagster UI", within=_PORTS)

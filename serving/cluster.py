@@ -19,17 +19,19 @@ from nextbest.adapters.locks import alone
 from nextbest.adapters.supervisor import Supervisor, free_ports, is_free
 from nextbest.errors import NextbestError
 from nextbest.settings import Settings
+from serving.loopback import LOOPBACK, keep_ray_local
 
 _CLUSTER_MARK = "NEXTBEST_CLUSTER"
 _VITAL = {"gcs_server", "raylet"}
 _REPLICA_PORTS = range(20_000, 31_000, 100)
 """Where the blocks of ports begin that replicas listen at, below `free_ports`: a home has one of its own."""
-# Ray's configuration binds HAProxy's statistics and metrics to every interface, and answers 404 until a replica is
-# known (never later: the application is at `/`). No setting says otherwise.
+# Ray's configuration binds HAProxy's statistics and metrics to every interface and the API where replicas listen, and
+# answers 404 until a replica is known (never later: the application is at `/`). No setting says otherwise.
 _HAPROXY = """\
 #!/bin/sh
 for argument; do
-  case "$argument" in *.cfg) sed -i -e 's/bind \\*:/bind {host}:/' -e 's/bind :/bind {host}:/' \\
+  case "$argument" in *.cfg) sed -i -e 's/bind \\*\\{{0,1\\}}:/bind {loopback}:/' \\
+    -e 's/bind {loopback}:{port}$/bind {host}:{port}/' \\
     -e 's/return status 404 .*/return status 503 content-type text\\/plain string "starting" hdr Retry-After 1/' \\
     "$argument" ;; esac
 done
@@ -77,7 +79,14 @@ class Cluster:
         self.clear()
         self.folder.mkdir(mode=0o700)
         if self.settings.haproxy:
-            self._haproxy.write_text(_HAPROXY.format(host=self.settings.host, binary=get_haproxy_binary()))
+            self._haproxy.write_text(
+                _HAPROXY.format(
+                    loopback=LOOPBACK,
+                    host=self.settings.host,
+                    port=self.settings.http_port,
+                    binary=get_haproxy_binary(),
+                )
+            )
             self._haproxy.chmod(0o700)
         os.environ.update(self._environment())
 
@@ -99,6 +108,7 @@ class Cluster:
 
         from serving.deployments import application  # noqa: PLC0415
 
+        keep_ray_local()
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         ray.init(
             include_dashboard=False,
@@ -109,7 +119,7 @@ class Cluster:
         )
         serve.start(
             proxy_location="HeadOnly",
-            http_options={"host": self.settings.host, "port": self.settings.http_port},
+            http_options={"host": self._serve_host, "port": self.settings.http_port},
         )
         serve.run(application(self.settings.replicas), name="nextbest", route_prefix="/")
 
@@ -146,11 +156,16 @@ class Cluster:
             return False
 
     @property
+    def _serve_host(self) -> str:
+        """Where Ray binds what speaks HTTP: behind HAProxy that is no business of anybody else's."""
+        return LOOPBACK if self.settings.haproxy else self.settings.host
+
+    @property
     def _haproxy(self) -> Path:
         return self.folder / "haproxy"
 
     def _environment(self) -> dict[str, str]:
-        stats, metrics, fallback = map(str, free_ports(self.settings.host, 3, besides=self.settings.ports))
+        stats, metrics, fallback = map(str, free_ports(LOOPBACK, 3, besides=self.settings.ports))
         # HAProxy keeps the port of a replica that died for a moment: nobody else's replica may take it meanwhile.
         first = _REPLICA_PORTS[int(Supervisor.of(self.settings).mark, 16) % len(_REPLICA_PORTS)]
         return {

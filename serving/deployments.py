@@ -17,6 +17,7 @@ from nextbest.adapters.states import open_state
 from nextbest.settings import Settings
 from serving import processor
 from serving.app import build
+from serving.loopback import keep_replica_local
 
 _STOP_S = 2.0
 _DRAIN_S = 0.1
@@ -26,6 +27,7 @@ _LOGGING = LoggingConfig(log_level="WARNING", enable_access_log=False)
 
 def replica() -> Starlette:
     """Built in each replica, from the environment it inherits."""
+    keep_replica_local()
     logging.basicConfig(level=logging.INFO)
     return build(Settings.from_env())
 
@@ -41,6 +43,7 @@ class EventProcessor:
     """Follows the log; unhealthy, and so started again, when it no longer does."""
 
     async def __init__(self) -> None:  # type: ignore[misc]  # Ray awaits it
+        keep_replica_local()
         settings = Settings.from_env()
         log, state = SqliteLog(settings.event_log), open_state(settings)
         self._following = asyncio.get_running_loop().create_task(processor.follow(log, state))

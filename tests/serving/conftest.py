@@ -3,8 +3,10 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from copy import deepcopy
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,17 +23,20 @@ from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.policy_archive import read_and_archive
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
+from nextbest.adapters.supervisor import free_ports
 from nextbest.contracts import Contract
 from nextbest.messages import Profile
 from nextbest.model_set import FeatureSpec, Model, model_set
 from nextbest.settings import Settings
 from serving.api import Api
+from serving.cluster import Cluster
 from serving.decider import Decider
 from serving.events import Intake
 from serving.model_sets import ModelSets
 from serving.policies import Policies
 from serving.readiness import Probe
 from serving.schemas import INTAKE
+from tests.serving.server import Server, eventually, materialize
 
 
 def _action(name: str, value: float) -> dict[str, Any]:
@@ -158,6 +163,30 @@ def publish_fixture() -> Callable[[Settings, float], str]:
 @pytest.fixture(name="write_policy", scope="session")
 def write_policy_fixture() -> Callable[[Path], None]:
     return write_policy
+
+
+@pytest.fixture(scope="session")
+def server(
+    tmp_path_factory: pytest.TempPathFactory,
+    publish: Callable[[Settings, float], str],
+    write_policy: Callable[[Path], None],
+) -> Iterator[Server]:
+    """One server for all that need a whole one; every test has customers of its own and leaves it running."""
+    home = tmp_path_factory.mktemp("home")
+    write_policy(home)
+    settings = replace(Settings(home=home), http_port=free_ports("127.0.0.1", 1)[0])
+    with ThreadPoolExecutor() as beside:
+        materialized = beside.submit(materialize, settings, [f"c{n}" for n in range(100)])
+        server = Server.start(settings)
+    try:
+        materialized.result()
+        model_set_id = publish(settings, 0.1)
+        assert eventually(lambda: server.client.get("/readyz").json()["model_set_id"] == model_set_id, 5)
+        assert eventually(lambda: server.client.get("/readyz").status_code == 200, 20)
+        yield server
+    finally:
+        server.end()
+        Cluster(settings).end_processes()
 
 
 @pytest.fixture

@@ -3,149 +3,29 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-import yaml
 
 from nextbest.adapters import supervisor
 from nextbest.adapters.sqlite_log import SqliteLog
-from nextbest.adapters.supervisor import MARK, Supervisor, free_ports
+from nextbest.adapters.supervisor import Supervisor, free_ports
 from nextbest.contracts import Contract
 from nextbest.intake import envelope
-from nextbest.settings import CHECKOUT, Settings
+from nextbest.settings import Settings
 from serving.cluster import Cluster, ClusterError
+from tests.serving.server import Server, eventually
 
 pytestmark = pytest.mark.integration
 
 NOW = datetime.now(UTC)
 HAPROXY_PORTS = ("HAPROXY_STATS", "HAPROXY_METRICS", "FALLBACK_PROXY_HTTP")
-MARTS = ("customer_profile", "customer_rfm", "department_affinity", "category_affinity", "contact_response")
-
-
-@dataclass(slots=True)
-class Server:
-    """A running `nextbest serve`."""
-
-    settings: Settings
-    process: "subprocess.Popen[str]"
-    client: httpx.Client
-
-    @classmethod
-    def start(cls, settings: Settings) -> "Server":
-        """Return once the server has said where it is."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "nextbest", "serve"],
-            env=os.environ | settings.environment(),
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdout is not None
-        address = f"http://127.0.0.1:{settings.http_port}"
-        assert address in process.stdout.readline()
-        return cls(settings, process, httpx.Client(base_url=address, timeout=10))
-
-    def decide(self, customer_id: str) -> dict[str, Any]:
-        body = {"customer": {"customer_id": customer_id}, "placements": ["home_banner"], "limit": 1}
-        response = self.client.post("/v1/decisions", json=body)
-        assert response.status_code == 200, response.text
-        answer: dict[str, Any] = response.json()
-        return answer
-
-    def action(self, customer_id: str) -> str:
-        name: str = self.decide(customer_id)["placements"][0]["slots"][0]["action"]
-        return name
-
-    def processes(self) -> list[psutil.Process]:
-        """Whatever carries the mark by which `nextbest down` finds this server's processes."""
-        mark = Supervisor.of(self.settings).mark
-        return [process for process in psutil.process_iter() if _environment(process).get(MARK) == mark]
-
-    def end(self) -> None:
-        self.client.close()
-        self.process.terminate()
-        self.process.communicate(timeout=30)
-
-
-def _environment(process: psutil.Process) -> dict[str, str]:
-    try:
-        environment: dict[str, str] = process.environ()
-    except (psutil.Error, OSError):
-        return {}
-    return environment
-
-
-def _materialize(settings: Settings, customers: list[str]) -> None:
-    """Give `customers` features of zero, through the real feature repository."""
-    today = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
-    keys = {"customer_id": customers, "as_of": pa.array([today] * len(customers), pa.timestamp("us", tz="UTC"))}
-    types = {"integer": pa.int64(), "double": pa.float64()}
-    for mart in MARTS:
-        (model,) = yaml.safe_load((CHECKOUT / "dbt_project/models/marts" / f"{mart}.yml").read_text())["models"]
-        features = {
-            column["name"]: pa.array([0] * len(customers), types[column["data_type"]])
-            for column in model["columns"]
-            if column["name"] not in keys
-        }
-        _write(settings.marts / "current" / f"{mart}.parquet", keys | features)
-    scores = {"clv_91d": [1.0] * len(customers), "model_version": ["1"] * len(customers)}
-    _write(settings.marts / "scores" / "customer_scores.parquet", keys | scores)
-    apply = [str(Path(sys.executable).with_name("feast")), "-c", str(settings.feature_repo), "apply"]
-    script = str(settings.feature_repo / "materialize.py")
-    span = [f"--start={today - timedelta(days=1):%Y-%m-%d}", f"--end={today + timedelta(days=1):%Y-%m-%d}"]
-    for command in (apply, [sys.executable, script, *span]):
-        subprocess.run(command, env=os.environ | settings.environment(), check=True, capture_output=True)
-
-
-def _write(path: Path, columns: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(columns), path)
-
-
-def _eventually(condition: Callable[[], bool], within_s: float) -> bool:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-@pytest.fixture(scope="module")
-def server(
-    tmp_path_factory: pytest.TempPathFactory,
-    publish: Callable[[Settings, float], str],
-    write_policy: Callable[[Path], None],
-) -> Iterator[Server]:
-    """One server for the module; every test has customers of its own."""
-    home = tmp_path_factory.mktemp("home")
-    write_policy(home)
-    settings = replace(Settings(home=home), http_port=free_ports("127.0.0.1", 1)[0])
-    with ThreadPoolExecutor() as beside:
-        materialized = beside.submit(_materialize, settings, [f"c{n}" for n in range(5)])
-        server = Server.start(settings)
-    try:
-        materialized.result()
-        model_set_id = publish(settings, 0.1)
-        assert _eventually(lambda: server.client.get("/readyz").json()["model_set_id"] == model_set_id, 5)
-        assert _eventually(lambda: server.client.get("/readyz").status_code == 200, 20)
-        yield server
-    finally:
-        server.end()
-        Cluster(settings).end_processes()
 
 
 def test_a_known_customer_gets_an_action_and_a_stranger_a_safe_decision(server: Server) -> None:
@@ -171,7 +51,7 @@ def test_a_consent_from_the_log_binds(server: Server, contracts: dict[str, Contr
     assert server.action("c1") == "beef"
     with closing(SqliteLog(server.settings.event_log)) as log:
         log.append_sync([envelope(contracts["consents"], row, NOW)])
-    assert _eventually(lambda: server.action("c1") == "do_nothing", 1)
+    assert eventually(lambda: server.action("c1") == "do_nothing", 1)
 
 
 def test_a_cap_binds(server: Server) -> None:
@@ -195,7 +75,7 @@ def test_a_model_set_is_swapped_without_a_restart(server: Server, publish: Calla
     process = psutil.Process(server.process.pid)
     started = process.create_time()
     model_set_id = publish(server.settings, 0.3)
-    assert _eventually(lambda: server.decide("c4")["model_set_id"] == model_set_id, 2)
+    assert eventually(lambda: server.decide("c4")["model_set_id"] == model_set_id, 2)
     assert process.create_time() == started
 
 
@@ -211,7 +91,7 @@ def test_a_killed_haproxy_comes_back(server: Server) -> None:
     for process in psutil.Process(server.process.pid).children(recursive=True):
         if process.name() == "haproxy":
             process.kill()
-    assert _eventually(answers, 20)
+    assert eventually(answers, 20)
     assert said <= {200, 503}
 
 
@@ -231,30 +111,37 @@ def test_a_killed_raylet_makes_the_server_start_anew(server: Server) -> None:
             return killed not in raylets() != [] and server.client.get("/readyz").status_code == 200
         return False
 
-    assert _eventually(is_back, 60)
+    assert eventually(is_back, 60)
     assert server.client.get(f"/v1/decisions/{decided['decision_id']}").status_code == 200
 
 
-def test_a_killed_server_starts_again_and_a_stopped_one_leaves_nothing(server: Server) -> None:
+def test_a_killed_server_starts_again_and_a_stopped_one_leaves_nothing(
+    settings: Settings, publish: Callable[[Settings, float], str]
+) -> None:
     """`kill -9` loses no decision and no model set; SIGTERM ends with status 0, and every process and port is gone."""
-    decided = server.decide("c0")
-    server.process.send_signal(signal.SIGKILL)
-    server.process.communicate()
-    server.client.close()
-    again = Server.start(server.settings)
-    server.process, server.client = again.process, again.client
-    assert server.decide("c0")["model_set_id"] == decided["model_set_id"]
-    assert server.client.get(f"/v1/decisions/{decided['decision_id']}").json()["decision_id"] == decided["decision_id"]
-    children = psutil.Process(server.process.pid).children(recursive=True)
-    assert {"haproxy", "raylet"} <= {process.name() for process in children}
-    assert set(server.processes()) == {psutil.Process(server.process.pid), *children}
-    assert Supervisor.of(server.settings).services() == {"serving": server.process.pid}
-    server.end()
-    assert server.process.returncode == 0
-    assert server.processes() == []
-    assert not Cluster(server.settings).folder.exists()
-    with socket.create_server(("127.0.0.1", server.settings.http_port)):
-        pass
+    settings = replace(settings, http_port=free_ports("127.0.0.1", 1)[0])
+    model_set_id = publish(settings, 0.1)
+    server = Server.start(settings)
+    try:
+        decided = server.decide("c0")
+        server.kill()
+        server = Server.start(settings)
+        assert decided["model_set_id"] == server.decide("c0")["model_set_id"] == model_set_id
+        again = server.client.get(f"/v1/decisions/{decided['decision_id']}").json()
+        assert again["decision_id"] == decided["decision_id"]
+        children = psutil.Process(server.process.pid).children(recursive=True)
+        assert {"haproxy", "raylet"} <= {process.name() for process in children}
+        assert set(server.processes()) == {psutil.Process(server.process.pid), *children}
+        assert Supervisor.of(settings).services() == {"serving": server.process.pid}
+        server.end()
+        assert server.process.returncode == 0
+        assert server.processes() == []
+        assert not Cluster(settings).folder.exists()
+        with socket.create_server(("127.0.0.1", settings.http_port)):
+            pass
+    finally:
+        server.kill()
+        Cluster(settings).end_processes()
 
 
 def test_a_home_is_served_once(tmp_path: Path) -> None:
