@@ -53,7 +53,12 @@ class Settings:
         "where State is: empty for a SQLite file in the home, or `redis://host:port/db` for a server that several "
         "machines share; without `appendfsync always` a crash of it may forget what it reserved last",
     )
-    replicas: int = _setting("NEXTBEST_REPLICAS", 1, "decision replicas", within=range(1, 65))
+    replicas: int = _setting(
+        "NEXTBEST_REPLICAS",
+        1,
+        "decision replicas to start with; what `nextbest scale` says holds until this changes",
+        within=range(1, 65),
+    )
     alert_webhook: str = _setting(
         "NEXTBEST_ALERT_WEBHOOK", "", "URL that is told of every failed run, in JSON with a `text`; empty tells nobody"
     )

@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import shutil
+import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from nextbest.settings import Settings
 from serving.loopback import LOOPBACK, keep_ray_local
 
 _CLUSTER_MARK = "NEXTBEST_CLUSTER"
+_APPLICATION = "nextbest"
+_LOOK_S = 0.1
 _VITAL = {"gcs_server", "raylet"}
 _REPLICA_PORTS = range(20_000, 31_000, 100)
 """Where the blocks of ports begin that replicas listen at, below `free_ports`: a home has one of its own."""
@@ -90,8 +93,8 @@ class Cluster:
             self._haproxy.chmod(0o700)
         os.environ.update(self._environment())
 
-    def start(self) -> None:
-        """Return once the API answers.
+    def start(self, replicas: int, version: str) -> None:
+        """Return once the API answers, with `replicas` replicas of `version`.
 
         Raises:
             ClusterError: Ray, or what it serves, does not start; the log files are kept.
@@ -101,12 +104,11 @@ class Cluster:
             self._start()
         except Exception as error:
             raise ClusterError(f"Ray Serve did not start (its logs are in {self.folder}): {error}") from error
+        self.deploy(replicas, version)
 
     def _start(self) -> None:
         import ray  # noqa: PLC0415  reads its variables now
         from ray import serve  # noqa: PLC0415
-
-        from serving.deployments import application  # noqa: PLC0415
 
         keep_ray_local()
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
@@ -121,7 +123,33 @@ class Cluster:
             proxy_location="HeadOnly",
             http_options={"host": self._serve_host, "port": self.settings.http_port},
         )
-        serve.run(application(self.settings.replicas), name="nextbest", route_prefix="/")
+
+    def deploy(self, replicas: int, version: str) -> None:
+        """Bring a started cluster to `replicas` replicas of `version`, and return once there are no others.
+
+        A replica of that version is left alone. Another one goes when a fresh one has taken its place.
+
+        Raises:
+            ClusterError: fresh replicas do not start; what ran goes on.
+
+        """
+        from ray import serve  # noqa: PLC0415
+
+        from serving.deployments import application  # noqa: PLC0415
+
+        try:
+            serve.run(application(replicas, version), name=_APPLICATION, route_prefix="/")
+            while not self._is_settled():
+                time.sleep(_LOOK_S)
+        except Exception as error:
+            raise ClusterError(f"the replicas did not start (their logs are in {self.folder}): {error}") from error
+
+    def _is_settled(self) -> bool:
+        """Whether every replica that there is runs, and is to stay."""
+        from ray import serve  # noqa: PLC0415
+
+        deployments = serve.status().applications[_APPLICATION].deployments.values()
+        return all(set(deployment.replica_states) == {"RUNNING"} for deployment in deployments)
 
     def is_whole(self) -> bool:
         """Whether the processes live that Ray does not start again when they end; without them no replica would be."""
