@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.policy_archive import ArchiveError
@@ -17,6 +18,7 @@ from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.states import open_state
 from nextbest.settings import Settings
 from serving.api import Api
+from serving.backpressure import Backpressure
 from serving.decider import Decider
 from serving.events import Intake
 from serving.model_sets import ModelSets
@@ -28,9 +30,12 @@ from serving.schemas import INTAKE
 _PATIENCE_S = 0.5
 """How long a customer waits for a log or State that somebody else holds, before the placement's fallback is shown."""
 _OPENING_S = 30.0
+IN_FLIGHT = 256
+"""How many requests a replica takes at a time: at a millisecond or two of work each, the last is answered within half a
+second; who would wait longer is told at once to come again."""
 
 
-def build(settings: Settings) -> Starlette:
+def build(settings: Settings) -> ASGIApp:
     """The application of one replica.
 
     Raises:
@@ -65,7 +70,7 @@ def build(settings: Settings) -> Starlette:
         log.close()
         state.close()
 
-    return Api(decider=decider, intake=intake, probe=Probe(decider)).application(lifespan)
+    return Backpressure(Api(decider=decider, intake=intake, probe=Probe(decider)).application(lifespan), IN_FLIGHT)
 
 
 @asynccontextmanager

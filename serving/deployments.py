@@ -10,7 +10,7 @@ from typing import Any
 
 from ray import serve
 from ray.serve.schema import LoggingConfig
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.states import open_state
@@ -24,10 +24,11 @@ _DRAIN_S = 0.1
 _SURGE_PERCENT = 1
 """Rounded up, one: a fresh replica starts before an old one ends, and another only after that."""
 _ONGOING_REQUESTS = 1_000
+"""More than a replica takes (`serving.app`): Ray would let the others wait without end."""
 _LOGGING = LoggingConfig(log_level="WARNING", enable_access_log=False)
 
 
-def replica() -> Starlette:
+def replica() -> ASGIApp:
     """Built in each replica, from the environment it inherits."""
     keep_replica_local()
     logging.basicConfig(level=logging.INFO)
