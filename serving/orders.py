@@ -6,7 +6,9 @@ with. Does not belong here: carrying an order out (`serving.fleet`).
 
 import os
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 import msgspec
@@ -84,8 +86,11 @@ class Orders:
         return kept.replicas if kept.configured == self.settings.replicas else self.settings.replicas
 
     def _waiting(self) -> list[Order]:
-        files = sorted(self._folder.glob("*.order.json"), key=lambda file: file.stat().st_mtime_ns)
-        return [msgspec.json.decode(file.read_bytes(), type=Order) for file in files]
+        found = []
+        for file in self._folder.glob("*.order.json"):
+            with suppress(FileNotFoundError):  # taken back this moment
+                found.append((file.stat().st_mtime_ns, msgspec.json.decode(file.read_bytes(), type=Order)))
+        return [order for _, order in sorted(found, key=itemgetter(0))]
 
     @property
     def _folder(self) -> Path:
