@@ -13,6 +13,7 @@ import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -126,14 +127,23 @@ class Cluster:
             while not self._is_settled():
                 time.sleep(_LOOK_S)
         except Exception as error:
-            raise ClusterError(f"the replicas did not start (their logs are in {self.folder}): {error}") from error
+            reason = self._reason() or error
+            raise ClusterError(f"the replicas did not start (their logs are in {self.folder}): {reason}") from error
 
     def _is_settled(self) -> bool:
         """Whether every replica that there is runs, and is to stay."""
+        return all(set(deployment.replica_states) == {"RUNNING"} for deployment in self._deployments())
+
+    def _reason(self) -> str:
+        """Why replicas do not start: the last line of what the last of them said."""
+        failed = [each.message.strip() for each in self._deployments() if each.status == "DEPLOY_FAILED"]
+        return failed[0].splitlines()[-1] if failed and failed[0] else ""
+
+    def _deployments(self) -> list[Any]:
         from ray import serve  # noqa: PLC0415
 
-        deployments = serve.status().applications[_APPLICATION].deployments.values()
-        return all(set(deployment.replica_states) == {"RUNNING"} for deployment in deployments)
+        application = serve.status().applications.get(_APPLICATION)
+        return list(application.deployments.values()) if application else []
 
     def is_whole(self) -> bool:
         """Whether the processes live that Ray does not start again when they end; without them no replica would be."""
@@ -189,7 +199,7 @@ class Cluster:
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_SERVE_ENABLE_HA_PROXY": "1" if self.settings.haproxy else "0",
             "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1" if self.settings.haproxy else "0",
-            "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+            "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",  # HAProxy has turned to others after one
             "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",  # after three that fail, HAProxy starts anew
             "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first),
             "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first + _REPLICA_PORTS.step - 1),

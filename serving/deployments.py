@@ -9,6 +9,7 @@ import logging
 from typing import Any
 
 from ray import serve
+from ray.serve.config import BackpressureConfig
 from ray.serve.schema import LoggingConfig
 from starlette.types import ASGIApp
 
@@ -16,7 +17,7 @@ from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.states import open_state
 from nextbest.settings import Settings
 from serving import processor as events
-from serving.app import build
+from serving.app import IN_FLIGHT, build
 from serving.loopback import keep_replica_local
 
 _STOP_S = 2.0
@@ -24,7 +25,7 @@ _DRAIN_S = 0.1
 _SURGE_PERCENT = 1
 """Rounded up, one: a fresh replica starts before an old one ends, and another only after that."""
 _ONGOING_REQUESTS = 1_000
-"""More than a replica takes (`serving.app`): Ray would let the others wait without end."""
+"""More than a replica takes: it refuses by itself what is too many (`serving.backpressure`)."""
 _LOGGING = LoggingConfig(log_level="WARNING", enable_access_log=False)
 
 
@@ -67,6 +68,8 @@ def application(replicas: int, version: str) -> Any:
         name="decisions",
         num_replicas=replicas,
         max_ongoing_requests=_ONGOING_REQUESTS,
+        max_queued_requests=IN_FLIGHT,  # where there is no replica, those that wait for one
+        backpressure_config=BackpressureConfig(status_code=503, retry_after_s=1),
         max_surge_percent=_SURGE_PERCENT,
         ray_actor_options={"num_cpus": 0},
         graceful_shutdown_timeout_s=_STOP_S,
