@@ -147,8 +147,8 @@ class Cluster:
 
     def is_whole(self) -> bool:
         """Whether the processes live that Ray does not start again when they end; without them no replica would be."""
-        vital = [process for process in psutil.Process().children() if process.name() in _VITAL]
-        return len(vital) == len(_VITAL) and all(each.status() != psutil.STATUS_ZOMBIE for each in vital)
+        children = psutil.Process().children()
+        return {_name_of_living(child) for child in children} >= _VITAL
 
     def stop(self) -> None:
         """End the cluster in order, then whatever of it is still there, its folder excepted."""
@@ -204,3 +204,11 @@ class Cluster:
             "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first),
             "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first + _REPLICA_PORTS.step - 1),
         }
+
+
+def _name_of_living(process: psutil.Process) -> str:
+    """Nothing for one that has ended: a server that started anew has its dead of before as children still."""
+    try:
+        return str(process.name()) if process.status() != psutil.STATUS_ZOMBIE else ""
+    except psutil.NoSuchProcess:
+        return ""

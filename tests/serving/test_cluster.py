@@ -113,6 +113,8 @@ def test_a_killed_raylet_makes_the_server_start_anew(server: Server) -> None:
 
     assert eventually(is_back, 60)
     assert server.client.get(f"/v1/decisions/{decided['decision_id']}").status_code == 200
+    (started,) = raylets()
+    assert not eventually(lambda: raylets() != [started], 3), "it started anew once more"
 
 
 def test_a_killed_server_starts_again_and_a_stopped_one_leaves_nothing(
