@@ -34,7 +34,7 @@ class Settings:
     host: str = _setting(
         "NEXTBEST_HOST",
         "127.0.0.1",
-        "address the API, Dagster and MLflow bind to; ports of Ray's own are open on every interface",
+        "address the API, Dagster and MLflow bind to; everything else of the servers stays on the loopback interface",
     )
     http_port: int = _setting("NEXTBEST_HTTP_PORT", 8000, "port of the decision API", within=_PORTS)
     dagster_port: int = _setting("NEXTBEST_DAGSTER_PORT", 3000, "port of the Dagster UI", within=_PORTS)
@@ -55,7 +55,12 @@ class Settings:
         "server that several machines share; without `appendfsync always` a crash of it may forget what it reserved "
         "last",
     )
-    replicas: int = _setting("NEXTBEST_REPLICAS", 1, "decision replicas", within=range(1, 65))
+    replicas: int = _setting(
+        "NEXTBEST_REPLICAS",
+        1,
+        "decision replicas to start with; what `nextbest scale` says holds until this changes",
+        within=range(1, 65),
+    )
     budget_ms: int = _setting(
         "NEXTBEST_BUDGET_MS",
         500,

