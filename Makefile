@@ -2,7 +2,7 @@
 # Bytecode is kept (an environment that forbids it doubles every start), and compiled once by `make setup`.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test browser bench check generate up down status lock clean
+.PHONY: help setup demo test browser bench wrk audit check generate up down status lock clean
 
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -43,8 +43,18 @@ browser: ## Chromium for the test that needs it, on Debian as root
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
 	  else echo "install Chromium: tests/test_data_engineer.py looks at the Dagster UI with it" >&2; fi
 
-bench: setup $(TOOLS) ## every benchmark, side by side with peers and limits
+wrk: ## the load generator of the benchmarks, on Debian as root
+	@command -v wrk >/dev/null || \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends wrk >/dev/null; \
+	  else echo "install wrk: benchmarks/decisions.py asks with it" >&2; fi
+
+bench: setup wrk $(TOOLS) ## every benchmark, side by side with peers and limits
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+audit: setup $(TOOLS) ## known vulnerabilities of everything that is locked; asks PyPI
+	.venv-tools/bin/pip-audit --disable-pip --require-hashes -r requirements/lock.txt
+	.venv-tools/bin/pip-audit --disable-pip --require-hashes -r requirements/tools.txt
 
 check: setup $(TOOLS) ## lint, types, imports, SQL, generated files, contracts (AGAINST=REF: and what changed), policy
 	$(BIN)/ruff format --check .

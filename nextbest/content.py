@@ -32,7 +32,9 @@ def content_of(policy: Policy, record: DecisionRecord, filled: PlacementRecord, 
     try:
         return _rendered(treatment.content, policy, record, treatment.action.words)
     except TemplateError as error:
-        _log.error("%s of decision %s shows the fallback: %s", slot.key, record.decision_id, error)
+        # What it says may quote what is known of the customer, which no log is to hold.
+        kind = type(error.__cause__ or error).__name__
+        _log.error("%s of decision %s shows the fallback: its content failed, %s", slot.key, record.decision_id, kind)
         return fallback
 
 

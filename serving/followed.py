@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 from nextbest.errors import NextbestError
 from nextbest.state import StateUnavailableError
+from serving.defects import place_of, without_paths
 
 T = TypeVar("T")
 
@@ -72,7 +73,7 @@ class Followed(Generic[T]):
         try:
             wanted = await self._wanted()
         except StateUnavailableError as error:
-            _log.warning("%ss are not followed: %s", self._what, error)
+            _log.warning("%ss are not followed: %s", self._what, without_paths(error))
             return
         is_left_alone = wanted == self._refused and time.monotonic() < self._again_at
         if wanted and wanted != self._name and not is_left_alone and not await self._load(wanted):
@@ -83,8 +84,8 @@ class Followed(Generic[T]):
             self.current = await asyncio.to_thread(self._load_from, name)
         except Exception as error:  # noqa: BLE001  whatever it is, what is published next must be followed
             if name != self._refused:
-                trace = None if isinstance(error, NextbestError) else error
-                _log.error("%s %s is refused, the last good one stays: %s", self._what, name, error, exc_info=trace)
+                why = without_paths(error) if isinstance(error, NextbestError) else place_of(error)
+                _log.error("%s %s is refused, the last good one stays: %s", self._what, name, why)
             return False
         self._name = name
         if name == self._refused:

@@ -7,7 +7,6 @@ there are (`feature_repo/`), or what they mean.
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -20,6 +19,7 @@ from nextbest.errors import NextbestError
 from nextbest.messages import Profile
 from nextbest.records import Attribute
 from nextbest.settings import Settings
+from serving.defects import without_paths
 from serving.feast_features import FeastFeatures
 from serving.feature_layout import layout_of
 from serving.feature_values import UnknownFormatError
@@ -242,5 +242,5 @@ class OnlineFeatures:
 
 def _said(error: Exception) -> str:
     """What went wrong, without paths, and without the command that Redis refuses: it names a customer."""
-    text = "" if isinstance(error, ReplyError) else f": {error}"
-    return type(error).__name__ + re.sub(r"(?:[\w.~-]*/)+[\w.~-]*", "…", text)
+    kind = type(error).__name__
+    return kind if isinstance(error, ReplyError) else f"{kind}: {without_paths(error)}"

@@ -8,6 +8,7 @@ import logging
 
 from nextbest.log import EventLog, LogUnavailableError
 from nextbest.state import State, StateUnavailableError
+from serving.defects import without_paths
 
 _log = logging.getLogger(__name__)
 _BATCH_RECORDS = 1_000
@@ -34,6 +35,6 @@ async def follow(log: EventLog, state: State) -> None:
         try:
             wait_s = _POLL_S if await process(log, state) < _BATCH_RECORDS else 0.0
         except (LogUnavailableError, StateUnavailableError) as error:
-            _log.warning("events wait: %s", error)
+            _log.warning("events wait: %s", without_paths(error))
             wait_s = _RETRY_S
         await asyncio.sleep(wait_s)

@@ -1,6 +1,6 @@
 """Defects: the log says where, and not what."""
 
-from serving.defects import place_of
+from serving.defects import place_of, without_paths
 
 
 def _inner(secret: str) -> None:
@@ -22,3 +22,9 @@ def test_the_place_is_named_and_no_value() -> None:
 def test_an_error_without_a_trace_is_said_too() -> None:
     """One that was never raised, say."""
     assert place_of(KeyError("x")) == "KeyError at an unknown place"
+
+
+def test_a_foreseen_error_is_said_without_paths() -> None:
+    """What to do stays, where files are on this machine goes."""
+    error = OSError("the event log cannot be used: /srv/shop/.nextbest/log/events.db: database is locked")
+    assert without_paths(error) == "the event log cannot be used: …: database is locked"

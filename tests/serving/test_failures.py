@@ -1,12 +1,14 @@
 """When parts are slow or down, a decision comes in time and says what it lacks."""
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from nextbest.adapters import sqlite as sqlite_adapter
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.log import LogUnavailableError
@@ -92,3 +94,34 @@ def test_slow_features_leave_time_for_a_decision_without(
     features.delay_s = 60.0
     answer = decide(budget_ms=2_000)
     assert (answer["tier"], answer["degraded"], answer["logged"]) == ("fallback", ["features_slow"], True)
+
+
+def test_a_log_on_a_full_disk_is_no_error(
+    decide: Decide, settings: Settings, publish: Publish, log: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fallback, not logged, and nothing held under caps; once there is room again, decisions are whole again."""
+    publish(settings, 0.1)
+    decide()
+    full = f"PRAGMA max_page_count = {settings.event_log.stat().st_size // 4_096}"
+    connect = sqlite_adapter.connect
+
+    def on_a_full_disk(*arguments: Any) -> sqlite3.Connection:
+        connection = connect(*arguments)
+        if arguments[0] == settings.event_log:
+            connection.execute(full)
+        return connection
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlite_adapter, "connect", on_a_full_disk)
+        _open_anew(log)
+        answers = [decide(context={"filler": "x" * 1_000}) for _ in range(20)]
+        assert answers[-1]["degraded"] == ["log_unavailable"]
+        assert not answers[-1]["logged"]
+    _open_anew(log)
+    assert decide("c2")["logged"]
+
+
+def _open_anew(log: SqliteLog) -> None:
+    """Have the log forget its connections."""
+    log._writer._discard_in_loop()  # noqa: SLF001
+    log._writer.submit(sqlite3.Connection.close).exception()  # noqa: SLF001  the thread's is of no use any more
