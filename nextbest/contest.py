@@ -139,7 +139,9 @@ class _Field:
             classes = (placement.treatments[number].action.action_class for number in self.numbers.tolist())
             first = [i for i, each in enumerate(classes, start=1) if each == "mandatory"]
             first.sort(key=lambda i: -worth[i])
-            drawn = np.setdiff1d(drawn, first)
+            is_drawn = np.ones(len(options), dtype=bool)
+            is_drawn[first] = False
+            drawn = np.flatnonzero(is_drawn)
         pmf = self._pmf(drawn, worth[drawn])
         order = draw_order(pmf, worth[drawn], draws[drawn])
         places = [*first, *drawn[order].tolist()]

@@ -66,12 +66,11 @@ class Budgets:
     def __init__(self, usage: Mapping[str, Usage], now: datetime) -> None:
         self._used = {counter: used.seen + used.held for counter, used in usage.items()}
         self._now = now
-        self._counters: dict[str, str] = {}
 
     def full(self, limits: Iterable[Limit]) -> Limit | None:
         """The first of `limits` that has no room for what one more contact takes."""
         for limit in limits:
-            if limit.most is not None and self._used.get(self._counter(limit), 0) + limit.amount > limit.most:
+            if limit.most is not None and self._used.get(limit.counter(self._now), 0) + limit.amount > limit.most:
                 return limit
         return None
 
@@ -79,13 +78,6 @@ class Budgets:
         """Use up what one contact takes, by counter."""
         for counter, amount in takes.items():
             self._used[counter] = self._used.get(counter, 0) + amount
-
-    def _counter(self, limit: Limit) -> str:
-        """Writing a date takes longer than looking it up."""
-        counter = self._counters.get(limit.per)
-        if counter is None:
-            counter = self._counters[limit.per] = limit.counter(self._now).removeprefix(limit.name)
-        return limit.name + counter
 
 
 def counters(proposal: Proposal, now: datetime) -> list[str]:

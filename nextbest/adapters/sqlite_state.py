@@ -300,7 +300,9 @@ def _reserve(connection: sqlite3.Connection, proposal: Proposal, now: datetime) 
     grant, contacts = reserve(proposal, known, now, usage)
     _write_change(connection, earlier, ledger.reserved(earlier, contacts, record.customer_id))
     if proposal.reserves and record.mode == "live":
-        _keep_arms(connection, _FIRST_ARM, record.customer_id, record.arms, record.occurred_at)
+        known_arms = {arm.experiment for arm in record.snapshot.arms}
+        new = [arm for arm in record.arms if arm.experiment not in known_arms]
+        _keep_arms(connection, _FIRST_ARM, record.customer_id, new, record.occurred_at)
     return grant
 
 
