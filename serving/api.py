@@ -16,6 +16,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from serving import problems
 from serving.gate import Gate
@@ -35,7 +36,7 @@ class Api:
     gate: Gate
     meter: Meter
 
-    def application(self, lifespan: Lifespan | None = None) -> Starlette:
+    def application(self, lifespan: Lifespan | None = None) -> "Shortcut":
         """The ASGI application; `lifespan` is what runs beside the requests."""
         paths: dict[str, dict[str, Handler]] = {}
         for operation in self.operations:
@@ -47,7 +48,7 @@ class Api:
             lifespan=lifespan,
         )
         application.router.redirect_slashes = False  # what is at no address is nowhere near one
-        return application
+        return Shortcut(application, {path: each for path, each in paths.items() if "{" not in path})
 
     def _guarded(self, operation: Operation) -> Handler:
         """Its handler, for those who may call it; every failure is a problem, and none goes further."""
@@ -65,6 +66,25 @@ class Api:
             return response
 
         return guarded
+
+
+class Shortcut:
+    """Takes requests to fixed addresses to their handlers, and all others through `routed`.
+
+    The router and what is around it take a tenth of a decision's time to find what one look finds.
+    """
+
+    def __init__(self, routed: Starlette, handlers: Mapping[str, Mapping[str, Handler]]) -> None:
+        self.routed = routed
+        self._handlers = {(method, path.encode()): each[method] for path, each in handlers.items() for method in each}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        handler = self._handlers.get((scope["method"], scope.get("raw_path", b""))) if scope["type"] == "http" else None
+        if handler is None:
+            await self.routed(scope, receive, send)
+        else:
+            response = await handler(Request(scope, receive, send))
+            await response(scope, receive, send)
 
 
 def _by_method(handlers: Mapping[str, Handler]) -> Handler:

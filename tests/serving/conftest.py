@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from onnx import TensorProto, helper, numpy_helper
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from nextbest.adapters.bundles import write_bundle
 from nextbest.adapters.contract_files import load_contracts
@@ -302,7 +302,7 @@ Client = Callable[[], AbstractAsyncContextManager[httpx.AsyncClient]]
 class Replica:
     """A replica on real log, State and models, and a key that is good for everything; features and clock stand in."""
 
-    application: Starlette
+    application: ASGIApp
     key: str
     policies: Policies
     models: ModelSets

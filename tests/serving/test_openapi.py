@@ -26,7 +26,7 @@ def test_every_route_is_described(client: Any) -> None:
 
     async def served() -> set[tuple[str, str]]:
         async with client() as connected:
-            routes: list[Route] = connected._transport.app.routes  # noqa: SLF001  where httpx keeps it
+            routes: list[Route] = connected._transport.app.routed.routes  # noqa: SLF001  where httpx keeps it
             return {(r.path, m.lower()) for r in routes for m in r.methods or () if m != "HEAD"}
 
     assert {(path, m) for path, item in document(client)["paths"].items() for m in item} == asyncio.run(served())
