@@ -4,7 +4,6 @@ Belongs here: the files through which a command asks and the server answers, and
 with. Does not belong here: carrying an order out (`serving.fleet`).
 """
 
-import os
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from nextbest.adapters.files import write_whole
 from nextbest.settings import Settings
 
 
@@ -108,8 +108,4 @@ class Orders:
 
 
 def _write(path: Path, content: msgspec.Struct) -> None:
-    """Whole or not at all: whoever reads it may look at any moment."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(f".{os.getpid()}")
-    draft.write_bytes(msgspec.json.encode(content))
-    draft.replace(path)
+    write_whole(path, msgspec.json.encode(content))
