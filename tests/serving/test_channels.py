@@ -37,6 +37,7 @@ from nextbest.keys import SCOPES, Scope
 from nextbest.settings import CHECKOUT, Settings
 from nextbest.wire import DecisionRequest, DecisionResponse, SlotAnswer
 from serving import bodies
+from serving.metrics import METRICS
 
 pytestmark = pytest.mark.integration
 
@@ -155,6 +156,14 @@ def test_the_page_names_every_option_every_part_of_an_answer_and_every_scope() -
     answer = (*DecisionResponse.__struct_fields__, *SlotAnswer.__struct_fields__)
     names = {*DecisionRequest.__struct_fields__, *answer, *SCOPES} - SELF_EXPLANATORY
     assert [name for name in sorted(names) if f"`{name}" not in page] == []
+
+
+def test_the_page_names_every_metric_and_its_labels() -> None:
+    """As they are called when they are scraped."""
+    page = PAGE.read_text()
+    for name, (_, labels) in METRICS.items():
+        (row,) = [line for line in page.splitlines() if line.startswith((f"| `{name}`", f"| `{name}_total`"))]
+        assert row.split("|")[2].strip() == ", ".join(f"`{label}`" for label in labels)
 
 
 def test_the_page_has_the_limits_that_there_are() -> None:
