@@ -173,7 +173,11 @@ def demo(*, once: bool, households: int | None, report_path: Path | None) -> Non
                 f"{', '.join(others)} of this home run already, and the demo starts its own: `nextbest down`"
             )
         try:
-            _run(Demo(settings, supervisor, console, report), once=once)
+            launched = _run(Demo(settings, supervisor, console, report), once=once)
+            if not once:
+                if report_path:
+                    report.write(report_path)  # whoever reads it need not end the demo for that
+                _stay_up(launched, console)
         except KeyboardInterrupt:
             console.print("\nending")
             if not report.ok:
@@ -184,7 +188,8 @@ def demo(*, once: bool, households: int | None, report_path: Path | None) -> Non
                 report.write(report_path)
 
 
-def _run(demo: Demo, *, once: bool) -> None:
+def _run(demo: Demo, *, once: bool) -> list[processes.Launched]:
+    """Once round the loop; returns what runs."""
     left = demo.supervisor.stop_all()
     if left:
         demo.console.print(f"ended {len(left)} processes that an earlier run had left")
@@ -200,10 +205,14 @@ def _run(demo: Demo, *, once: bool) -> None:
         demo.close_the_loop(rehearsal)
     demo.report.ok = True
     demo.console.rule(f"done in {time.monotonic() - began:.0f} s")
-    if not once:
-        for service, _ in launched:
-            if service.address:
-                demo.console.print(f"{service.name:<15} http://{service.address}", highlight=False)
-        demo.console.print("`nextbest keys create --scopes decide` makes a key to ask for decisions with.")
-        demo.console.print("Ctrl-C ends it all.")
-        signal.pause()
+    return launched
+
+
+def _stay_up(launched: list[processes.Launched], console: Console) -> None:
+    """Say where everything is, until Ctrl-C."""
+    for service, _ in launched:
+        if service.address:
+            console.print(f"{service.name:<15} http://{service.address}", highlight=False)
+    console.print("`nextbest keys create --scopes decide` makes a key to ask for decisions with.")
+    console.print("Ctrl-C ends it all.")
+    signal.pause()
