@@ -27,6 +27,7 @@ import pytest
 import yaml
 
 from nextbest.adapters.complete_journey import CompleteJourney
+from nextbest.adapters.key_file import KeyFile
 from nextbest.adapters.policy_files import read_policy
 from nextbest.adapters.supervisor import Supervisor, free_ports
 from nextbest.settings import CHECKOUT, Settings
@@ -293,5 +294,7 @@ def test_invoices_become_decisions_by_init(young_shop: Any, sold: pa.Table) -> N
 
 def decide(settings: Settings, customer_id: str) -> Any:
     body = {"customer": {"customer_id": customer_id}, "placements": ["home_banner"]}
-    answer = httpx.post(f"http://{settings.host}:{settings.http_port}/v1/decisions", json=body, timeout=10)
+    _, key = KeyFile(settings.api_keys).create("tests", ("decide",), 0, datetime.now(UTC))
+    address, headers = f"http://{settings.host}:{settings.http_port}", {"Authorization": f"Bearer {key}"}
+    answer = httpx.post(f"{address}/v1/decisions", json=body, headers=headers, timeout=10)
     return answer.raise_for_status().json()

@@ -73,6 +73,11 @@ class Server:
         mark = Supervisor.of(self.settings).mark
         return [process for process in psutil.process_iter() if _environment(process).get(MARK) == mark]
 
+    def listening(self) -> set[tuple[str, int]]:
+        """Every address that a process of the server listens at; an IPv4 address that IPv6 wraps is unwrapped."""
+        found = (each for process in self.processes() for each in process.net_connections("tcp"))
+        return {(each.laddr.ip.removeprefix("::ffff:"), each.laddr.port) for each in found if each.status == "LISTEN"}
+
     def kill(self) -> None:
         """End its first process, as a loss of power to it would; what that started is left behind."""
         self.client.close()

@@ -123,14 +123,23 @@ def test_a_killed_raylet_makes_the_server_start_anew(server: Server) -> None:
     assert not eventually(lambda: raylets() != [started], 3), "it started anew once more"
 
 
+OTHER_ADDRESS = "127.0.0.2"
+"""An address that nothing but the API may be at; Linux answers to all of 127.0.0.0/8."""
+
+
 def test_a_killed_server_starts_again_and_a_stopped_one_leaves_nothing(
     settings: Settings, publish: Callable[[Settings, float], str]
 ) -> None:
-    """`kill -9` loses no decision and no model set; SIGTERM ends with status 0, and every process and port is gone."""
-    settings = replace(settings, http_port=free_ports("127.0.0.1", 1)[0])
+    """`kill -9` loses no decision and no model set; SIGTERM ends with status 0, and every process and port is gone.
+
+    The server is at another address: that opens the port of the API and no other, HAProxy's and all of Ray's included.
+    """
+    settings = replace(settings, host=OTHER_ADDRESS, http_port=free_ports(OTHER_ADDRESS, 1)[0], replicas=2)
     model_set_id = publish(settings, 0.1)
     server = Server.start(settings)
     try:
+        open_to_others = {each for each in server.listening() if each[0] != "127.0.0.1"}
+        assert open_to_others == {(OTHER_ADDRESS, settings.http_port)}
         decided = server.decide("c0")
         server.kill()
         server = Server.start(settings)
@@ -145,7 +154,7 @@ def test_a_killed_server_starts_again_and_a_stopped_one_leaves_nothing(
         assert server.process.returncode == 0
         assert server.processes() == []
         assert not Cluster(settings).folder.exists()
-        with socket.create_server(("127.0.0.1", settings.http_port)):
+        with socket.create_server((OTHER_ADDRESS, settings.http_port)):
             pass
     finally:
         server.kill()

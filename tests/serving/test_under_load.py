@@ -100,21 +100,6 @@ def load(server: Server, name: str) -> Load:
     return Load(str(server.client.base_url), server.key, name)
 
 
-def test_scaling_up_and_down_under_load_loses_nothing(server: Server) -> None:
-    """From one replica to two and back: every request is answered, by those that stay and by those that go."""
-    nextbest(server.settings, "scale", "1")
-    before = replicas(server)
-    with load(server, "up").running() as up:
-        assert nextbest(server.settings, "scale", "2") == "2 replicas running\n"
-        both = replicas(server)
-    with load(server, "down").running() as down:
-        assert nextbest(server.settings, "scale", "1") == "1 replica running\n"
-        left = replicas(server)
-    assert (up.lost, down.lost) == ([], []), (up.summary(), down.summary())
-    assert (len(before), len(both), len(left)) == (1, 2, 1)
-    assert before < both > left
-
-
 def test_a_full_replica_says_so_at_once(server: Server) -> None:
     """Through HAProxy too: 503 as problem details with Retry-After; what it had is answered, and then there is room."""
     nextbest(server.settings, "scale", "1")
@@ -145,6 +130,18 @@ def test_a_roll_that_fails_changes_nothing(server: Server) -> None:
     assert "data_contracts holds no contract" in failed.value.stderr
     assert replicas(server) == before
     server.decide("c6")
+
+
+def test_scaling_up_under_load_loses_nothing(server: Server) -> None:
+    """From one replica to two: the new one takes requests, and the old one goes on."""
+    nextbest(server.settings, "scale", "1")
+    before = replicas(server)
+    with load(server, "up").running() as up:
+        assert nextbest(server.settings, "scale", "2") == "2 replicas running\n"
+        both = replicas(server)
+    assert up.lost == [], up.summary()
+    assert (len(before), len(both)) == (1, 2)
+    assert before < both
 
 
 def test_a_rolling_update_under_load_loses_nothing(server: Server) -> None:
@@ -185,3 +182,15 @@ def test_a_killed_replica_loses_what_it_had_and_nothing_for_who_asks_again(serve
     beef = {(each.customer_id, each.decision_id) for each in made if each.placements[0].slots[0].action == "beef"}
     customers = {each.customer_id for each in made if each.customer_id}
     assert counted(server.settings, customers) == beef != set()
+
+
+def test_scaling_down_under_load_loses_nothing(server: Server) -> None:
+    """From two replicas to one: what the one that goes has begun it finishes."""
+    nextbest(server.settings, "scale", "2")
+    both = replicas(server)
+    with load(server, "down").running() as down:
+        assert nextbest(server.settings, "scale", "1") == "1 replica running\n"
+        left = replicas(server)
+    assert down.lost == [], down.summary()
+    assert len(left) == 1
+    assert left < both
