@@ -132,6 +132,22 @@ def test_a_roll_that_fails_changes_nothing(server: Server) -> None:
     server.decide("c6")
 
 
+def test_a_rolling_update_under_load_loses_nothing(server: Server) -> None:
+    """The replica is another process afterwards, and no client has noticed, not even one that kept still."""
+    nextbest(server.settings, "scale", "1")
+    before = replicas(server)
+    with connected(server) as still:
+        said = [ask(still)]
+        with load(server, "roll").running() as rolled:
+            assert nextbest(server.settings, "roll") == "every replica is fresh\n"
+            after = replicas(server)
+        said.append(ask(still))
+    assert said == [200, 200]
+    assert rolled.lost == [], rolled.summary()
+    assert len(after) == 1
+    assert before & after == set()
+
+
 def test_scaling_up_under_load_loses_nothing(server: Server) -> None:
     """From one replica to two: the new one takes requests, and the old one goes on."""
     nextbest(server.settings, "scale", "1")
@@ -142,22 +158,6 @@ def test_scaling_up_under_load_loses_nothing(server: Server) -> None:
     assert up.lost == [], up.summary()
     assert (len(before), len(both)) == (1, 2)
     assert before < both
-
-
-def test_a_rolling_update_under_load_loses_nothing(server: Server) -> None:
-    """Every replica is another process afterwards, and no client has noticed, not even one that kept still."""
-    nextbest(server.settings, "scale", "2")
-    before = replicas(server)
-    with connected(server) as still:
-        said = [ask(still)]
-        with load(server, "roll").running() as rolled:
-            assert nextbest(server.settings, "roll") == "every replica is fresh\n"
-            after = replicas(server)
-        said.append(ask(still))
-    assert said == [200, 200]
-    assert rolled.lost == [], rolled.summary()
-    assert len(after) == 2
-    assert before & after == set()
 
 
 def test_a_killed_replica_loses_what_it_had_and_nothing_for_who_asks_again(server: Server) -> None:
