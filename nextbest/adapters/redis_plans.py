@@ -1,0 +1,245 @@
+"""What Python makes of what State on Redis read, and what it then writes: plans, which do nothing by themselves.
+
+Belongs here: the forms of what is kept there, and turning replies into what is known and steps into writes. Does not
+belong here: asking the server (`nextbest.adapters.redis_state`), its scripts (`nextbest.adapters.redis_scripts`),
+counting under caps (`nextbest.reservations`), or what becomes of a contact (`nextbest.ledger`).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from nextbest import ledger
+from nextbest.adapters.moments import to_microseconds
+from nextbest.adapters.redis_scripts import Ask, Known, Latest, Reply, Writes
+from nextbest.envelope import Identifier
+from nextbest.ledger import Entries, Entry
+from nextbest.messages import Grant, Proposal
+from nextbest.records import Arm, Usage
+from nextbest.reservations import Budgets, reserve
+from nextbest.state import (
+    ActionSeen,
+    ActionSwitched,
+    ConsentChanged,
+    CustomerErased,
+    CustomerInteracted,
+    DecisionMade,
+    Effect,
+    IdentifierLinked,
+    SnapshotScope,
+    horizon,
+)
+
+_EFFECTS_AT_ONCE = 250  # the server does nothing else meanwhile
+_encode = msgspec.json.encode
+_entry_of = msgspec.json.Decoder(Entry)
+_arm_of = msgspec.json.Decoder(Arm)
+
+
+class Seen(NamedTuple):
+    """What a snapshot asked for, and what was read."""
+
+    scope: SnapshotScope
+    found: Reply
+
+
+def as_read(seen: Seen, ask: Ask) -> Reply | None:
+    """What a reservation would have read at the moment of the snapshot; none where that did not ask for all of it."""
+    scope, found = seen
+    places = {counter: place for place, counter in enumerate(scope.counters)}
+    if _number(ask.contacts_since) < _number(later_than(scope.contacts_since)) or not places.keys() >= {*ask.counters}:
+        return None
+    named = [places[counter] for counter in ask.counters]
+    return Reply(
+        consents=found.consents,
+        pauses=found.pauses,
+        arms=found.arms,
+        contacts=found.contacts,
+        interactions=[],
+        decisions=[[known for known in found.contacts if _decision_of(known) in ask.decisions]],
+        seen=[found.seen[place] for place in named],
+        held=[found.held[place] for place in named],
+        version=found.version,
+    )
+
+
+def _decision_of(known: Known) -> str:
+    return str(msgspec.json.decode(known[0], type=list[Any])[0])
+
+
+def _number(after: str) -> int:
+    return int(after.removeprefix("("))
+
+
+def is_short(proposal: Proposal, now: datetime, ask: Ask, found: Reply) -> bool:
+    """Whether some limit, or something that is held still, has run out by `now`."""
+    budgets = Budgets(usage_of(found, ask.counters), now)
+    options = (option for placement in proposal.placements for option in placement.order if option.limits)
+    overdue = (entry.is_held and entry.contact.expires_at <= now for entry in entries_of(found.contacts).values())
+    return any(budgets.full(option.limits) for option in options) or any(overdue)
+
+
+def parts_of(changes: Sequence[Effect]) -> Iterator[list[Effect]]:
+    """Changes that can be written in one step: not too many, and an erasure by itself."""
+    part: list[Effect] = []
+    for change in changes:
+        is_alone = isinstance(change, CustomerErased)
+        if part and (is_alone or len(part) == _EFFECTS_AT_ONCE):
+            yield part
+            part = []
+        part.append(change)
+        if is_alone:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def reservation(proposal: Proposal, now: datetime, ask: Ask, found: Reply) -> tuple[Grant, Writes | None]:
+    """What is granted, and what must be written for it; nothing where it holds nothing new."""
+    record = proposal.record
+    (known,) = found.decisions
+    earlier = entries_of(known)
+    held = ledger.holds(earlier)
+    usage = ledger.without(usage_of(found, ask.counters), held)
+    contacts = ledger.counting(entries_of(found.contacts).values(), horizon(proposal, now))
+    grant, new = reserve(proposal, contacts, now, usage)
+    arms = _new_arms(proposal, found)
+    if not new and not arms:
+        return grant, None  # all of it was read in one step
+    writes = Writes(
+        version=None if record.customer_id is None else (record.customer_id, found.version or "0"),
+        decisions={record.decision_id: known},
+        room=[
+            (counter, held.get(counter, 0), least, most)
+            for counter, (least, most) in ledger.room(proposal, new, usage, now).items()
+        ],
+        first=[(each.key, each.name, each.text) for each in arms],
+    )
+    write_change(writes, earlier, ledger.reserved(earlier, new, record.customer_id))
+    return grant, writes
+
+
+def _new_arms(proposal: Proposal, found: Reply) -> list[Latest]:
+    record = proposal.record
+    if record.customer_id is None or not proposal.reserves or record.mode != "live":
+        return []
+    known = {each.experiment for each in arms_of(found)}
+    return _said_arms(
+        record.customer_id, [arm for arm in record.arms if arm.experiment not in known], record.occurred_at
+    )
+
+
+def applied(changes: Sequence[Effect], base: Writes, ask: Ask, found: Reply) -> Writes:
+    """What effects come to, beside what `base` says of the log's offset."""
+    known = dict(zip(ask.decisions, found.decisions, strict=True))
+    writes = Writes(above=base.above, offset=base.offset, decisions=known)
+    before: dict[str, Entries] = {decision_id: entries_of(each) for decision_id, each in known.items()}
+    after = dict(before)
+    for effect in changes:
+        match effect:
+            case DecisionMade():
+                after[effect.decision_id] = ledger.made(after[effect.decision_id], effect)
+                if effect.customer_id is not None:
+                    writes.latest.extend(_said_arms(effect.customer_id, effect.arms, effect.at))
+            case ActionSeen():
+                seen = ledger.seen(after[effect.decision_id], effect)
+                writes.overruns += ledger.overruns(after[effect.decision_id], seen)
+                after[effect.decision_id] = seen
+            case CustomerInteracted(interaction=done):
+                at = to_microseconds(done.at)
+                writes.interactions.append((effect.event_id, effect.customer_id, at, _encode(done).decode()))
+            case ConsentChanged() | IdentifierLinked() | ActionSwitched():
+                writes.latest.append(_said(effect))
+            case CustomerErased():
+                raise AssertionError("an erasure is a step by itself")
+    for decision_id, entries in after.items():
+        write_change(writes, before[decision_id], entries)
+    return writes
+
+
+def _said(effect: ConsentChanged | IdentifierLinked | ActionSwitched) -> Latest:
+    match effect:
+        case ConsentChanged(customer_id=customer_id, purpose=purpose, status=status):
+            return _latest(f"consents:{customer_id}", purpose, effect.at, status, rank=status == "withdrawn")
+        case ActionSwitched(action=action, is_paused=is_paused):
+            return _latest("pauses", action, effect.at, str(int(is_paused)), rank=is_paused)
+        case IdentifierLinked(identifier=identifier, customer_id=customer_id):
+            latest = _latest("identifiers", name_of(identifier), effect.at, customer_id, rank=False)
+            return msgspec.structs.replace(latest, is_last_word=True)
+
+
+def _latest(key: str, name: str, at: datetime, value: str, *, rank: bool) -> Latest:
+    moment = to_microseconds(at)
+    return Latest(key, name, moment, int(rank), f"{moment} {int(rank)} {value}")
+
+
+def _said_arms(customer_id: str, arms: Iterable[Arm], at: datetime) -> list[Latest]:
+    """The earliest holds: moments count down."""
+    moment = -to_microseconds(at)
+    return [
+        Latest(f"arms:{customer_id}", arm.experiment, moment, 0, f"{moment} 0 {_encode(arm).decode()}") for arm in arms
+    ]
+
+
+def write_change(writes: Writes, before: Entries, after: Entries) -> None:
+    """Add to `writes` what makes the one set of entries of the other."""
+    change = ledger.change(before, after)
+    for key, entry in change.written.items():
+        expiry = to_microseconds(entry.contact.expires_at) if entry.is_held else 0
+        latest = to_microseconds(entry.latest)
+        text = _encode(entry).decode()
+        writes.put.append((_id(key), text, entry.contact.decision_id, entry.customer_id, latest, expiry))
+    for key, entry in change.dropped.items():
+        writes.drop.append((_id(key), entry.contact.decision_id, entry.customer_id))
+    writes.usage.extend((counter, use.seen, use.held) for counter, use in change.usage.items())
+
+
+def entries_of(known: Iterable[Known]) -> dict[ledger.Key, Entry]:
+    """Entries as they are now: one that is held no more has expired, whatever its text says."""
+    decoded = ((_entry_of.decode(text), is_held) for _, text, is_held in known)
+    entries = (entry if is_held or entry.is_seen else ledger.given_back(entry) for entry, is_held in decoded)
+    return {entry.key: entry for entry in entries}
+
+
+def usage_of(found: Reply, names: Iterable[str]) -> dict[str, Usage]:
+    """By counter what is used of it; `names` in the order they were asked for."""
+    rows = zip(names, found.seen, found.held, strict=True)
+    usage = {name: Usage(int(seen or 0), int(held or 0)) for name, seen, held in rows}
+    return {name: each for name, each in usage.items() if each != Usage()}
+
+
+def arms_of(found: Reply) -> tuple[Arm, ...]:
+    """The arms that are kept."""
+    return tuple(_arm_of.decode(text) for _, text in sorted(values_of(found.arms).items()))
+
+
+def values_of(flat: Sequence[str]) -> dict[str, str]:
+    """What a hash says by name, from its names and texts in turn."""
+    return {name: value_of(text) for name, text in zip(flat[::2], flat[1::2], strict=True)}
+
+
+def value_of(text: str) -> str:
+    """What was said, without moment and rank."""
+    return text.split(" ", 2)[2]
+
+
+def _id(key: ledger.Key) -> str:
+    return _encode(key).decode()
+
+
+def identifier_of(name: str) -> Identifier:
+    """The reverse of `name_of`."""
+    return Identifier(*msgspec.json.decode(name, type=tuple[str, str]))
+
+
+def name_of(identifier: Identifier) -> str:
+    """What an identifier is kept under."""
+    return _encode((identifier.kind, identifier.hmac)).decode()
+
+
+def later_than(moment: datetime) -> str:
+    """The bound of a range that begins after `moment`."""
+    return f"({to_microseconds(moment)}"
