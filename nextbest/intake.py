@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType, NoneType
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -31,7 +31,6 @@ TYPES = MappingProxyType(
 )
 """The type of an envelope by the contract of its row; an event that is an impression has a type of its own."""
 IMPRESSION = "impression"
-Switch = Literal["pause", "resume"]
 RECEIVED_AT = "received_at"
 """Column that the server sets: when the row came."""
 KEY = "key"
@@ -137,22 +136,6 @@ def landed(contract: Contract, row: Mapping[str, Any], received_at: datetime) ->
     said = envelope(contract, row, received_at)
     digest = hashlib.blake2b(msgspec.json.encode(said.properties), digest_size=8).hexdigest()
     return msgspec.structs.replace(said, event_id=f"{_LANDED}{said.event_id}/{digest}")
-
-
-def switched(switch: Switch, action: str, event_id: str, now: datetime, *, reason: str = "") -> Envelope:
-    """The log's entry of an action that is paused or resumed; no contract has rows of its kind."""
-    return Envelope(
-        event_id=event_id,
-        type=switch,
-        contract="",
-        contract_version="",
-        source="live",
-        occurred_at=now,
-        received_at=now,
-        partition_key=action,
-        action=action,
-        properties={"reason": reason} if reason else {},
-    )
 
 
 def is_landed(record: Envelope) -> bool:

@@ -262,6 +262,10 @@ class Policy:
     """Every feature that expressions and content may name."""
     reservation_seconds: int
 
+    def allows(self, purpose: str, said: str | None) -> bool:
+        """Whether decisions may rest on a purpose, by what the customer has said of it."""
+        return said == "granted" or (said is None and self.regimes[purpose] == "opt_out")
+
     @cached_property
     def lookback(self) -> tuple[timedelta, timedelta]:
         """How far back State must remember contacts, and interactions.

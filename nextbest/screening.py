@@ -59,10 +59,8 @@ class Screening:
     def _consent(self, purposes: Sequence[str]) -> Verdict:
         for purpose in purposes:
             said = self._snapshot.consents.get(purpose)
-            if said == "withdrawn":
-                return "consent", f"{purpose}: withdrawn"
-            if said is None and self._policy.regimes[purpose] == "opt_in":
-                return "consent", f"{purpose}: not granted"
+            if not self._policy.allows(purpose, said):
+                return "consent", f"{purpose}: {said or 'not granted'}"
         return None
 
     def _experiments(self) -> Iterator[Stopped]:

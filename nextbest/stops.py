@@ -98,10 +98,10 @@ class _Stopped:
         return History(situation.policy, situation.snapshot, situation.now)
 
     def _consent(self) -> Lifted | None:
-        consents, regimes = self.situation.snapshot.consents, self.situation.policy.regimes
+        consents, policy = self.situation.snapshot.consents, self.situation.policy
         for purpose in self.treatment.purposes:
             said = consents.get(purpose)
-            if said == "withdrawn" or (said is None and regimes[purpose] == "opt_in"):
+            if not policy.allows(purpose, said):
                 change = Change(
                     "consent", purpose, said, "granted", f"the customer grants {purpose} ({said or 'not granted'})"
                 )

@@ -48,7 +48,7 @@ class Customers:
                     purpose=purpose,
                     regime=regime,
                     status=said.get(purpose),
-                    is_allowed=said.get(purpose, "granted" if regime == "opt_out" else "withdrawn") == "granted",
+                    is_allowed=policy.allows(purpose, said.get(purpose)),
                 )
                 for purpose, regime in policy.regimes.items()
             ),

@@ -142,7 +142,8 @@ class Decider:
         record = await self._in_time(attempt, policy, beliefs, is_repeatable=is_repeatable)
         if is_repeatable and not is_answered_by(record, attempt.request):
             raise RequestIdTakenError("the request id was used for another request: every request needs its own")
-        self.meter.note(record)
+        if not attempt.is_repeated:
+            self.meter.note(record)
         return record
 
     async def record(self, decision_id: str) -> DecisionRecord | None:
@@ -176,9 +177,11 @@ class Decider:
     async def _earlier(self, attempt: "Attempt") -> DecisionRecord | None:
         attempt.waits_for = "log"
         try:
-            return await self.record(attempt.request.decision_id)
+            earlier = await self.record(attempt.request.decision_id)
         except LogUnavailableError:
             return None  # deciding again will say that the log is down
+        attempt.is_repeated = earlier is not None
+        return earlier
 
     async def _decide(self, attempt: "Attempt", policy: Policy, beliefs: Beliefs) -> DecisionRecord:
         now, watch = attempt.now, attempt.watch
@@ -267,6 +270,8 @@ class Attempt:
     deadline: Deadline
     watch: Stopwatch
     waits_for: str = "state"
+    is_repeated: bool = False
+    """Whether it was decided before."""
 
     @classmethod
     def of(cls, request: Request, now: datetime, budget_ms: float) -> "Attempt":

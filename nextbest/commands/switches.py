@@ -1,6 +1,7 @@
 """`nextbest pause ACTION` and `nextbest resume ACTION`: the kill switch of an action.
 
-Belongs here: arguments and output, and the entry of the log that says it. What it does to State is `nextbest.state`.
+Belongs here: arguments and output. Does not belong here: the way of a switch through log and State
+(`nextbest.switches`).
 """
 
 import asyncio
@@ -14,13 +15,12 @@ import click
 from nextbest.adapters.policy_archive import ArchiveError, newest_first, read
 from nextbest.adapters.policy_files import read_policy
 from nextbest.adapters.sqlite_log import SqliteLog
-from nextbest.adapters.states import OpenState, open_state
+from nextbest.adapters.states import open_state
 from nextbest.advice import did_you_mean
-from nextbest.envelope import Envelope
 from nextbest.errors import NextbestError
-from nextbest.intake import Switch, switched
 from nextbest.settings import Settings
-from nextbest.state import SnapshotScope, StateUnavailableError
+from nextbest.state import StateUnavailableError
+from nextbest.switches import Switch, switched, use
 
 _reason = click.option("--reason", metavar="TEXT", default="", help="Why, kept in the log with it.")
 
@@ -52,7 +52,7 @@ def resume(action: str, reason: str) -> None:
 
 
 def _switch(switch: Switch, action: str, reason: str) -> None:
-    """Log it first, since State is rebuilt from the log, then bring it into State, so that it binds at once.
+    """Use the switch and say what that changed.
 
     Raises:
         SwitchError: no such action, or State could not be told.
@@ -62,11 +62,9 @@ def _switch(switch: Switch, action: str, reason: str) -> None:
     if not _was_published(settings.policies_archive, action):
         _check(action, sorted(read_policy(settings.folder("policies")).actions))
     record = switched(switch, action, f"{switch}/{uuid.uuid4().hex}", datetime.now(UTC), reason=reason)
-    with closing(SqliteLog(settings.event_log)) as log:
-        log.append_sync([record])
-    with closing(open_state(settings)) as state:
+    with closing(SqliteLog(settings.event_log)) as log, closing(open_state(settings)) as state:
         try:
-            was_paused = asyncio.run(_tell(state, record))
+            was_paused = asyncio.run(use(log, state, record))
         except StateUnavailableError as error:
             said = f"the {switch} of {action} is logged, and binds once the event processor has brought it into State"
             raise SwitchError(f"{said}: {error}") from error
@@ -90,10 +88,3 @@ def _check(action: str, known: list[str]) -> None:
         raise SwitchError(
             f"the policy has no action {action!r}: it has {len(known)}, in actions.yaml{did_you_mean(action, known)}"
         )
-
-
-async def _tell(state: OpenState, record: Envelope) -> bool:
-    """Bring `record` into State; returns whether its action was paused before."""
-    before = await state.snapshot(None, SnapshotScope(record.occurred_at, record.occurred_at))
-    await state.apply([record], None)
-    return record.action in before.pauses

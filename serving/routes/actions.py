@@ -1,7 +1,7 @@
 """The kill switch of an action.
 
-Belongs here: bodies and statuses, and the way of a switch through log and State. Does not belong here: what it does
-there (`nextbest.state`).
+Belongs here: bodies and statuses. Does not belong here: the way of a switch through log and State
+(`nextbest.switches`).
 """
 
 import uuid
@@ -14,9 +14,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from nextbest.intake import Switch, switched
 from nextbest.log import EventLog
-from nextbest.state import SnapshotScope, State
+from nextbest.state import State
+from nextbest.switches import Switch, switched, use
 from nextbest.wire import SwitchRequest, SwitchResponse
 from serving import bodies, responses
 from serving.decider import Decider
@@ -72,17 +72,11 @@ class Actions:
         return await self._switch("resume", request)
 
     async def _switch(self, switch: Switch, request: Request) -> Response:
-        """Log it first, since State is rebuilt from the log, then bring it into State, so that it binds at once."""
         body = await bodies.read(request, _request, bodies.SMALL_BYTES)
         action = request.path_params["action"]
         if action not in self.decider.in_force.policy.actions:
             raise ProblemError(HTTPStatus.NOT_FOUND, "the policy has no such action")
-        now = self.clock()
-        paused = (await self.state.snapshot(None, SnapshotScope(now, now))).pauses
-        word = switched(switch, action, f"{switch}/{uuid.uuid4().hex}", now, reason=body.reason)
-        await self.log.append([word])
-        await self.state.apply([word], None)
+        entry = switched(switch, action, f"{switch}/{uuid.uuid4().hex}", self.clock(), reason=body.reason)
+        was_paused = await use(self.log, self.state, entry)
         is_paused = switch == "pause"
-        return responses.json(
-            SwitchResponse(action=action, is_paused=is_paused, changed=is_paused != (action in paused))
-        )
+        return responses.json(SwitchResponse(action=action, is_paused=is_paused, changed=is_paused != was_paused))

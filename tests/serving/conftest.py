@@ -31,6 +31,7 @@ from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.adapters.supervisor import free_ports
 from nextbest.contracts import Contract
+from nextbest.envelope import Envelope
 from nextbest.keys import SCOPES
 from nextbest.messages import Profile
 from nextbest.model_set import FeatureSpec, Model, model_set
@@ -386,3 +387,21 @@ def decide(ask: Ask) -> Callable[..., dict[str, Any]]:
         return content
 
     return decided
+
+
+@pytest.fixture
+def linked(state: SqliteState, log: SqliteLog, clock: StoppedClock) -> None:
+    """The e-mail address of this hash belongs to c1."""
+    link = Envelope(
+        event_id="identities/1",
+        type="identity",
+        contract="identities",
+        contract_version="1.0.0",
+        source="live",
+        occurred_at=clock.now,
+        received_at=clock.now,
+        partition_key="email:" + "ab" * 32,
+        properties={"kind": "email", "identifier_hmac": "ab" * 32, "customer_id": "c1"},
+    )
+    log.append_sync([link])
+    asyncio.run(state.apply([link], None))

@@ -14,7 +14,6 @@ from nextbest import records
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.contracts import Contract
-from nextbest.envelope import Envelope
 from nextbest.intake import envelope
 from nextbest.settings import Settings
 from nextbest.state import SnapshotScope
@@ -289,28 +288,16 @@ def test_a_withdrawn_consent_binds_the_next_decision(
     assert action(decide(client)) == "beef"
 
 
-def test_an_identifier_stands_for_its_customer(  # noqa: PLR0917  the parts of a replica that it looks at
-    client: Any, settings: Settings, publish: Publish, state: SqliteState, log: SqliteLog, clock: Any
+@pytest.mark.usefixtures("linked")
+def test_an_identifier_stands_for_its_customer(
+    client: Any, settings: Settings, publish: Publish, log: SqliteLog
 ) -> None:
     """A linked identifier decides for its customer, an unknown one for nobody; the log knows who was asked for."""
     publish(settings, 0.1)
-    row = {"kind": "email", "identifier_hmac": "ab" * 32, "customer_id": "c1"}
-    link = Envelope(
-        event_id="identities/1",
-        type="identity",
-        contract="identities",
-        contract_version="1.0.0",
-        source="live",
-        occurred_at=clock.now,
-        received_at=clock.now,
-        partition_key="c1",
-        properties=row,
-    )
-    asyncio.run(state.apply([link], 1))
     known = decide(client, customer={"kind": "email", "hmac": "ab" * 32})
     assert (known["customer_id"], action(known)) == ("c1", "beef")
     assert decide(client, customer={"kind": "email", "hmac": "cd" * 32})["degraded"] == ["unknown_customer"]
-    asked_by = [(entry.identifiers[0].hmac[:2], entry.partition_key) for _, entry in log.read_sync(0, 10)]
+    asked_by = [(entry.identifiers[0].hmac[:2], entry.partition_key) for _, entry in log.read_sync(1, 10)]
     assert asked_by == [("ab", "c1"), ("cd", "email:" + "cd" * 32)]
 
 

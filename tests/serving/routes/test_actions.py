@@ -35,3 +35,11 @@ def test_an_action_that_the_policy_has_not_is_not_found(ask: Ask, log: SqliteLog
     """404, and nothing in the log."""
     assert ask("POST", "/v1/actions/moon/pause", json={}).status_code == 404
     assert log.read_sync(0, 10) == []
+
+
+def test_a_switch_is_logged_although_state_is_down(ask: Ask, settings: Settings, log: SqliteLog) -> None:
+    """503, and it binds once the event processor has brought it into State: a recall does not wait for that."""
+    (settings.state / "online").write_text("a file where the folder should be")
+    response = ask("POST", "/v1/actions/beef/pause", json={})
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+    assert [entry.type for _, entry in log.read_sync(0, 10)] == ["pause"]

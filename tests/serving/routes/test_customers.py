@@ -11,7 +11,6 @@ import pytest
 from nextbest import records
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
-from nextbest.envelope import Envelope
 from nextbest.log import LogUnavailableError
 from nextbest.settings import Settings
 from serving.processor import process
@@ -26,24 +25,6 @@ CONSENTS = "/v1/customers/c1/consents"
 def action(answer: dict[str, Any]) -> str:
     name: str = answer["placements"][0]["slots"][0]["action"]
     return name
-
-
-@pytest.fixture
-def linked(state: SqliteState, log: SqliteLog, clock: Any) -> None:
-    """The e-mail address of this hash belongs to c1."""
-    link = Envelope(
-        event_id="identities/1",
-        type="identity",
-        contract="identities",
-        contract_version="1.0.0",
-        source="live",
-        occurred_at=clock.now,
-        received_at=clock.now,
-        partition_key=f"email:{HMAC}",
-        properties={"kind": "email", "identifier_hmac": HMAC, "customer_id": "c1"},
-    )
-    log.append_sync([link])
-    asyncio.run(state.apply([link], None))
 
 
 def test_before_a_word_the_regime_says_what_is_allowed(ask: Ask) -> None:
