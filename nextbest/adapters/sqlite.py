@@ -23,8 +23,9 @@ PATIENCE_S = 10.0
 _READ_TIMEOUT_S = 0.25  # a reader waits only while another process opens, recovers or closes the file
 
 
-_TRIES = 20
-"""So often is tried at once for what another process is writing to: about as long as a transaction takes."""
+_TURN_S, _TURNS_S = 0.001, 0.05
+"""An event loop that finds another process writing tries again after so long, and for so long, before a thread waits:
+SQLite's own waiting grows to a tenth of a second, a hundred times as long as a transaction takes."""
 _WRITE_BACK_S = 0.5
 
 
@@ -118,9 +119,10 @@ class Writer:
     """Runs jobs in the order they come, as many in one transaction as have come meanwhile.
 
     A commit costs the same for one job as for hundreds. Jobs of an event loop run in it, at the end of its turn: a
-    transaction takes less time than handing it to a thread and back. Whenever that cannot be, since another process
-    holds the file or a job fails, a thread runs them, which may wait, and in which a job that raises undoes only its
-    own writes. A job may be run again, so it must come to the same when it is.
+    transaction takes less time than handing it to a thread and back; while another process writes, its next turns are
+    tried. Whenever that cannot be, since the file is held for longer or a job fails, a thread runs them, which may
+    wait, and in which a job that raises undoes only its own writes. A job may be run again, so it must come to the same
+    when it is.
     """
 
     def __init__(self, path: Path, schema: Schema, patience_s: float = PATIENCE_S) -> None:
@@ -133,6 +135,9 @@ class Writer:
         self._thread.start()
         self._waiting: list[_Waiting] = []
         self._in_loop: sqlite3.Connection | None = None
+        self._turn_of: asyncio.AbstractEventLoop | None = None
+        """The loop at the end of whose turn those that wait are run."""
+        self._busy_until: float | None = None
         self._written_back = 0.0
 
     async def run(self, job: Callable[[sqlite3.Connection], T]) -> T:
@@ -145,7 +150,8 @@ class Writer:
         loop = asyncio.get_running_loop()
         waiting = _Waiting(job, loop.create_future())
         self._waiting.append(waiting)
-        if len(self._waiting) == 1:
+        if self._turn_of is not loop:
+            self._turn_of = loop
             loop.call_soon(self._end_turn)
         result: T = await waiting.done
         return result
@@ -190,10 +196,17 @@ class Writer:
             self._in_loop.close()
 
     def _end_turn(self) -> None:
-        """Run what has come in this turn of the event loop, or leave it to the thread."""
+        """Run what has come in this turn of the event loop, or leave it to a later turn or the thread."""
+        self._turn_of = None
         waiting, self._waiting = [each for each in self._waiting if not each.done.cancelled()], []
         try:
-            results = self._at_once([each.run for each in waiting])
+            connection = self._opened_in_loop()
+            if not self._begins(connection):
+                self._waiting, self._turn_of = waiting, asyncio.get_running_loop()
+                self._turn_of.call_later(_TURN_S, self._end_turn)
+                return
+            results = [each.run(connection) for each in waiting]
+            connection.execute("COMMIT")
         except Exception:  # noqa: BLE001  whatever it is, the thread finds out which job it belongs to
             self._discard_in_loop()
             for each in waiting:
@@ -203,12 +216,25 @@ class Writer:
             each.done.set_result(result)
         self._write_back_now_and_then()
 
-    def _at_once(self, jobs: list[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
-        connection = self._opened_in_loop()
-        _begin(connection)
-        results = [job(connection) for job in jobs]
-        connection.execute("COMMIT")
-        return results
+    def _begins(self, connection: sqlite3.Connection) -> bool:
+        """Whether a transaction has begun; not yet, while another process writes.
+
+        Raises:
+            sqlite3.OperationalError: it has been writing for too long to be waited for here.
+
+        """
+        now = time.monotonic()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            if self._busy_until is None:
+                self._busy_until = now + _TURNS_S
+            if now < self._busy_until:
+                return False
+            self._busy_until = None
+            raise
+        self._busy_until = None
+        return True
 
     def _opened_in_loop(self) -> sqlite3.Connection:
         if self._in_loop is None:
@@ -274,23 +300,6 @@ class Writer:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-
-def _begin(connection: sqlite3.Connection) -> None:
-    """Begin to write, unless another process goes on writing for longer than its usual transaction takes.
-
-    Raises:
-        sqlite3.OperationalError: it does.
-
-    """
-    for _ in range(_TRIES):
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            busy = error
-        else:
-            return
-    raise busy
 
 
 def _chain(job: "Future[Any]", waiting: "asyncio.Future[Any]") -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -97,6 +98,50 @@ def test_the_event_loop_goes_on_while_another_process_writes(writer: Writer, pat
 
     assert asyncio.run(write()) == 20
     assert numbers(path) == {0, 1}
+
+
+def test_a_transaction_of_another_process_is_waited_for_in_turns(writer: Writer, path: Path) -> None:
+    """Short ones, as another replica writes: jobs stay in the event loop, and those that came meanwhile share one."""
+    changes: list[int] = []
+
+    def job(connection: sqlite3.Connection) -> str:
+        insert(connection, len(changes))
+        changes.append(connection.total_changes if connection.in_transaction else -1)
+        return threading.current_thread().name
+
+    async def write() -> Sequence[str]:
+        await writer.run(lambda connection: connection.execute("SELECT 1"))
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            first = asyncio.ensure_future(writer.run(job))
+            await asyncio.sleep(0.005)
+            second = asyncio.ensure_future(writer.run(job))
+            await asyncio.sleep(0.005)
+            assert not first.done()
+            other.execute("COMMIT")
+            return (await first, await second)
+
+    assert set(asyncio.run(write())) == {threading.main_thread().name}
+    assert changes == [1, 2]
+
+
+def test_a_loop_that_ended_keeps_no_later_one_waiting(writer: Writer, path: Path) -> None:
+    """What it left behind is not run, and the next one's jobs are."""
+
+    async def leave() -> None:
+        await writer.run(lambda c: insert(c, 0))
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.005):
+                    await writer.run(lambda c: insert(c, 1))
+
+    async def write() -> int:
+        return await writer.run(lambda c: insert(c, 2))
+
+    asyncio.run(leave())
+    assert asyncio.run(write()) == 2
+    assert numbers(path) == {0, 2}
 
 
 def test_a_file_that_is_held_too_long_is_an_error(path: Path) -> None:
