@@ -6,7 +6,8 @@ take. Does not belong here: computing features (dbt and the feature store), or f
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from functools import lru_cache
+from typing import Literal, get_args
 
 import msgspec
 import numpy as np
@@ -84,38 +85,53 @@ def design_matrix(
         context: Numeric attributes of the request or the actions: one number for all rows, or an array with one each.
 
     """
-    matrix = np.empty((len(actions), len(model.features)), dtype=np.float32)
-    for origin, columns in _by_origin(model.features).items():
-        specs = [model.features[column] for column in columns]
-        match origin:
-            case "customer":
-                matrix[:, columns] = [_number(customer.get(spec.name), spec.default) for spec in specs]
-            case "match":
-                matrix[:, columns] = [
-                    [_number(customer.get(f"{spec.name}__{action}"), spec.default) for spec in specs]
-                    for action in actions
-                ]
-            case "action":
-                known = [model.action_features.get(action, {}) for action in actions]
-                matrix[:, columns] = [[row.get(spec.name, spec.default) for spec in specs] for row in known]
-            case "context":
-                for column, spec in zip(columns, specs, strict=True):
-                    matrix[:, column] = context.get(spec.name, spec.default)
-    missing = ~np.isfinite(matrix)
-    return np.where(missing, _defaults(model), matrix) if missing.any() else matrix
+    return _design(model).filled(customer, actions, context)
 
 
-def _by_origin(features: Sequence[FeatureSpec]) -> dict[Origin, list[int]]:
-    """The columns that come from the same place: filled as one block, a tenth of the time of one by one."""
-    columns: dict[Origin, list[int]] = {}
-    for column, feature in enumerate(features):
-        columns.setdefault(feature.origin, []).append(column)
-    return columns
+class _Design:
+    """What a model's input is made from that no customer changes.
+
+    Columns whose numbers come from the same place are filled as one block, in a tenth of the time of one by one.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._specs: dict[Origin, list[FeatureSpec]] = {origin: [] for origin in get_args(Origin)}
+        places: dict[Origin, list[int]] = {origin: [] for origin in self._specs}
+        for column, feature in enumerate(model.features):
+            self._specs[feature.origin].append(feature)
+            places[feature.origin].append(column)
+        self._columns = {origin: np.array(columns, dtype=np.intp) for origin, columns in places.items()}
+        self._defaults = np.array([feature.default for feature in model.features], dtype=np.float32)
+        self._rows = {action: row for row, action in enumerate(model.action_features)}
+        self._known = np.tile(self._defaults, (len(self._rows) + 1, 1))
+        """By row the numbers of an action that the model knows; the last row is everybody else's."""
+        own = [
+            [numbers.get(s.name, s.default) for s in self._specs["action"]]
+            for numbers in model.action_features.values()
+        ]
+        if own:
+            self._known[:-1, self._columns["action"]] = own
+
+    def filled(
+        self, customer: Mapping[str, Attribute | None], actions: Sequence[str], context: Mapping[str, Column]
+    ) -> Matrix:
+        """See `design_matrix`."""
+        specs, columns = self._specs, self._columns
+        matrix = self._known[[self._rows.get(action, -1) for action in actions]]
+        matrix[:, columns["customer"]] = [_number(customer.get(spec.name), spec.default) for spec in specs["customer"]]
+        if specs["match"]:
+            matrix[:, columns["match"]] = [
+                [_number(customer.get(f"{spec.name}__{action}"), spec.default) for spec in specs["match"]]
+                for action in actions
+            ]
+        for column, spec in zip(columns["context"], specs["context"], strict=True):
+            matrix[:, column] = context.get(spec.name, spec.default)
+        is_there = np.isfinite(matrix)
+        return matrix if is_there.all() else np.where(is_there, matrix, self._defaults)
+
+
+_design = lru_cache(maxsize=16)(_Design)
 
 
 def _number(value: Attribute | None, default: float) -> float:
     return default if value is None or isinstance(value, str) else value
-
-
-def _defaults(model: Model) -> Matrix:
-    return np.array([feature.default for feature in model.features], dtype=np.float32)

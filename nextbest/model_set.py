@@ -39,6 +39,9 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     action_features: dict[str, dict[str, float]] = {}
     output: Literal["probability", "value"]
 
+    def __hash__(self) -> int:
+        return hash(self.sha256)
+
 
 class ModelSet(msgspec.Struct, frozen=True, kw_only=True):
     """The models of one bundle by name; a decision uses exactly one set and says which."""

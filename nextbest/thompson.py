@@ -11,7 +11,7 @@ from scipy.special import expit, logit, ndtr
 
 from nextbest.arbitration import Vector
 
-_POINTS = 1_024
+_POINTS = 512
 _LEAST_POINTS = 33
 _REACH_SD = 7.5
 """Normal quantiles beyond this many standard deviations have no mass that a float would notice."""
@@ -81,13 +81,15 @@ class _Law:
         points = np.concatenate(([floor], points[:: -(-len(points) // _POINTS)], points[-1:]))
         below = self.below(points)
         steps = np.diff(below, axis=1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            logs = np.log(below)
-            others = np.exp(logs.sum(axis=0) - logs)
-        # Where a factor is 0 the quotient is undefined: such a node is a product without that factor, computed anew.
-        for column in np.flatnonzero(~np.isfinite(others).all(axis=0)):
-            column_below = below[:, column]
-            others[:, column] = [np.prod(np.delete(column_below, row)) for row in range(len(column_below))]
-        won = (steps * (others[:, 1:] + others[:, :-1]) / 2.0).sum(axis=1)
+        others = _products_of_others(below)
+        won = (steps * (others[:, 1:] + others[:, :-1])).sum(axis=1)
         total = 1.0 - (float(np.prod(self.below(np.array([lowest]))[:, 0])) if np.isfinite(lowest) else 0.0)
         return np.asarray(won * (total / won.sum()) if won.sum() > 0.0 else won)
+
+
+def _products_of_others(factors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """For each row the product of all others, without dividing by one that may be 0; of the same shape."""
+    others = np.ones_like(factors)
+    np.multiply.accumulate(factors[:-1], axis=0, out=others[1:])
+    others[:-1] *= np.multiply.accumulate(factors[:0:-1], axis=0)[::-1]
+    return others
