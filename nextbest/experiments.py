@@ -4,7 +4,9 @@ Belongs here: the assignment: a salted hash of the customer, sticky once made. D
 (`nextbest.screening`, `nextbest.decision`), or keeping assignments (State).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 from nextbest.hashing import uniform
 from nextbest.policy import Experiments, Policy, Variant
@@ -17,35 +19,54 @@ CONTROL, TREATED = "control", "treated"
 IN, OUT = "in", "out"
 
 
+@dataclass(frozen=True, slots=True)
+class _Draw:
+    """How one experiment is drawn, and which earlier assignments hold."""
+
+    experiment: str
+    sides: Mapping[str, float]
+    """The stretches of [0, 1), in order."""
+    kept: frozenset[str]
+    """A side that was ended keeps nobody."""
+
+
+@lru_cache(maxsize=64)
+def _draws(experiments: Experiments) -> tuple[_Draw, ...]:
+    return tuple(_each_draw(experiments))
+
+
+def _each_draw(experiments: Experiments) -> Iterator[_Draw]:
+    if name := experiments.control:
+        sides = {CONTROL: experiments.control_share, TREATED: 1.0 - experiments.control_share}
+        yield _Draw(name, sides, _going(sides))
+    if experiments.challengers:
+        shares = {challenger.id: challenger.share for challenger in experiments.challengers}
+        sides = {**shares, CHAMPION: max(0.0, 1.0 - sum(shares.values()))}
+        yield _Draw(CHALLENGERS, sides, _going(sides))
+    for rollout in experiments.rollouts:
+        yield _Draw(rollout.id, {IN: rollout.share, OUT: 1.0 - rollout.share}, _going({IN: rollout.share}))
+    for shadow in experiments.shadows:
+        yield _Draw(shadow.id, {IN: shadow.share, OUT: 1.0 - shadow.share}, frozenset())
+
+
+def _going(sides: Mapping[str, float]) -> frozenset[str]:
+    return frozenset(side for side, share in sides.items() if share > 0.0)
+
+
 def assign(experiments: Experiments, customer_id: str, earlier: Sequence[Arm]) -> tuple[Arm, ...]:
     """The customer's arm in every experiment, with the probability it was assigned with.
 
     An arm assigned earlier holds while the experiment still has it. Rollouts keep those who are in, and let more in as
     the share grows; shadows, which nobody notices, are drawn anew.
     """
-    return tuple(_arms(experiments, customer_id, {arm.experiment: arm for arm in earlier}))
-
-
-def _arms(experiments: Experiments, customer_id: str, earlier: dict[str, Arm]) -> Iterable[Arm]:
-    salt = experiments.salt
-    if name := experiments.control:
-        sides = {CONTROL: experiments.control_share, TREATED: 1.0 - experiments.control_share}
-        yield _sticky(earlier.get(name), sides) or _drawn(salt, name, customer_id, sides)
-    if experiments.challengers:
-        shares = {challenger.id: challenger.share for challenger in experiments.challengers}
-        sides = {**shares, CHAMPION: max(0.0, 1.0 - sum(shares.values()))}
-        yield _sticky(earlier.get(CHALLENGERS), sides) or _drawn(salt, CHALLENGERS, customer_id, sides)
-    for rollout in experiments.rollouts:
-        sides = {IN: rollout.share, OUT: 1.0 - rollout.share}
-        was_in = _sticky(earlier.get(rollout.id), {IN: rollout.share})
-        yield was_in or _drawn(salt, rollout.id, customer_id, sides)
-    for shadow in experiments.shadows:
-        yield _drawn(salt, shadow.id, customer_id, {IN: shadow.share, OUT: 1.0 - shadow.share})
-
-
-def _sticky(earlier: Arm | None, sides: dict[str, float]) -> Arm | None:
-    """The earlier arm, unless its share is now nothing: a side that was ended keeps nobody."""
-    return earlier if earlier and sides.get(earlier.arm, 0.0) > 0.0 else None
+    known = {arm.experiment: arm for arm in earlier}
+    arms = []
+    for draw in _draws(experiments):
+        arm = known.get(draw.experiment)
+        if arm is None or arm.arm not in draw.kept:
+            arm = _drawn(experiments.salt, draw, customer_id)
+        arms.append(arm)
+    return tuple(arms)
 
 
 def position(salt: str, experiment: str, customer_id: str) -> float:
@@ -53,15 +74,15 @@ def position(salt: str, experiment: str, customer_id: str) -> float:
     return uniform("experiment", salt, experiment, customer_id)
 
 
-def _drawn(salt: str, experiment: str, customer_id: str, sides: dict[str, float]) -> Arm:
+def _drawn(salt: str, draw: _Draw, customer_id: str) -> Arm:
     """The side whose stretch of [0, 1) the customer's hash falls into; growing the first side keeps who is in it."""
-    place = position(salt, experiment, customer_id)
-    for side, share in sides.items():
+    place = position(salt, draw.experiment, customer_id)
+    for side, share in draw.sides.items():
         if place < share:
-            return Arm(experiment, side, share)
+            return Arm(draw.experiment, side, share)
         place -= share
-    side, share = next((s, p) for s, p in reversed(sides.items()) if p > 0.0)
-    return Arm(experiment, side, share)
+    side, share = next((s, p) for s, p in reversed([*draw.sides.items()]) if p > 0.0)
+    return Arm(draw.experiment, side, share)
 
 
 def side_of(arms: Iterable[Arm], experiment: str) -> str | None:

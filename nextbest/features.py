@@ -101,6 +101,7 @@ class _Design:
             self._specs[feature.origin].append(feature)
             places[feature.origin].append(column)
         self._columns = {origin: np.array(columns, dtype=np.intp) for origin, columns in places.items()}
+        self._names = tuple(spec.name for spec in self._specs["customer"])
         self._defaults = np.array([feature.default for feature in model.features], dtype=np.float32)
         self._rows = {action: row for row, action in enumerate(model.action_features)}
         self._known = np.tile(self._defaults, (len(self._rows) + 1, 1))
@@ -112,13 +113,20 @@ class _Design:
         if own:
             self._known[:-1, self._columns["action"]] = own
 
+    def _row(self, customer: Mapping[str, Attribute | None]) -> NDArray[np.float32]:
+        """The numbers of the customer's own features; NaN where there is none."""
+        given = [*map(customer.get, self._names)]
+        if str in map(type, given):  # which numpy would read as a number, where it can
+            given = [None if isinstance(value, str) else value for value in given]
+        return np.array(given, dtype=np.float32)
+
     def filled(
         self, customer: Mapping[str, Attribute | None], actions: Sequence[str], context: Mapping[str, Column]
     ) -> Matrix:
         """See `design_matrix`."""
         specs, columns = self._specs, self._columns
         matrix = self._known[[self._rows.get(action, -1) for action in actions]]
-        matrix[:, columns["customer"]] = [_number(customer.get(spec.name), spec.default) for spec in specs["customer"]]
+        matrix[:, columns["customer"]] = self._row(customer)
         if specs["match"]:
             matrix[:, columns["match"]] = [
                 [_number(customer.get(f"{spec.name}__{action}"), spec.default) for spec in specs["match"]]

@@ -4,6 +4,7 @@ Belongs here: the compiled form. Does not belong here: the compiling (`nextbest.
 (`nextbest.policy_document`), finding mistakes in them (`nextbest.policy_check`), or deciding (`nextbest.decision`).
 """
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -220,7 +221,7 @@ class Rollout:
     actions: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Experiments:
     """Who is treated how; shares from 0 to 1. Challengers are tried on disjoint customers."""
 
@@ -239,6 +240,29 @@ class TimeZone:
 
     feature: str | None
     default: str
+
+
+class Timetable:
+    """Which actions are out of their time: between two moments at which one opens or closes, always the same."""
+
+    def __init__(self, actions: Iterable[Action]) -> None:
+        self._timed = [action for action in actions if action.opens or action.closes]
+        self._turns = sorted({turn for action in self._timed for turn in (action.opens, action.closes) if turn})
+        self._closed: dict[int, tuple[tuple[Action, str], ...]] = {}
+
+    def closed(self, now: datetime) -> tuple[tuple[Action, str], ...]:
+        """The actions that are out of their time, and why."""
+        between = bisect_right(self._turns, now)
+        if between not in self._closed:
+            found = ((action, _out_of_time(action, now)) for action in self._timed)
+            self._closed[between] = tuple((action, reason) for action, reason in found if reason)
+        return self._closed[between]
+
+
+def _out_of_time(action: Action, now: datetime) -> str:
+    if action.opens and now < action.opens:
+        return f"starts {action.opens:%Y-%m-%d %H:%M} UTC"
+    return f"ended {action.closes:%Y-%m-%d %H:%M} UTC" if action.closes and now >= action.closes else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,11 +331,9 @@ class Policy:
         return {source: tuple(actions) for source, actions in found.items()}
 
     @cached_property
-    def schedule(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """By action number, when it opens and when it closes, in seconds since 1970; infinite where it never does."""
-        actions = self.actions.values()
-        opens = [action.opens.timestamp() if action.opens else -np.inf for action in actions]
-        return np.array(opens), np.array([action.closes.timestamp() if action.closes else np.inf for action in actions])
+    def timetable(self) -> "Timetable":
+        """When actions may be proposed."""
+        return Timetable(self.actions.values())
 
     @cached_property
     def followers(self) -> tuple[Action, ...]:

@@ -58,11 +58,9 @@ def statistics(x: Sequence[float], predicted: float, *, responded: bool) -> Stat
 
 def numbers(learning: Sequence[LearningFeature], features: Mapping[str, Attribute]) -> Vector:
     """What the correction depends on, of one customer: 1, then each feature in its scale, shape (k,)."""
-    x = np.ones(len(learning) + 1)
-    for position, feature in enumerate(learning, start=1):
-        value = features.get(feature.name)
-        x[position] = 0.0 if value is None or isinstance(value, str) else value / feature.scale
-    return np.clip(x, -_REACH, _REACH)
+    given = [(features.get(each.name), each.scale) for each in learning]
+    scaled = [0.0 if value is None or isinstance(value, str) else value / scale for value, scale in given]
+    return np.array([1.0, *(min(max(number, -_REACH), _REACH) for number in scaled)])
 
 
 class Posteriors:

@@ -52,16 +52,19 @@ def score(rows: Rows, situation: Situation, context: cel.Context) -> Scores:
     policy, residuals = situation.policy, situation.residuals
     actions = [policy.roll[row] for row in rows.tolist()]
     value, cost, failed = _amounts(actions, policy, context)
-    logits, p = np.full(len(policy.actions), np.nan), np.full(len(policy.actions), np.nan)
+    logits, p, *corrections = np.full((4, len(policy.actions)), np.nan)
     mean = variance = None
     if len(rows) and policy.arbitration.uses_propensity:
-        p[rows] = _propensities(rows, actions, situation)
-        logits[rows] = logit(p[rows])
+        found = _propensities(rows, actions, situation)
+        odds = logit(found)
         if residuals is not None:
-            mean, variance = np.full(len(p), np.nan), np.full(len(p), np.nan)
-            mean[rows], variance[rows] = residuals.of(actions, numbers(policy.arbitration.learning, situation.features))
-            moved = rows[mean[rows] != 0.0]  # what is not corrected keeps its very bits
-            p[moved] = expit(logits[moved] + mean[moved])
+            moves, doubts = residuals.of(actions, numbers(policy.arbitration.learning, situation.features))
+            mean, variance = corrections
+            mean[rows], variance[rows] = moves, doubts
+            if moves.any():
+                moved = moves != 0.0  # what is not corrected keeps its very bits
+                found[moved] = expit(odds[moved] + moves[moved])
+        logits[rows], p[rows] = odds, found
     return Scores(logits, mean, variance, p, value, cost, failed)
 
 

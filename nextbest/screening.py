@@ -6,8 +6,6 @@ worth (`nextbest.scoring`), or the binding test of caps and limits (`nextbest.re
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from nextbest.contact_rules import History, Member, quiet
 from nextbest.experiments import CONTROL, OUT, in_control, side_of
 from nextbest.expressions import evaluation_context
@@ -81,15 +79,8 @@ class Screening:
                 yield self._policy.actions[name], ("pause", "paused")
 
     def _schedule(self) -> Iterator[Stopped]:
-        now, policy = self._situation.now, self._policy
-        moment = now.timestamp()
-        opens, closes = policy.schedule
-        for row in np.flatnonzero((moment < opens) | (moment >= closes)).tolist():
-            action = policy.roll[row]
-            if action.opens and now < action.opens:
-                yield action, ("schedule", f"starts {action.opens:%Y-%m-%d %H:%M} UTC")
-            elif action.closes:
-                yield action, ("schedule", f"ended {action.closes:%Y-%m-%d %H:%M} UTC")
+        for action, reason in self._policy.timetable.closed(self._situation.now):
+            yield action, ("schedule", reason)
 
     def _rules(self) -> Iterator[Stopped]:
         """The first rule that does not hold, for each action that has one."""
