@@ -35,6 +35,7 @@ from serving.gate import Gate
 from serving.intake import Intake
 from serving.metrics import Meter
 from serving.model_sets import ModelSets
+from serving.names import customer_names
 from serving.online_features import OnlineFeatures
 from serving.operations import Operation
 from serving.policies import Policies
@@ -112,15 +113,16 @@ def api(*, decider: Decider, contracts: Mapping[str, Contract], settings: Settin
     log, state, clock = decider.log, decider.state, decider.clock
     taken = {name: contracts[name] for name in INTAKE}
     intake = Intake(contracts=taken, log=log, state=state, clock=clock)
-    customers = Customers(state=state, log=log, features=decider.features, intake=intake, clock=clock)
+    names = customer_names(contracts["identities"])
+    customers = Customers(state=state, log=log, features=decider.features, intake=intake, names=names, clock=clock)
     operations: list[Operation] = []
 
     def describe() -> dict[str, Any]:
-        return openapi.document(operations, taken, examples(decider.in_force.policy))
+        return openapi.document(operations, contracts, examples(decider.in_force.policy))
 
     parts = (
         Decisions(decider=decider, details=Details(decider, settings)),
-        Flags(decider),
+        Flags(decider, names),
         Events(intake),
         CustomerRoutes(customers, decider),
         Actions(decider=decider, log=log, state=state, clock=clock),

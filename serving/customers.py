@@ -17,6 +17,7 @@ from nextbest.state import SnapshotScope, State
 from nextbest.wire import Consent, Consents, CustomerExport, Erasure, EventRow, Status
 from serving.decider import FeatureReader
 from serving.intake import Intake
+from serving.names import CustomerNames
 
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -29,14 +30,20 @@ class Customers:
     log: EventLog
     features: FeatureReader
     intake: Intake
+    names: CustomerNames
     clock: Callable[[], datetime]
 
     async def resolve(self, name: str) -> str | None:
-        """The customer id that `name` is, or that the identifier `kind:hmac` belongs to; none for an unknown one."""
-        kind, _, digest = name.rpartition(":")
-        if not kind:
-            return name
-        return await self.state.customer_of((Identifier(kind=kind, hmac=digest),))
+        """The customer id that `name` is, or that its identifier belongs to; none for an unknown one.
+
+        Raises:
+            msgspec.ValidationError: it is no name of a customer.
+
+        """
+        whom = self.names(name)
+        if whom.kind is None or whom.hmac is None:
+            return whom.customer_id
+        return await self.state.customer_of((Identifier(kind=whom.kind, hmac=whom.hmac),))
 
     async def consents(self, customer_id: str, policy: Policy) -> Consents:
         """What the customer has said, by every purpose of the policy."""

@@ -4,6 +4,7 @@ Belongs here: the document. Does not belong here: the types (`nextbest.wire`), t
 (`serving.row_schemas`), what is shown as an example (`serving.examples`), or the routes.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from types import MappingProxyType
@@ -13,8 +14,9 @@ import msgspec
 
 import nextbest
 from nextbest.contracts import Contract
-from nextbest.wire import ProblemDetails
+from nextbest.wire import INTAKE, ProblemDetails
 from serving.examples import Examples
+from serving.names import identifier_kinds
 from serving.operations import Link, Operation, Parameter
 from serving.row_schemas import row_name, row_schema
 
@@ -40,27 +42,19 @@ _HEADERS: Mapping[HTTPStatus, tuple[str, dict[str, Any]]] = MappingProxyType(
         HTTPStatus.SERVICE_UNAVAILABLE: ("Retry-After", _SECONDS),
     }
 )
-# A key is a customer id, or kind:hmac of an identifier, told apart by the last colon that is not the first character.
-_TARGETING_KEY = {
-    "type": "string",
-    "anyOf": [
-        {"minLength": 1, "maxLength": 200, "pattern": "^:?[^:]*$"},
-        {"maxLength": 165, "pattern": r"^[\s\S]{1,100}:[0-9a-f]{64}$"},
-    ],
-}
 
 
 def document(
-    operations: Sequence[Operation], intake: Mapping[str, Contract], examples: Examples | None = None
+    operations: Sequence[Operation], contracts: Mapping[str, Contract], examples: Examples | None = None
 ) -> dict[str, Any]:
-    """The OpenAPI document of an API with these operations, that takes rows under the contracts of `intake`."""
+    """The OpenAPI document of an API with these operations, that takes rows under these contracts."""
     examples = examples or Examples()
     return {
         "openapi": "3.1.0",
         "info": {"title": "nextbest", "version": nextbest.__version__, "description": _DESCRIPTION},
         "paths": _paths(operations, examples),
         "components": {
-            "schemas": _schemas(operations, intake),
+            "schemas": _schemas(operations, contracts),
             "securitySchemes": {
                 _KEY: {"type": "http", "scheme": "bearer", "description": "`nextbest keys create` makes one."}
             },
@@ -68,13 +62,13 @@ def document(
     }
 
 
-def _schemas(operations: Sequence[Operation], intake: Mapping[str, Contract]) -> dict[str, Any]:
+def _schemas(operations: Sequence[Operation], contracts: Mapping[str, Contract]) -> dict[str, Any]:
     """Those of the types, and what handling them asks beyond what a type can say."""
     _, schemas = msgspec.json.schema_components(_types(operations), ref_template=_REFERENCE)
-    schemas |= {row_name(name): row_schema(contract) for name, contract in intake.items()}
+    schemas |= {row_name(name): row_schema(contracts[name]) for name in INTAKE}
     schemas["EventRow"]["oneOf"] = [
         {"properties": {"contract": {"const": name}, "properties": {"$ref": _REFERENCE.format(name=row_name(name))}}}
-        for name in intake
+        for name in INTAKE
     ]
     schemas["CustomerReference"]["oneOf"] = [
         {"required": ["customer_id"], "properties": {"customer_id": _TEXT, "kind": _NULL, "hmac": _NULL}},
@@ -82,9 +76,23 @@ def _schemas(operations: Sequence[Operation], intake: Mapping[str, Contract]) ->
     ]
     schemas["FlagRequest"]["required"] = ["context"]
     context = schemas["FlagRequest"]["properties"]["context"]
-    context |= {"required": ["targetingKey"], "properties": {"targetingKey": _TARGETING_KEY}}
+    targeting_key = _name(identifier_kinds(contracts["identities"]))
+    context |= {"required": ["targetingKey"], "properties": {"targetingKey": targeting_key}}
     del context["default"]
     return schemas
+
+
+def _name(kinds: Iterable[str]) -> dict[str, Any]:
+    """What `serving.names` takes: told apart by what is before and behind the last colon."""
+    of_a_kind = f"^({'|'.join(sorted(map(re.escape, kinds)))}):[^:]*$"
+    looks_like_one = {"anyOf": [{"pattern": of_a_kind}, {"pattern": r"^[\s\S]+:[0-9a-f]{64}$"}]}
+    return {
+        "type": "string",
+        "anyOf": [
+            {"minLength": 1, "maxLength": 200, "not": looks_like_one},
+            {"maxLength": 165, "pattern": r"^[\s\S]{1,100}:[0-9a-f]{64}$"},
+        ],
+    }
 
 
 def _types(operations: Iterable[Operation]) -> list[type]:

@@ -110,10 +110,10 @@ class CustomerRoutes:
         return self.decider.in_force.policy
 
     async def _customer(self, request: Request) -> str:
-        name = request.path_params["customer"]
-        if len(name) > _NAME_LIMIT:
-            raise problems.invalid(f"a customer's name has {_NAME_LIMIT} characters at most")
-        customer_id = await self.customers.resolve(name)
+        try:
+            customer_id = await self.customers.resolve(request.path_params["customer"])
+        except msgspec.ValidationError as error:
+            raise problems.invalid(f"a customer is an id of {_NAME_LIMIT} characters at most, or kind:hmac") from error
         if customer_id is None:
             raise ProblemError(HTTPStatus.NOT_FOUND, "the identifier belongs to no customer")
         return customer_id

@@ -27,6 +27,7 @@ from nextbest.wire import (
 )
 from serving import bodies, responses
 from serving.decider import Decider
+from serving.names import CustomerNames
 from serving.operations import Link, Operation, Parameter
 from serving.problems import ProblemError
 from serving.routes.decisions import decided
@@ -47,6 +48,7 @@ class Flags:
     """The operation of the protocol."""
 
     decider: Decider
+    names: CustomerNames
 
     def operations(self) -> Iterator[Operation]:
         yield Operation(
@@ -72,8 +74,17 @@ class Flags:
         placement = request.path_params["placement"]
         if placement not in self.decider.in_force.policy.placements:
             raise ProblemError(HTTPStatus.NOT_FOUND, "the policy has no such placement")
-        asked = _asked(placement, _customer(body.context), self._known(body.context))
+        asked = _asked(placement, self._customer(body.context), self._known(body.context))
         return responses.json(_variation(placement, await decided(self.decider, asked)))
+
+    def _customer(self, context: Mapping[str, Any]) -> CustomerReference:
+        key = context.get(_KEY)
+        if not isinstance(key, str) or not key:
+            raise _InvalidContextError("TARGETING_KEY_MISSING", "targetingKey names the customer")
+        try:
+            return self.names(key)
+        except msgspec.ValidationError as error:
+            raise _InvalidContextError("INVALID_CONTEXT", "targetingKey is a customer id, or kind:hmac") from error
 
     def _known(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """What rules, texts and models speak of.
@@ -86,17 +97,6 @@ class Flags:
             specs = (spec for model in models.model_set.models.values() for spec in model.features)
             names |= {spec.name for spec in specs if spec.origin == "context"}
         return {name: context[name] for name in names & context.keys() if context[name] is not None}
-
-
-def _customer(context: Mapping[str, Any]) -> CustomerReference:
-    key = context.get(_KEY)
-    if not isinstance(key, str) or not key:
-        raise _InvalidContextError("TARGETING_KEY_MISSING", "targetingKey names the customer")
-    kind, _, digest = key.rpartition(":")
-    try:
-        return msgspec.convert({"kind": kind, "hmac": digest} if kind else {"customer_id": key}, CustomerReference)
-    except msgspec.ValidationError as error:
-        raise _InvalidContextError("INVALID_CONTEXT", "targetingKey is a customer id, or kind:hmac") from error
 
 
 def _asked(placement: str, customer: CustomerReference, context: Mapping[str, Any]) -> DecisionRequest:

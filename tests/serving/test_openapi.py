@@ -125,6 +125,8 @@ def test_a_customer_is_named_in_one_way(ask: Any, customer: dict[str, Any], is_v
         ("email:" + "ab" * 32, True),
         ("a:b:" + "ab" * 32, True),
         (":c1", True),
+        ("crm:439", True),
+        ("crm:", True),
         ("", False),
         ("email:", False),
         ("email:" + "ab" * 31, False),

@@ -58,6 +58,15 @@ def test_an_identifier_names_its_customer(ask: Ask) -> None:
     assert ask("GET", f"/v1/customers/email:{'cd' * 32}/consents").status_code == 404
 
 
+def test_an_id_may_have_colons_and_an_address_is_no_id(ask: Ask) -> None:
+    """What a person is called by elsewhere must not become the id that their consent is kept under."""
+    said = ask("PUT", "/v1/customers/crm:439/consents", json={"consents": {"marketing": "withdrawn"}})
+    assert said.json()["customer_id"] == "crm:439"
+    refused = ask("PUT", "/v1/customers/email:a@example.org/consents", json={"consents": {"marketing": "withdrawn"}})
+    assert (refused.status_code, "kind:hmac" in refused.json()["detail"]) == (422, True)
+    assert "example.org" not in refused.text
+
+
 def test_a_purpose_that_the_policy_has_not_is_refused(ask: Ask, log: SqliteLog) -> None:
     """422 names the field; nothing is logged of a request that is wrong in part."""
     refused = ask("PUT", CONSENTS, json={"consents": {"marketing": "granted", "profiling": "granted"}})

@@ -1,0 +1,35 @@
+"""The name of a customer in one word."""
+
+import msgspec
+import pytest
+
+from nextbest.adapters.contract_files import load_contracts
+from nextbest.settings import CHECKOUT
+from nextbest.wire import CustomerReference
+from serving.names import CustomerNames, customer_names
+
+HMAC = "ab" * 32
+
+
+@pytest.fixture(scope="module")
+def names() -> CustomerNames:
+    return customer_names(load_contracts(CHECKOUT / "data_contracts")["identities"])
+
+
+@pytest.mark.parametrize("customer_id", ["439", "crm:439", "urn:uuid:1b4e28ba", "a:b", ":a", "a:", HMAC, f":{HMAC}"])
+def test_an_id_may_have_colons(names: CustomerNames, customer_id: str) -> None:
+    """Only what an identifier looks like is none."""
+    assert names(customer_id) == CustomerReference(customer_id=customer_id)
+
+
+@pytest.mark.parametrize("kind", ["email", "kind_of_another_house"])
+def test_a_kind_and_a_keyed_hash_are_an_identifier(names: CustomerNames, kind: str) -> None:
+    """Whether the contract has the kind or not."""
+    assert names(f"{kind}:{HMAC}") == CustomerReference(kind=kind, hmac=HMAC)
+
+
+@pytest.mark.parametrize("name", ["email:a@example.org", f"device:{HMAC.upper()}", "email:", "x" * 201, ""])
+def test_what_is_neither_is_refused(names: CustomerNames, name: str) -> None:
+    """An address where its keyed hash belongs becomes nobody's id, which would be kept."""
+    with pytest.raises(msgspec.ValidationError):
+        names(name)
