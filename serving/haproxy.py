@@ -18,7 +18,8 @@ from nextbest.wire import ProblemDetails
 from serving.loopback import LOOPBACK
 
 # Ray's configuration binds HAProxy's statistics and metrics to every interface and the API where replicas listen,
-# answers 404 until a replica is known (never later: the application is at `/`), and 500 to whom no replica answers.
+# answers 404 until a replica is known (never later: the application is at `/`), and 500 to whom no replica answers. It
+# hands a request on as soon as its head is there: whoever sends bodies slowly would take up every place of a replica.
 # No setting says otherwise. What starts as HAProxy is a script that rewrites these lines.
 _WRAPPER = """\
 #!/bin/sh
@@ -27,6 +28,7 @@ for argument; do
     -e 's|bind {loopback}:{port}$|bind {host}:{port}|' \\
     -e 's|return status 404 .*|return status 503 errorfile {unavailable}|' \\
     -e 's|errorfile \\(50[234]\\) .*|errorfile \\1 {unavailable}|' \\
+    -e 's|option httplog|{whole_requests}|' \\
     "$argument" ;; esac
 done
 exec "{binary}" "$@"
@@ -35,6 +37,15 @@ _NO_ANSWER = ProblemDetails(
     HTTPStatus.SERVICE_UNAVAILABLE.phrase,
     HTTPStatus.SERVICE_UNAVAILABLE,
     "no replica answered: repeat the request in a moment; with the same `request_id` it is decided once",
+)
+_PATIENCE_S = 10
+"""How long a request may take to come: its head, and as much of its body as HAProxy holds, 16 kB."""
+_IDLE_S = 60
+"""How long a client may say nothing in the middle of a longer one."""
+_SLOW = ProblemDetails(
+    HTTPStatus.REQUEST_TIMEOUT.phrase,
+    HTTPStatus.REQUEST_TIMEOUT,
+    f"the request took longer than {_PATIENCE_S} s to come",
 )
 _ATTEMPTS = 66
 """Every replica there can be, and the one that takes its place: see `HAProxy.environment`."""
@@ -50,12 +61,14 @@ class HAProxy:
     def write(self) -> None:
         """Write what starts as HAProxy, and what it says when it has nobody to ask."""
         self._unavailable.write_bytes(_response(_NO_ANSWER))
+        self._slow.write_bytes(_response(_SLOW))
         self._binary.write_text(
             _WRAPPER.format(
                 loopback=LOOPBACK,
                 host=self.settings.host,
                 port=self.settings.http_port,
                 unavailable=self._unavailable,
+                whole_requests=r"\n    ".join(self._whole_requests),
                 binary=get_haproxy_binary(),
             )
         )
@@ -77,6 +90,7 @@ class HAProxy:
             "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure",
             "RAY_SERVE_HAPROXY_RETRIES": str(_ATTEMPTS),
             "RAY_SERVE_HAPROXY_OBSERVE_ERROR_LIMIT": "1",
+            "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(_IDLE_S),
             "RAY_SERVE_HAPROXY_STATS_PORT": stats,
             "RAY_SERVE_HAPROXY_METRICS_PORT": metrics,
             "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(self.folder / "haproxy.cfg"),
@@ -87,12 +101,20 @@ class HAProxy:
         }
 
     @property
+    def _whole_requests(self) -> tuple[str, ...]:
+        return ("option http-buffer-request", f"timeout http-request {_PATIENCE_S}s", f"errorfile 408 {self._slow}")
+
+    @property
     def _binary(self) -> Path:
         return self.folder / "haproxy"
 
     @property
     def _unavailable(self) -> Path:
         return self.folder / "unavailable.http"
+
+    @property
+    def _slow(self) -> Path:
+        return self.folder / "slow.http"
 
 
 def _response(problem: ProblemDetails) -> bytes:

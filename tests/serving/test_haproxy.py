@@ -2,14 +2,17 @@
 
 import subprocess
 from dataclasses import replace
+from http import HTTPStatus
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from nextbest.settings import Settings
 from serving.haproxy import HAProxy
 
 RAYS = """\
+    option httplog
     errorfile 502 /ray/500.http
     errorfile 504 /ray/500.http
 frontend prometheus
@@ -39,6 +42,9 @@ def test_only_the_api_is_where_the_settings_say(settings: Settings, tmp_path: Pa
     assert (
         found
         == f"""\
+    option http-buffer-request
+    timeout http-request 10s
+    errorfile 408 {tmp_path / "slow.http"}
     errorfile 502 {unavailable}
     errorfile 504 {unavailable}
 frontend prometheus
@@ -53,14 +59,20 @@ listen stats
     )
 
 
-def test_the_answer_of_nobody_is_a_problem(settings: Settings, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "status"),
+    [("unavailable.http", HTTPStatus.SERVICE_UNAVAILABLE), ("slow.http", HTTPStatus.REQUEST_TIMEOUT)],
+)
+def test_what_it_answers_by_itself_is_a_problem(
+    settings: Settings, tmp_path: Path, file: str, status: HTTPStatus
+) -> None:
     """Problem details with Retry-After, as long as it says."""
     rewritten(settings, tmp_path)
-    head, body = (tmp_path / "unavailable.http").read_bytes().split(b"\r\n\r\n")
+    head, body = (tmp_path / file).read_bytes().split(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
-    assert lines[0] == "HTTP/1.1 503 Service Unavailable"
+    assert lines[0] == f"HTTP/1.1 {status.value} {status.phrase}"
     assert {"Content-Type: application/problem+json", "Retry-After: 1", f"Content-Length: {len(body)}"} < set(lines)
-    assert msgspec.json.decode(body)["status"] == 503
+    assert msgspec.json.decode(body)["status"] == status
 
 
 def test_a_request_that_a_replica_has_is_asked_of_no_other(settings: Settings, tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ from tests.serving.load import Load
 from tests.serving.server import Server, eventually
 
 pytestmark = pytest.mark.integration
+BUFFERED = 20_000
+"""Bytes: more than HAProxy waits for before it hands a request on."""
 
 
 def patient(server: Server, name: str) -> Load:
@@ -46,16 +48,17 @@ def replicas(server: Server) -> set[int]:
     return {process.pid for process in processes if process.name().startswith("ray::ServeReplica:nextbest:decisions")}
 
 
-def begun(server: Server) -> socket.socket:
-    """A connection with a request whose body is still to come."""
+def begun(server: Server, length: int, sent: int) -> socket.socket:
+    """A connection with a request of whose body some blanks have been sent."""
     connection = connected(server)
     key = f"Authorization: Bearer {server.key}\r\n".encode()
-    connection.sendall(b"POST /v1/decisions HTTP/1.1\r\nHost: nextbest\r\n%bContent-Length: 2\r\n\r\n" % key)
+    head = b"POST /v1/decisions HTTP/1.1\r\nHost: nextbest\r\n%bContent-Length: %d\r\n\r\n" % (key, length)
+    connection.sendall(head + b" " * sent)
     return connection
 
 
 def connected(server: Server) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", server.settings.http_port), timeout=10)
+    return socket.create_connection(("127.0.0.1", server.settings.http_port), timeout=20)
 
 
 def ask(connection: socket.socket) -> int:
@@ -104,7 +107,7 @@ def test_a_full_replica_says_so_at_once(server: Server) -> None:
     """Through HAProxy too: 503 as problem details with Retry-After; what it had is answered, and then there is room."""
     nextbest(server.settings, "scale", "1")
     with ExitStack() as ended:
-        half = [ended.enter_context(begun(server)) for _ in range(IN_FLIGHT)]
+        half = [ended.enter_context(begun(server, BUFFERED + 2, BUFFERED)) for _ in range(IN_FLIGHT)]
         assert eventually(lambda: server.client.post("/v1/decisions", json={}).status_code == 503, 10)
         refused = server.client.post("/v1/decisions", json={})
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
@@ -114,6 +117,14 @@ def test_a_full_replica_says_so_at_once(server: Server) -> None:
             connection.sendall(b"{}")
         assert {status(connection) for connection in half} == {422}
     server.decide("c5")
+
+
+def test_who_sends_slowly_takes_nobodys_place(server: Server) -> None:
+    """A replica hears of a request of usual size when all of it is there; what never comes is answered 408."""
+    with ExitStack() as ended:
+        slow = [ended.enter_context(begun(server, 100, 50)) for _ in range(IN_FLIGHT + 1)]
+        server.decide("c5")
+        assert status(slow[0]) == 408
 
 
 def test_a_roll_that_fails_changes_nothing(server: Server) -> None:
