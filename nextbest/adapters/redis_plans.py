@@ -7,7 +7,7 @@ counting under caps (`nextbest.reservations`), or what becomes of a contact (`ne
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -17,7 +17,7 @@ from nextbest.adapters.redis_scripts import Ask, Known, Latest, Reply, Writes
 from nextbest.envelope import Identifier
 from nextbest.ledger import Entries, Entry
 from nextbest.messages import Grant, Proposal
-from nextbest.records import Arm, Usage
+from nextbest.records import Arm, Contact, Usage
 from nextbest.reservations import Budgets, reserve
 from nextbest.state import (
     ActionSeen,
@@ -29,56 +29,60 @@ from nextbest.state import (
     Effect,
     IdentifierLinked,
     SnapshotScope,
-    horizon,
 )
 
 _EFFECTS_AT_ONCE = 250  # the server does nothing else meanwhile
 _encode = msgspec.json.encode
-_entry_of = msgspec.json.Decoder(Entry)
-_arm_of = msgspec.json.Decoder(Arm)
+_entry_of = msgspec.json.Decoder(Entry).decode
+_arm_of = msgspec.json.Decoder(Arm).decode
+
+
+class Found(NamedTuple):
+    """What a reservation rests on."""
+
+    contacts: tuple[Contact, ...]
+    """Those of the customer that may count under its caps."""
+    arms: tuple[Arm, ...]
+    usage: dict[str, Usage]
+    version: str
+    tries: list[Known]
+    """The decision's own contacts."""
 
 
 class Seen(NamedTuple):
-    """What a snapshot asked for, and what was read."""
+    """What a snapshot asked for, and what it found."""
 
     scope: SnapshotScope
-    found: Reply
+    found: Found
 
 
-def as_read(seen: Seen, ask: Ask) -> Reply | None:
-    """What a reservation would have read at the moment of the snapshot; none where that did not ask for all of it."""
-    scope, found = seen
-    places = {counter: place for place, counter in enumerate(scope.counters)}
-    if _number(ask.contacts_since) < _number(later_than(scope.contacts_since)) or not places.keys() >= {*ask.counters}:
-        return None
-    named = [places[counter] for counter in ask.counters]
-    return Reply(
-        consents=found.consents,
-        pauses=found.pauses,
-        arms=found.arms,
-        contacts=found.contacts,
-        interactions=[],
-        decisions=[[known for known in found.contacts if _decision_of(known) in ask.decisions]],
-        seen=[found.seen[place] for place in named],
-        held=[found.held[place] for place in named],
-        version=found.version,
+def found_of(reply: Reply, names: Iterable[str], since: datetime) -> Found:
+    """What was read; `names` are those of the counters in the order they were asked for."""
+    return Found(
+        contacts=ledger.counting([_entry(text, is_held) for _, text, is_held in reply.contacts], since),
+        arms=arms_of(reply),
+        usage=usage_of(reply, names),
+        version=reply.version or "0",
+        tries=reply.decisions[0] if reply.decisions else [],
     )
 
 
-def _decision_of(known: Known) -> str:
-    return str(msgspec.json.decode(known[0], type=list[Any])[0])
+def is_enough(seen: Seen, decision_id: str, since: datetime, names: Iterable[str]) -> bool:
+    """Whether a snapshot holds all that the decision's reservation rests on.
+
+    What is older than `since` does no harm: no cap counts it. Of the decision's earlier tries it may miss some.
+    """
+    scope, found = seen
+    is_first = all(contact.decision_id != decision_id for contact in found.contacts)
+    return is_first and scope.contacts_since <= since and {*scope.counters}.issuperset(names)
 
 
-def _number(after: str) -> int:
-    return int(after.removeprefix("("))
-
-
-def is_short(proposal: Proposal, now: datetime, ask: Ask, found: Reply) -> bool:
+def is_short(proposal: Proposal, now: datetime, found: Found) -> bool:
     """Whether some limit, or something that is held still, has run out by `now`."""
-    budgets = Budgets(usage_of(found, ask.counters), now)
-    options = (option for placement in proposal.placements for option in placement.order if option.limits)
-    overdue = (entry.is_held and entry.contact.expires_at <= now for entry in entries_of(found.contacts).values())
-    return any(budgets.full(option.limits) for option in options) or any(overdue)
+    budgets = Budgets(found.usage, now)
+    limited = [option.limits for placement in proposal.placements for option in placement.order if option.limits]
+    ends = [contact.expires_at for contact in found.contacts if contact.impressed_at is None]
+    return any(ledger.EPOCH < end <= now for end in ends) or any(map(budgets.full, limited))
 
 
 def parts_of(changes: Sequence[Effect]) -> Iterator[list[Effect]]:
@@ -97,21 +101,19 @@ def parts_of(changes: Sequence[Effect]) -> Iterator[list[Effect]]:
         yield part
 
 
-def reservation(proposal: Proposal, now: datetime, ask: Ask, found: Reply) -> tuple[Grant, Writes | None]:
+def reservation(proposal: Proposal, now: datetime, found: Found) -> tuple[Grant, Writes | None]:
     """What is granted, and what must be written for it; nothing where it holds nothing new."""
     record = proposal.record
-    (known,) = found.decisions
-    earlier = entries_of(known)
+    earlier = entries_of(found.tries)
     held = ledger.holds(earlier)
-    usage = ledger.without(usage_of(found, ask.counters), held)
-    contacts = ledger.counting(entries_of(found.contacts).values(), horizon(proposal, now))
-    grant, new = reserve(proposal, contacts, now, usage)
-    arms = _new_arms(proposal, found)
+    usage = ledger.without(found.usage, held)
+    grant, new = reserve(proposal, found.contacts, now, usage)
+    arms = _new_arms(proposal, found.arms)
     if not new and not arms:
         return grant, None  # all of it was read in one step
     writes = Writes(
-        version=None if record.customer_id is None else (record.customer_id, found.version or "0"),
-        decisions={record.decision_id: known},
+        version=None if record.customer_id is None else (record.customer_id, found.version),
+        decisions={record.decision_id: found.tries},
         room=[
             (counter, held.get(counter, 0), least, most)
             for counter, (least, most) in ledger.room(proposal, new, usage, now).items()
@@ -122,11 +124,11 @@ def reservation(proposal: Proposal, now: datetime, ask: Ask, found: Reply) -> tu
     return grant, writes
 
 
-def _new_arms(proposal: Proposal, found: Reply) -> list[Latest]:
+def _new_arms(proposal: Proposal, kept: Iterable[Arm]) -> list[Latest]:
     record = proposal.record
     if record.customer_id is None or not proposal.reserves or record.mode != "live":
         return []
-    known = {each.experiment for each in arms_of(found)}
+    known = {each.experiment for each in kept}
     return _said_arms(
         record.customer_id, [arm for arm in record.arms if arm.experiment not in known], record.occurred_at
     )
@@ -198,10 +200,15 @@ def write_change(writes: Writes, before: Entries, after: Entries) -> None:
 
 
 def entries_of(known: Iterable[Known]) -> dict[ledger.Key, Entry]:
-    """Entries as they are now: one that is held no more has expired, whatever its text says."""
-    decoded = ((_entry_of.decode(text), is_held) for _, text, is_held in known)
-    entries = (entry if is_held or entry.is_seen else ledger.given_back(entry) for entry, is_held in decoded)
+    """Entries as they are now."""
+    entries = [_entry(text, is_held) for _, text, is_held in known]
     return {entry.key: entry for entry in entries}
+
+
+def _entry(text: str, is_held: int) -> Entry:
+    """An entry as it is now: one that is held no more has expired, whatever its text says."""
+    entry = _entry_of(text)
+    return entry if is_held or entry.is_seen else ledger.given_back(entry)
 
 
 def usage_of(found: Reply, names: Iterable[str]) -> dict[str, Usage]:
@@ -213,7 +220,7 @@ def usage_of(found: Reply, names: Iterable[str]) -> dict[str, Usage]:
 
 def arms_of(found: Reply) -> tuple[Arm, ...]:
     """The arms that are kept."""
-    return tuple(_arm_of.decode(text) for _, text in sorted(values_of(found.arms).items()))
+    return tuple(_arm_of(text) for _, text in sorted(values_of(found.arms).items()))
 
 
 def values_of(flat: Sequence[str]) -> dict[str, str]:

@@ -6,8 +6,7 @@ of it is done again. Does not belong here: the plans (`nextbest.adapters.redis_p
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -18,18 +17,18 @@ from nextbest import ledger
 from nextbest.adapters.moments import to_microseconds
 from nextbest.adapters.redis_line import LineError, Lines, Word, packed, run_script
 from nextbest.adapters.redis_plans import (
+    Found,
     Seen,
     applied,
-    arms_of,
-    as_read,
     entries_of,
+    found_of,
     identifier_of,
+    is_enough,
     is_short,
     later_than,
     name_of,
     parts_of,
     reservation,
-    usage_of,
     value_of,
     values_of,
     write_change,
@@ -71,7 +70,7 @@ _MODEL_SET = "model_set_id"
 _POLICY = "policy_hash"
 _OVERRUNS = "overruns"
 _encode = msgspec.json.encode
-_interaction_of = msgspec.json.Decoder(Interaction)
+_interaction_of = msgspec.json.Decoder(Interaction).decode
 
 
 class RedisState:
@@ -89,8 +88,7 @@ class RedisState:
         return next((value_of(text) for text in found if text), None)
 
     async def identifiers_of(self, customer_id: str) -> tuple[Identifier, ...]:
-        with _unavailable():
-            return tuple(sorted(map(identifier_of, await self._names_of(customer_id))))
+        return tuple(sorted(map(identifier_of, await self._names_of(customer_id))))
 
     async def snapshot(self, customer_id: str | None, scope: SnapshotScope) -> Snapshot:
         ask = Ask(
@@ -101,38 +99,39 @@ class RedisState:
             interactions_since=later_than(scope.interactions_since),
             counters=scope.counters,
         )
-        with _unavailable():
-            found = await self._read(ask)
-        self._keep(ask, scope, found)
+        reply = await self._read(ask)
+        found = found_of(reply, scope.counters, scope.contacts_since)
+        if customer_id is not None and scope.now is not None:
+            self._keep(customer_id, Seen(scope, found))
         return Snapshot(
-            consents=dict(msgspec.convert(values_of(found.consents), dict[str, Any])),
-            contacts=ledger.counting(entries_of(found.contacts).values(), scope.contacts_since),
-            interactions=tuple(map(_interaction_of.decode, found.interactions)),
-            arms=arms_of(found),
-            pauses=tuple(sorted(action for action, paused in values_of(found.pauses).items() if paused == "1")),
-            usage=usage_of(found, scope.counters),
+            consents=dict(msgspec.convert(values_of(reply.consents), dict[str, Any])),
+            contacts=found.contacts,
+            interactions=tuple(map(_interaction_of, reply.interactions)),
+            arms=found.arms,
+            pauses=tuple(sorted(action for action, paused in values_of(reply.pauses).items() if paused == "1")),
+            usage=found.usage,
         )
 
     async def reserve(self, proposal: Proposal, now: datetime) -> Grant:
-        record = proposal.record
+        record, since, names = proposal.record, horizon(proposal, now), counters(proposal, now)
+        seen = self._lately.pop(record.customer_id or "", None)
+        if seen is not None and is_enough(seen, record.decision_id, since, names):
+            grant = await self._reserve_as_seen(proposal, now, seen.found)
+            if grant is not None:
+                return grant
         ask = Ask(
             customer_id=record.customer_id,
             now=str(to_microseconds(now)),
             overdue_rows=_OVERDUE_ROWS,
-            contacts_since=later_than(horizon(proposal, now)),
+            contacts_since=later_than(since),
             decisions=(record.decision_id,),
-            counters=tuple(counters(proposal, now)),
+            counters=tuple(names),
         )
-        with _unavailable():
-            grant = await self._reserve_as_seen(proposal, now, ask)
-            if grant is None:
-                grant = await self._until_unchanged(ask, lambda found: reservation(proposal, now, ask, found))
-            return grant
+        return await self._until_unchanged(ask, lambda reply: reservation(proposal, now, found_of(reply, names, since)))
 
     async def commit(self, decision_id: str, slot: int, event_id: str, impressed_at: datetime) -> None:
         seen = ActionSeen(decision_id=decision_id, event_id=event_id, slot=slot, action=None, at=impressed_at)
-        with _unavailable():
-            await self._take_effect([seen], Writes())
+        await self._take_effect([seen], Writes())
 
     async def release(self, decision_id: str, slot: int) -> None:
         def plan(found: Reply) -> tuple[None, Writes]:
@@ -142,8 +141,7 @@ class RedisState:
             write_change(writes, before, ledger.released(before, slot))
             return None, writes
 
-        with _unavailable():
-            await self._until_unchanged(Ask(decisions=(decision_id,)), plan)
+        await self._until_unchanged(Ask(decisions=(decision_id,)), plan)
 
     async def apply(self, records: Sequence[Envelope], offset: int | None) -> None:
         """As the protocol says; a long batch is cut, and only its last part moves the offset."""
@@ -153,12 +151,11 @@ class RedisState:
         parts = list(parts_of(changes)) or [[]]
         for number, part in enumerate(parts, start=1):
             writes = Writes(above=offset, offset=offset if number == len(parts) else None)
-            with _unavailable():
-                match part:
-                    case [CustomerErased(customer_id=customer_id)]:
-                        await self._forget(customer_id, writes)
-                    case _:
-                        await self._take_effect(part, writes)
+            match part:
+                case [CustomerErased(customer_id=customer_id)]:
+                    await self._forget(customer_id, writes)
+                case _:
+                    await self._take_effect(part, writes)
 
     async def overruns(self) -> int:
         return int(await self._fact(_OVERRUNS) or 0)
@@ -188,30 +185,21 @@ class RedisState:
         value: str | None = await self._ask("HGET", _FACTS, name)
         return value
 
-    async def _ask(self, *words: Word) -> Any:
-        with _unavailable():
-            return await self._lines.here().ask(packed(*words))
-
-    def _keep(self, ask: Ask, scope: SnapshotScope, found: Reply) -> None:
+    def _keep(self, customer_id: str, seen: Seen) -> None:
         """Keep what was read for the reservation that follows it, as a rule."""
-        if ask.customer_id is not None and ask.now is not None:
-            self._lately[ask.customer_id] = Seen(scope, found)
-            while len(self._lately) > _KEPT:
-                self._lately.popitem(last=False)
+        self._lately[customer_id] = seen
+        while len(self._lately) > _KEPT:
+            self._lately.popitem(last=False)
 
-    async def _reserve_as_seen(self, proposal: Proposal, now: datetime, ask: Ask) -> Grant | None:
-        """Reserve by what the snapshot read, without reading again: none where anything has changed since.
+    async def _reserve_as_seen(self, proposal: Proposal, now: datetime, found: Found) -> Grant | None:
+        """Reserve by what the snapshot found, without reading again: none where anything has changed since.
 
         What is written tests all that the grant rests on, as after a reading of its own. Only what has expired in
         between would not be given back first: so nothing is granted this way when a limit has no room.
         """
-        seen = self._lately.pop(ask.customer_id or "", None)
-        if seen is None:
+        if is_short(proposal, now, found):
             return None
-        found = as_read(seen, ask)
-        if found is None or is_short(proposal, now, ask, found):
-            return None
-        grant, writes = reservation(proposal, now, ask, found)
+        grant, writes = reservation(proposal, now, found)
         return grant if writes is None or await self._write(writes) else None
 
     async def _take_effect(self, changes: Sequence[Effect], writes: Writes) -> None:
@@ -234,9 +222,9 @@ class RedisState:
 
     async def _names_of(self, customer_id: str) -> list[str]:
         """The names of the customer's identifiers: all are looked through, some at a time."""
-        line, cursor, names = self._lines.here(), "0", list[str]()
+        cursor, names = "0", list[str]()
         while True:
-            cursor, flat = await line.ask(packed("HSCAN", f"{PREFIX}identifiers", cursor, "COUNT", _SCANNED))
+            cursor, flat = await self._ask("HSCAN", f"{PREFIX}identifiers", cursor, "COUNT", _SCANNED)
             names += [name for name, whose in values_of(flat).items() if whose == customer_id]
             if cursor == "0":
                 return names
@@ -252,17 +240,20 @@ class RedisState:
                 return result
 
     async def _read(self, ask: Ask) -> Reply:
-        words = (1, PREFIX, _encode(ask))
-        return msgspec.convert(await run_script(self._lines.here(), READ_DIGEST, READ, words), Reply)
+        return msgspec.convert(await self._run(READ_DIGEST, READ, _encode(ask)), Reply)
 
     async def _write(self, writes: Writes) -> bool:
-        words = (1, PREFIX, _encode(writes))
-        return bool(await run_script(self._lines.here(), WRITE_DIGEST, WRITE, words))
+        return bool(await self._run(WRITE_DIGEST, WRITE, _encode(writes)))
+
+    async def _run(self, digest: str, script: str, asked: bytes) -> Any:
+        return await _answer(run_script(self._lines.here(), digest, script, (1, PREFIX, asked)))
+
+    async def _ask(self, *words: Word) -> Any:
+        return await _answer(self._lines.here().ask(packed(*words)))
 
 
-@contextmanager
-def _unavailable() -> Iterator[None]:
+async def _answer(reply: Awaitable[Any]) -> Any:
     try:
-        yield
+        return await reply
     except (LineError, hiredis.HiredisError) as error:
         raise StateUnavailableError(f"State cannot be used: {error}") from error
