@@ -187,31 +187,36 @@ class Line:
         wrapped.setblocking(False)
         return wrapped
 
-    def _write(self, content: bytes) -> None:
-        if self._unsent:
-            self._unsent += content
+    def _write(self, command: bytes) -> None:
+        """Send it at once on a line that is idle; else at the end of the loop's turn, with what comes until then."""
+        is_pending = bool(self._unsent)
+        self._unsent += command
+        if is_pending or self._loop is None:
             return
-        sent = self._send_some(content)
-        if sent < len(content):
-            self._unsent += memoryview(content)[sent:]
-            if self._loop is not None and self._socket is not None:
-                self._loop.add_writer(self._socket, self._write_rest)
+        if len(self._commands) > 1:
+            self._loop.call_soon(self._flush)
+        else:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._send_some()
+        if self._unsent and self._loop is not None and self._socket is not None:
+            self._loop.add_writer(self._socket, self._write_rest)
 
     def _write_rest(self) -> None:
-        del self._unsent[: self._send_some(self._unsent)]
+        self._send_some()
         if not self._unsent and self._loop is not None and self._socket is not None:
             self._loop.remove_writer(self._socket)
 
-    def _send_some(self, content: bytes | bytearray) -> int:
+    def _send_some(self) -> None:
         if self._socket is None:
-            return len(content)  # it broke: nobody waits for it any more
+            return  # it broke: nobody waits for it any more
         try:
-            return self._socket.send(content)
+            del self._unsent[: self._socket.send(self._unsent)]
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return 0
+            return
         except OSError as error:
             self._break(str(error))
-            return len(content)
 
     def _read(self) -> None:
         try:
