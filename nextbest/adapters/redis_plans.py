@@ -13,7 +13,7 @@ import msgspec
 
 from nextbest import ledger
 from nextbest.adapters.moments import to_microseconds
-from nextbest.adapters.redis_scripts import Ask, Known, Latest, Reply, Writes
+from nextbest.adapters.redis_scripts import Ask, Contacts, Known, Latest, Reply, Writes
 from nextbest.envelope import Identifier
 from nextbest.ledger import Entries, Entry
 from nextbest.messages import Grant, Proposal
@@ -59,7 +59,7 @@ class Seen(NamedTuple):
 def found_of(reply: Reply, names: Iterable[str], since: datetime) -> Found:
     """What was read; `names` are those of the counters in the order they were asked for."""
     return Found(
-        contacts=ledger.counting([_entry(text, is_held) for _, text, is_held in reply.contacts], since),
+        contacts=ledger.counting(kept(reply.contacts), since),
         arms=arms_of(reply),
         usage=usage_of(reply, names),
         version=reply.version or "0",
@@ -200,13 +200,19 @@ def write_change(writes: Writes, before: Entries, after: Entries) -> None:
 
 
 def entries_of(known: Iterable[Known]) -> dict[ledger.Key, Entry]:
-    """Entries as they are now."""
-    entries = [_entry(text, is_held) for _, text, is_held in known]
+    """The entries of a decision, as they are now."""
+    entries = [_entry(text, is_held=bool(is_held)) for _, text, is_held in known]
     return {entry.key: entry for entry in entries}
 
 
-def _entry(text: str, is_held: int) -> Entry:
-    """An entry as it is now: one that is held no more has expired, whatever its text says."""
+def kept(contacts: Contacts) -> list[Entry]:
+    """The entries of a customer, as they are now."""
+    held = {*contacts.held}
+    return [_entry(text, is_held=id_ in held) for id_, text in zip(contacts.ids, contacts.texts, strict=True)]
+
+
+def _entry(text: str, *, is_held: bool) -> Entry:
+    """One that is held no more has expired, whatever its text says."""
     entry = _entry_of(text)
     return entry if is_held or entry.is_seen else ledger.given_back(entry)
 

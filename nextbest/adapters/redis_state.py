@@ -25,6 +25,7 @@ from nextbest.adapters.redis_plans import (
     identifier_of,
     is_enough,
     is_short,
+    kept,
     later_than,
     name_of,
     parts_of,
@@ -214,7 +215,7 @@ class RedisState:
         def plan(found: Reply) -> tuple[None, Writes]:
             writes = Writes(above=base.above, offset=base.offset, forget=(customer_id, names))
             writes.version = (customer_id, found.version or "0")
-            entries = entries_of(found.contacts)
+            entries = {entry.key: entry for entry in kept(found.contacts)}
             write_change(writes, entries, ledger.forgotten(entries))
             return None, writes
 

@@ -410,6 +410,14 @@ def test_an_interaction_counts_once(state: OpenState) -> None:
     assert known(state, "c2").interactions == ()
 
 
+def test_whoever_did_much_is_known_by_all_of_it(state: OpenState) -> None:
+    """Ten thousand interactions are more than one command takes at a time; they come in their order."""
+    moments = [NOW + timedelta(seconds=number) for number in range(10_000)]
+    done = [record("event", f"v{n}", at, customer_id="c1", type="page_view") for n, at in enumerate(moments)]
+    asyncio.run(state.apply(done, 1))
+    assert [each.at for each in known(state).interactions] == moments
+
+
 def test_a_snapshot_looks_back_as_far_as_it_is_asked_to(state: OpenState) -> None:
     """Contacts that cannot count any more are left out."""
     chosen(state, proposal("d1"))
