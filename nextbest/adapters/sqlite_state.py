@@ -173,6 +173,8 @@ _COUNT = """
 INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = CAST(value AS INTEGER) + excluded.value
 """
 
+_takes_of = msgspec.json.Decoder(dict[str, int]).decode
+
 
 class SqliteState:
     """A `State` in the file at `path`; writes fail when another process holds the file for `patience_s` seconds."""
@@ -263,8 +265,8 @@ def _about(query: str, asked: Mapping[str, object], counters: Sequence[str]) -> 
 
 def _snapshot(rows: Iterable[tuple[Any, ...]], contacts_since: datetime) -> Snapshot:
     found: defaultdict[str, list[tuple[Any, ...]]] = defaultdict(list)
-    for what, *row in rows:
-        found[what].append(tuple(row))
+    for row in rows:
+        found[row[0]].append(row[1:])
     return Snapshot(
         consents={purpose: status for purpose, status, *_ in found["consent"]},
         contacts=ledger.counting(map(_entry, found["contact"]), contacts_since),
@@ -314,8 +316,8 @@ def _read(
     With what is overdue: all of the customer's, which caps are about to count, and some of everybody's.
     """
     found: defaultdict[str, list[tuple[Any, ...]]] = defaultdict(list)
-    for what, *row in connection.execute(*_about(_BEFORE_RESERVING, asked, counted)):
-        found[what].append(tuple(row))
+    for row in connection.execute(*_about(_BEFORE_RESERVING, asked, counted)):
+        found[row[0]].append(row[1:])
     return found
 
 
@@ -348,7 +350,7 @@ def _entry(row: tuple[Any, ...]) -> Entry:
         decided_at=from_microseconds(decided),
         expires_at=from_microseconds(expires),
         impressed_at=None if impressed is None else from_microseconds(impressed),
-        takes=msgspec.json.decode(takes, type=dict[str, int]),
+        takes=_takes_of(takes),
     )
     return Entry(contact=contact, customer_id=customer_id, impression_id=seen_by, is_released=bool(released))
 
