@@ -50,7 +50,7 @@ class Reader(Protocol):
 
 
 class StoredFeatures(Reader, Protocol):
-    """Reads what Feast has stored without Feast."""
+    """Reads what Feast has stored without Feast, and gives a store up by itself that does not answer."""
 
     async def some_customers(self, most: int) -> list[str]:
         """Customers to try it with."""
@@ -128,6 +128,8 @@ class OnlineFeatures:
         return self._missing
 
     async def _read(self, reader: Reader, customer_id: str) -> dict[str, Attribute | None]:
+        if reader is not self._feast:
+            return await reader.read(customer_id, self._clock())  # it has patience of its own
         async with asyncio.timeout(self._patience_s):
             return await reader.read(customer_id, self._clock())
 
@@ -182,7 +184,7 @@ class OnlineFeatures:
         layout = await self._feast.run(lambda: layout_of(self._feast.store, self._feast.service))
         kind = self._feast.store.config.online_store.type
         if kind == "sqlite":
-            return SqliteFeatures(self._settings.feast_online, layout)
+            return SqliteFeatures(self._settings.feast_online, layout, self._patience_s)
         if kind == "redis":
             return RedisFeatures(self._settings.state_url, layout, self._patience_s)
         raise UnknownFormatError(f"the online store is of the type {kind}")

@@ -25,8 +25,9 @@ class SqliteFeatures:
     may write can put right what a killed writer left half done, so the connection may, and is told not to.
     """
 
-    def __init__(self, path: Path, layout: Layout) -> None:
+    def __init__(self, path: Path, layout: Layout, patience_s: float) -> None:
         self._path = path
+        self._patience_s = patience_s
         self._layout = layout
         self._query = " UNION ALL ".join(_select(n, view.table, view.ttl_s) for n, view in enumerate(layout.views))
         self._nothing: dict[str, Attribute | None] = {**layout.nothing}
@@ -41,6 +42,7 @@ class SqliteFeatures:
         Raises:
             OSError: there is no file.
             sqlite3.Error: it cannot be read, or not so.
+            TimeoutError: others have been writing for as long as patience lasts.
             UnknownFormatError: a stored value is of an unknown type.
 
         """
@@ -65,13 +67,21 @@ class SqliteFeatures:
         self._close()
 
     async def _rows(self, query: str, values: tuple[bytes | int, ...]) -> list[Any]:
-        while True:
-            try:
-                return self._open().execute(query, values).fetchall()
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                    raise
-            await asyncio.sleep(_PAUSE_S)
+        rows = self._unless_busy(query, values)
+        if rows is None:
+            async with asyncio.timeout(self._patience_s):
+                while rows is None:
+                    await asyncio.sleep(_PAUSE_S)
+                    rows = self._unless_busy(query, values)
+        return rows
+
+    def _unless_busy(self, query: str, values: tuple[bytes | int, ...]) -> list[Any] | None:
+        try:
+            return self._open().execute(query, values).fetchall()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            return None
 
     def _open(self) -> sqlite3.Connection:
         """The connection to the file that is there now; 1 µs when it is the same one."""

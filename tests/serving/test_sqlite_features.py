@@ -16,6 +16,7 @@ from serving.sqlite_features import SqliteFeatures
 VIEW = StoredView(name="rfm", table="shop_rfm", fields={"spend": b"", "baskets": b""}, ttl_s=0.0)
 LAYOUT = Layout(project="shop", prefix=b"key", views=(VIEW,))
 NOTHING = {"spend": None, "baskets": None}
+PATIENCE_S = 5.0
 
 
 def _write(file: Path, customer_id: str, baskets: int, feature: str = "baskets") -> None:
@@ -41,7 +42,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def features(file: Path) -> Iterator[SqliteFeatures]:
-    features = SqliteFeatures(file, LAYOUT)
+    features = SqliteFeatures(file, LAYOUT, PATIENCE_S)
     yield features
     asyncio.run(features.close())
 
@@ -92,6 +93,17 @@ def test_a_commit_elsewhere_is_waited_for_beside_the_loop(file: Path, features: 
     assert asyncio.run(beside_a_commit()) == (True, {"spend": None, "baskets": 3})
 
 
+def test_a_writer_that_does_not_end_is_waited_for_as_long_as_patience_lasts(file: Path) -> None:
+    """Then the reader gives up by itself."""
+
+    features = SqliteFeatures(file, LAYOUT, 0.05)
+    with closing(sqlite3.connect(file, isolation_level=None)) as writer:
+        writer.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(TimeoutError):
+            _read(features, "c1")
+    asyncio.run(features.close())
+
+
 def test_a_file_that_is_gone_is_an_error_and_a_new_one_is_read(file: Path, features: SqliteFeatures) -> None:
     """The connection to the deleted file would go on giving its values."""
     _read(features, "c1")
@@ -114,7 +126,7 @@ def test_what_a_killed_writer_left_half_done_is_put_right(file: Path, tmp_path: 
         for suffix in ("", "-journal"):
             shutil.copy(f"{file}{suffix}", f"{killed}{suffix}")
         assert bytes([0x20, 9]) in killed.read_bytes()
-    features = SqliteFeatures(killed, LAYOUT)
+    features = SqliteFeatures(killed, LAYOUT, PATIENCE_S)
     assert _read(features, "c1")["baskets"] == 3
     asyncio.run(features.close())
 
