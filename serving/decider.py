@@ -185,11 +185,7 @@ class Decider:
 
     async def _decide(self, attempt: "Attempt", policy: Policy, beliefs: Beliefs) -> DecisionRecord:
         now, watch = attempt.now, attempt.watch
-        attempt.waits_for = "state"
-        request, snapshot = await self._known(attempt.request, policy.scope(now))
-        watch.lap("state")
-        profile = await self._profile(request, attempt)
-        watch.lap("features")
+        request, snapshot, profile = await self._known(attempt, policy.scope(now))
         tier = self.pace.tier(attempt.deadline.left_ms())
         if tier == "fallback":
             return _fallback(attempt, policy, "deadline")
@@ -221,21 +217,31 @@ class Decider:
         self.pace.note(tier, 1_000.0 * (time.monotonic() - began))
         return decision
 
-    async def _known(self, request: Request, scope: SnapshotScope) -> tuple[Request, Snapshot]:
-        """The request with its customer, and what State knows of them."""
+    async def _known(self, attempt: "Attempt", scope: SnapshotScope) -> tuple[Request, Snapshot, Profile]:
+        """The request with its customer, what State knows of them, and their features, which are read beside it."""
+        request, watch = attempt.request, attempt.watch
+        attempt.waits_for = "state"
         if request.identifiers:
             customer_id = await self.state.customer_of(request.identifiers)
             request = msgspec.structs.replace(request, customer_id=customer_id)
-        return request, await self.state.snapshot(request.customer_id, scope)
-
-    async def _profile(self, request: Request, attempt: "Attempt") -> Profile:
-        """The customer's features; they may take half of what is left, so that there is time for doing without."""
-        if request.customer_id is None:
-            return Profile(unavailable="unknown_customer")
-        attempt.waits_for = "features"
+        reading = asyncio.create_task(self._profile(request.customer_id, attempt.deadline))
         try:
-            async with asyncio.timeout(attempt.deadline.left_s() / 2.0):
-                return await self.features.profile(request.customer_id)
+            snapshot = await self.state.snapshot(request.customer_id, scope)
+            watch.lap("state")
+            attempt.waits_for = "features"
+            profile = await reading
+            watch.lap("features")
+        finally:
+            reading.cancel()
+        return request, snapshot, profile
+
+    async def _profile(self, customer_id: str | None, deadline: Deadline) -> Profile:
+        """The customer's features; they may take half of what is left, so that there is time for doing without."""
+        if customer_id is None:
+            return Profile(unavailable="unknown_customer")
+        try:
+            async with asyncio.timeout(deadline.left_s() / 2.0):
+                return await self.features.profile(customer_id)
         except TimeoutError:
             return Profile(unavailable="features_slow")
 
