@@ -69,7 +69,8 @@ class _Law:
 
     def below(self, priority: Vector) -> Vector:
         """The probability of each to be at most `priority`, shape (n, len(priority))."""
-        share = np.clip((priority[None, :] + self._cost) / self._gain, 0.0, 1.0)
+        with np.errstate(over="ignore"):  # of next to nothing any share is more than all
+            share = np.clip((priority[None, :] + self._cost) / self._gain, 0.0, 1.0)
         z = np.sign(self._gain) * (logit(share) - self._location) / self._deviation
         return np.asarray(ndtr(z))
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
@@ -57,6 +57,7 @@ candidates = st.lists(
 
 @settings(deadline=None)  # a loaded machine is slow, not wrong
 @given(candidates)
+@example([(0.0, 0.0, 0.0, 1.0), (0.0, 1.0, 2.2e-313, 0.0)])
 def test_is_a_distribution(given_: list[tuple[float, float, float, float]]) -> None:
     """Whatever is believed of the candidates, masses are not negative and sum to one."""
     exact = best_probabilities(*np.array(given_).T)
