@@ -36,14 +36,15 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def now() -> datetime:
     return datetime(2026, 7, 1, 12, tzinfo=UTC)
 
 
-@pytest.fixture
-def feature_store(settings: Settings) -> Settings:
+@pytest.fixture(scope="session")
+def feature_store(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A home with marts of two Mondays, every feature 1 on the first and 2 on the second, known to Feast."""
+    settings = Settings(home=tmp_path_factory.mktemp("home"))
     _write_marts(settings)
     _apply(settings)
     return settings
@@ -104,7 +105,7 @@ def propensity_frame(seed: int, households: int = 400, campaigns: int = 9) -> pd
     return assemble_propensity(offered, features, statistics(moments))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def clv_data() -> TrainingSet:
     """Five cut-offs a month apart; spend goes on as in the year, the last quarter being noisier than that."""
     random = np.random.default_rng(2)

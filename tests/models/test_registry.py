@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from alembic.runtime.migration import HeadMaintainer
@@ -22,6 +25,37 @@ from nextbest.settings import Settings
 pytestmark = pytest.mark.integration
 
 
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A home in which two versions were trained, and a copy of it as it was then."""
+
+    settings: Settings
+    versions: tuple[Registered, Registered]
+    kept: Path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, clv_data: TrainingSet, now: datetime) -> Trained:
+    settings = Settings(home=tmp_path_factory.mktemp("home"))
+    first = lifecycle.run(settings, clv.NAME, clv_data, clv.build, now)
+    fewer = TrainingSet(frame=clv_data.frame.iloc[::-1], action_features={}, contracts=clv_data.contracts)
+    second = lifecycle.run(settings, clv.NAME, fewer, clv.build, now)
+    kept = tmp_path_factory.mktemp("kept")
+    shutil.copytree(settings.home, kept, dirs_exist_ok=True)
+    return Trained(settings, (first, second), kept)
+
+
+@pytest.fixture
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """An empty home; for a test of the two versions theirs, as it was, and where it was: MLflow writes whole paths."""
+    if "two_versions" not in request.fixturenames:
+        return Settings(home=tmp_path)
+    trained: Trained = request.getfixturevalue("trained")
+    shutil.rmtree(trained.settings.home)
+    shutil.copytree(trained.kept, trained.settings.home)
+    return trained.settings
+
+
 @pytest.fixture
 def state(settings: Settings) -> Iterator[SqliteState]:
     state = SqliteState(settings.online_state)
@@ -36,10 +70,8 @@ def client(settings: Settings) -> MlflowClient:
 
 
 @pytest.fixture
-def two_versions(settings: Settings, clv_data: TrainingSet, now: datetime) -> tuple[Registered, Registered]:
-    first = lifecycle.run(settings, clv.NAME, clv_data, clv.build, now)
-    fewer = TrainingSet(frame=clv_data.frame.iloc[::-1], action_features={}, contracts=clv_data.contracts)
-    return first, lifecycle.run(settings, clv.NAME, fewer, clv.build, now)
+def two_versions(trained: Trained) -> tuple[Registered, Registered]:
+    return trained.versions
 
 
 def test_a_run_shows_everything_and_is_not_repeated(
