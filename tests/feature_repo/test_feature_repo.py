@@ -156,12 +156,17 @@ def test_what_decisions_read_can_be_read_without_the_sdk(store: Any) -> None:
 
 
 def test_features_arrive_on_redis_too(
-    home: Settings, materialize: Callable[[Settings], dict[str, int]], redis_server: Any, tmp_path: Path
+    home: Settings,
+    apply: Callable[[Settings], None],
+    materialize: Callable[[Settings], dict[str, int]],
+    redis_server: Any,
+    tmp_path: Path,
 ) -> None:
     """The same customers, and again when they are copied once more: it is the same midnight."""
     on_redis = Settings(home=tmp_path, state_url=redis_server.url)
     on_redis.state.mkdir()
     on_redis.marts.symlink_to(home.marts)
+    apply(on_redis)
     for _ in range(2):
         assert materialize(on_redis) == dict.fromkeys(FEATURE_VIEWS, 60) | {"customer_scores": 0}
     assert len(redis_server.keys()) == 60
