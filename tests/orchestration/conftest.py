@@ -1,4 +1,4 @@
-"""A real run of the pipeline on a sample, once for all tests that look at one."""
+"""A real run of the pipeline on a sample, and lineage read from dbt and Feast: once for all tests that look at it."""
 
 import json
 import threading
@@ -83,6 +83,17 @@ def first_run(home: Home) -> dict[str, Any]:
     report, output = home.run()
     assert report["ok"], output
     return report
+
+
+@pytest.fixture(scope="session")
+def lineage_home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A home without data, of which lineage is known: what reads what is there before anything is built."""
+    from orchestration.lineage import read_lineage  # noqa: PLC0415  it warns on import, which is let through from here on
+
+    settings = Settings(home=tmp_path_factory.mktemp("lineage"))
+    read_lineage(settings)
+    assert not settings.warehouse.exists()
+    return settings
 
 
 @pytest.fixture

@@ -20,9 +20,10 @@ PII = Column("contract", "identities", "value")
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def home(lineage_home: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A home with the checkout's contracts, into which everything was generated."""
     settings = Settings(home=tmp_path_factory.mktemp("home"))
+    shutil.copytree(lineage_home.state / "lineage", settings.state / "lineage")
     assert generate(settings, write=True)
     return settings
 

@@ -31,16 +31,13 @@ print(json.dumps(sorted({(v.name, f.name) for s in services for v in s.feature_v
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return Settings(home=tmp_path_factory.mktemp("home"))
+def home(lineage_home: Settings) -> Settings:
+    return lineage_home
 
 
 @pytest.fixture(scope="module")
 def lineage(home: Settings) -> Lineage:
-    """Of a home without data: what reads what is known before anything is built."""
-    found = read_lineage(home)
-    assert not home.warehouse.exists()
-    return found
+    return read_lineage(home)
 
 
 def test_a_field_hits_everything_that_is_made_of_it(lineage: Lineage) -> None:
