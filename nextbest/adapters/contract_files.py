@@ -6,6 +6,7 @@ contract means (`nextbest.contracts`).
 
 import subprocess
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 import yaml
@@ -88,7 +89,12 @@ def _by_name(files: Iterable[tuple[str, bytes]]) -> dict[str, Contract]:
     return {contract.name: contract for contract in contracts}
 
 
+@lru_cache(maxsize=64)
 def _parse(name: str, content: bytes) -> Contract:
+    """One file's contract, read once: a run of the pipeline asks twenty times, and YAML takes its time.
+
+    PyYAML in C is no way out: a file that is all brackets ends the process.
+    """
     try:
         document = OpenDataContractStandard.from_string(content.decode())
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
