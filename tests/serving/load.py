@@ -83,6 +83,7 @@ class Load:
             "customer": {"customer_id": customer_id},
             "placements": ["home_banner"],
             "limit": 1,
+            "budget_ms": 10_000,  # on a machine that is busy an answer comes late, and is no fallback that nobody logs
             "request_id": request_id,
         }
         sent_s, tries = time.monotonic(), 0
