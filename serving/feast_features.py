@@ -66,10 +66,12 @@ def _read(store: Any, service: Any, customer_id: str) -> dict[str, Attribute | N
 
 
 def _forget(store: Any, service: Any, customer_id: str) -> None:
-    import pandas as pd  # noqa: PLC0415  of no use to decisions
+    """Past `FeatureStore.write_to_online_store`, which takes nothing where there is nothing to keep."""
+    from feast.protos.feast.types.EntityKey_pb2 import EntityKey  # noqa: PLC0415  see `_open`
+    from feast.protos.feast.types.Value_pb2 import Value  # noqa: PLC0415
 
+    key = EntityKey(join_keys=[ENTITY], entity_values=[Value(string_val=customer_id)])
     for projection in service.feature_view_projections:
         view = store.get_feature_view(projection.name)
-        nothing = {feature.name: [None] for feature in view.features}
-        when = {view.batch_source.timestamp_field: [datetime.now(UTC)]}
-        store.write_to_online_store(view.name, pd.DataFrame({ENTITY: [customer_id], **nothing, **when}))
+        nothing = {feature.name: Value() for feature in view.features}
+        store.provider.online_write_batch(store.config, view, [(key, nothing, datetime.now(UTC), None)], None)

@@ -61,6 +61,10 @@ class NothingMaterializedError(NextbestError):
     """There is no registry or no file yet, or no more."""
 
 
+class NotForgottenError(NextbestError):
+    """The store holds what it was told to forget."""
+
+
 class OnlineFeatures:
     """The fastest reader that agrees with Feast's SDK; opened anew, and tried anew, whenever the registry changed.
 
@@ -117,10 +121,16 @@ class OnlineFeatures:
         """Remove what the store holds of the customer; returns how many features that were.
 
         It raises whatever Feast does.
+
+        Raises:
+            NotForgottenError: the store holds them still.
+
         """
         known = (await self.profile(customer_id)).features
         if known:
             await self._feast.forget(customer_id)
+            if (await self.profile(customer_id)).features:
+                raise NotForgottenError("the feature store was told to forget a customer, and did not")
         return len(known)
 
     async def missing(self) -> str:

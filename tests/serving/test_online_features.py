@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
+from nextbest.messages import Profile
 from nextbest.settings import Settings
 from serving import online_features
 from serving.app import running
@@ -94,6 +95,22 @@ def test_a_second_materialization_takes_the_place_of_the_first(feature_home: Any
         at = feature_home.as_of + timedelta(hours=hours)
         feature_home.write("habits", "c1", at=at, **HABITS | {"baskets": baskets})
         assert _profile(feature_home.settings, "c1")["baskets"] == baskets
+
+
+@pytest.mark.integration
+def test_a_forgotten_customer_is_unknown_and_nobody_else_is(feature_home: Any) -> None:
+    """Nothing is left of them in the store, whoever reads it; forgetting them again finds nothing."""
+    for customer_id in ("c1", "c2"):
+        feature_home.write("habits", customer_id, **HABITS)
+
+    async def forget(features: OnlineFeatures) -> tuple[int, int, Profile, dict[str, Any]]:
+        forgotten = await features.forget("c1"), await features.forget("c1")
+        return *forgotten, await features.profile("c1"), await features._feast.read("c1", 0.0)  # noqa: SLF001
+
+    first, again, profile, stored = _with(feature_home.settings, forget)
+    assert (first > 0, again, profile.unavailable) == (True, 0, "unknown_customer")
+    assert set(stored.values()) == {None}
+    assert _profile(feature_home.settings, "c2")["baskets"] == HABITS["baskets"]
 
 
 @pytest.mark.integration
