@@ -45,6 +45,11 @@ def without_customer(entry: Envelope) -> Envelope:
     return msgspec.structs.replace(bare, type=ERASED, decision_id=None, slot=None, channel=None, action=None)
 
 
+def is_erased(record: records.DecisionRecord) -> bool:
+    """Whether what the decision was made from is gone with its customer."""
+    return record.trigger == ERASED
+
+
 def _bare(entry: Envelope, properties: dict[str, object]) -> Envelope:
     return msgspec.structs.replace(
         entry,
@@ -69,6 +74,7 @@ def _without_customer(record: records.DecisionRecord) -> records.DecisionRecord:
         customer_id=None,
         identifiers=(),
         request_id=record.decision_id,
+        trigger=ERASED,
         arms=(),
         context={},
         features={},

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 import nextbest
-from nextbest.adapters.decisions import Decision, UnknownDecisionError, made_with
+from nextbest.adapters.decisions import Decision, ErasedDecisionError, UnknownDecisionError, made_with
 from nextbest.contributions import contributions
 from nextbest.replay import differences, replay
 from nextbest.settings import Settings
@@ -30,7 +30,7 @@ class Details:
 
         Raises:
             LogUnavailableError: the log cannot be read.
-            ProblemError: 410 where it cannot be explained, for its policy or models are gone.
+            ProblemError: 410 where it cannot be explained, for its policy, its models or its customer are gone.
 
         """
         record = await self.decider.record(decision_id)
@@ -40,6 +40,9 @@ class Details:
             return DecisionDetails(record=record)
         try:
             decision = await asyncio.to_thread(made_with, self.settings, record)
+        except ErasedDecisionError as error:
+            detail = "the customer was erased, and with them what the decision was made from"
+            raise ProblemError(HTTPStatus.GONE, detail) from error
         except UnknownDecisionError as error:
             detail = "the policy or the models that the decision was made with are not kept any more"
             raise ProblemError(HTTPStatus.GONE, detail) from error

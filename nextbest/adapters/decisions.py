@@ -14,6 +14,7 @@ from nextbest.adapters.onnx import Scorer
 from nextbest.adapters.policy_archive import ArchiveError, load
 from nextbest.adapters.policy_files import PolicyError, read_policy
 from nextbest.adapters.sqlite_log import SqliteLog
+from nextbest.erasure import is_erased
 from nextbest.errors import NextbestError
 from nextbest.log import decision_entries
 from nextbest.policy import Policy
@@ -23,6 +24,10 @@ from nextbest.settings import Settings
 
 class UnknownDecisionError(NextbestError):
     """A decision, or a part of what it was made with, that the home has not (any more)."""
+
+
+class ErasedDecisionError(UnknownDecisionError):
+    """A decision whose customer was erased."""
 
 
 class Decision(NamedTuple):
@@ -48,9 +53,15 @@ def made_with(settings: Settings, record: DecisionRecord) -> Decision:
     """The decision of `record`.
 
     Raises:
+        ErasedDecisionError: what it was made from is gone with its customer.
         UnknownDecisionError: its policy or model set is gone; the message says what to do.
 
     """
+    if is_erased(record):
+        raise ErasedDecisionError(
+            f"the customer of decision {record.decision_id} was erased, and with them what it was made from: the log "
+            "has what it came to, and nobody can decide it again"
+        )
     return Decision(record, _policy(settings, record.policy_hash), _models(settings, record.model_set_id))
 
 

@@ -1,5 +1,6 @@
 """`nextbest replay` and `nextbest why-not`, on a home with decisions in its log and nothing running."""
 
+import asyncio
 import hashlib
 import json
 from dataclasses import replace
@@ -24,6 +25,7 @@ from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.commands.explain import replay, why_not
 from nextbest.decision import decide, settle
 from nextbest.envelope import Envelope
+from nextbest.erasure import without_customer
 from nextbest.errors import NextbestError
 from nextbest.messages import Profile, Request
 from nextbest.model_set import FeatureSpec, Model, model_set
@@ -199,6 +201,17 @@ def test_an_unknown_decision_says_what_to_do(home: Settings, command: Any) -> No
     assert not home.event_log.exists()
     _logged(home, _policy(home))
     assert "no decision d2 is in the log" in str(_run(home, command, *arguments).exception)
+
+
+@pytest.mark.parametrize("command", [replay, why_not])
+def test_a_decision_of_an_erased_customer_is_not_explained(home: Settings, command: Any) -> None:
+    """What it was made from is gone on purpose: no search for it, and no guess."""
+    _logged(home, _policy(home))
+    log = SqliteLog(home.event_log)
+    asyncio.run(log.replace([(offset, without_customer(entry)) for offset, entry in log.read_sync(0, 10)]))
+    log.close()
+    arguments = ["d1"] if command is replay else ["d1", "apples"]
+    assert "was erased" in str(_run(home, command, *arguments).exception)
 
 
 def test_what_cannot_be_answered_ends_with_one_line(

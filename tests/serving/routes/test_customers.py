@@ -95,7 +95,7 @@ def test_an_erased_customer_is_found_nowhere(  # noqa: PLR0917  everywhere that 
 ) -> None:
     """The log still adds up; nothing in it says whom it was about, but that somebody of this id was erased."""
     publish(settings, 0.1)
-    decide(context={"diary": "my secret"})
+    decision_id = decide(context={"diary": "my secret"})["decision_id"]
     ask("PUT", CONSENTS, json={"consents": {"marketing": "granted"}})
     erased = ask("DELETE", "/v1/customers/c1").json()
     assert erased == {"customer_id": "c1", "log_entries": 3, "features": 1}
@@ -108,6 +108,8 @@ def test_an_erased_customer_is_found_nowhere(  # noqa: PLR0917  everywhere that 
     assert (made.customer_id, made.features, made.context, made.learning) == (None, {}, {}, False)
     assert made.placements[0].slots[0].action == "beef"
     assert decide()["degraded"] == ["unknown_customer"]
+    gone = ask("GET", f"/v1/decisions/{decision_id}?explain=true")
+    assert (gone.status_code, "erased" in gone.json()["detail"]) == (410, True)
     stored = b"".join(path.read_bytes() for path in settings.event_log.parent.iterdir())
     assert b"my secret" not in stored
     asyncio.run(state.rewind())
