@@ -35,6 +35,7 @@ _TRIES = 3
 _LONG_AGO = 0.0
 _OPENING = "the feature store is being opened"
 _EMPTY = "nothing was materialized yet: run `nextbest pipeline`"
+_NOBODY_STORED = "the feature store holds nobody: run `nextbest pipeline`, which fills the one of NEXTBEST_STATE"
 _BROKEN = "the feature store cannot be read: run `nextbest pipeline`; the log of the server says what is wrong"
 _SILENT = "the feature store does not answer: see that the Redis server of NEXTBEST_STATE runs"
 
@@ -54,6 +55,10 @@ class StoredFeatures(Reader, Protocol):
 
     async def some_customers(self, most: int) -> list[str]:
         """Customers to try it with."""
+        ...
+
+    async def is_empty(self) -> bool:
+        """Whether it holds nobody, for certain."""
         ...
 
 
@@ -84,6 +89,7 @@ class OnlineFeatures:
         self._feast = FeastFeatures(settings)
         self._reader: Reader | None = None
         self._registry_version = 0
+        self._has_somebody = False
         self._missing = _OPENING
         self._has_failed = False
         self._why_slow = ""
@@ -147,6 +153,7 @@ class OnlineFeatures:
         try:
             async with asyncio.timeout(_OPENING_S):  # its reads have no other limit
                 await self._open_if_needed()
+                await self._refuse_nobody()
             self._missing = ""
         except NothingMaterializedError as error:
             self._missing = str(error)
@@ -165,8 +172,15 @@ class OnlineFeatures:
         else:
             await self._feast.open()
             await self._use(await self._fastest())
-        self._registry_version = version
+        self._registry_version, self._has_somebody = version, False
         self._note_success()
+
+    async def _refuse_nobody(self) -> None:
+        """A store that holds nobody is another one than the registry tells of: State was moved, or emptied, say."""
+        reader = self._reader
+        if not self._has_somebody and isinstance(reader, SqliteFeatures | RedisFeatures) and await reader.is_empty():
+            raise NothingMaterializedError(_NOBODY_STORED)
+        self._has_somebody = True
 
     def _version(self) -> int:
         is_there = bool(self._settings.state_url) or self._settings.feast_online.exists()  # Feast would make one

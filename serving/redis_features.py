@@ -48,16 +48,26 @@ class RedisFeatures:
 
     async def some_customers(self, most: int) -> list[str]:
         """Some of those stored; fewer, or none, where other keys are much more numerous."""
-        customers: set[str] = set()
+        keys, _ = await self._some_keys(most)
+        return sorted(self._layout.customer_of(key.removesuffix(self._project)) for key in keys)[:most]
+
+    async def is_empty(self) -> bool:
+        """Whether it holds nobody, for certain."""
+        keys, were_all = await self._some_keys(1)
+        return were_all and not keys
+
+    async def _some_keys(self, most: int) -> tuple[set[bytes], bool]:
+        """Keys of customers, as many as were found in some time, and whether those were all."""
+        found: set[bytes] = set()
         cursor = b"0"
         pattern = self._layout.prefix + b"*" + self._project
         for _ in range(_SCANS):
             words = ("SCAN", cursor, "MATCH", pattern, "COUNT", _KEYS_A_SCAN)
             cursor, keys = await self._lines.here().ask(packed(*words))
-            customers |= {self._layout.customer_of(key.removesuffix(self._project)) for key in keys}
-            if cursor == b"0" or len(customers) >= most:
+            found |= {*keys}
+            if cursor == b"0" or len(found) >= most:
                 break
-        return sorted(customers)[:most]
+        return found, cursor == b"0"
 
     async def close(self) -> None:
         self._lines.close()

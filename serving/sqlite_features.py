@@ -63,6 +63,10 @@ class SqliteFeatures:
             customers |= {self._layout.customer_of(key) for (key,) in await self._rows(query, (most,))}
         return sorted(customers)
 
+    async def is_empty(self) -> bool:
+        """Whether it holds nobody."""
+        return not await self.some_customers(1)
+
     async def close(self) -> None:
         self._close()
 

@@ -98,6 +98,23 @@ def test_a_second_materialization_takes_the_place_of_the_first(feature_home: Any
 
 
 @pytest.mark.integration
+def test_a_store_that_holds_nobody_is_not_ready(feature_home: Any) -> None:
+    """As when State moved to another server: the registry tells of features that are elsewhere."""
+
+    async def fill(features: OnlineFeatures) -> str:
+        empty = await features.missing()
+        await asyncio.to_thread(feature_home.write, "habits", "c1", **HABITS)
+        assert await _eventually(lambda: _is_there(features))
+        return empty
+
+    assert "holds nobody: run `nextbest pipeline`" in _with(feature_home.settings, fill)
+
+
+async def _is_there(features: OnlineFeatures) -> bool:
+    return await features.missing() == ""
+
+
+@pytest.mark.integration
 def test_a_forgotten_customer_is_unknown_and_nobody_else_is(feature_home: Any) -> None:
     """Nothing is left of them in the store, whoever reads it; forgetting them again finds nothing."""
     for customer_id in ("c1", "c2"):
