@@ -52,8 +52,8 @@ class Settings:
         "NEXTBEST_STATE",
         "",
         "where State and online features are: empty for SQLite files in the home, or `redis://host:port/db` for a "
-        "server that several machines share (after a move `nextbest pipeline` fills its features); without `appendfsync "
-        "always` a crash of it may forget what it reserved last",
+        "server that several machines share (after a move `nextbest pipeline` fills its features); without "
+        "`appendfsync always` a crash of it may forget what it reserved last",
     )
     replicas: int = _setting(
         "NEXTBEST_REPLICAS",

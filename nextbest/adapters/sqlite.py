@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -27,6 +28,9 @@ _TURN_S, _TURNS_S = 0.001, 0.05
 """An event loop that finds another process writing tries again after so long, and for so long, before a thread waits:
 SQLite's own waiting grows to a tenth of a second, a hundred times as long as a transaction takes."""
 _WRITE_BACK_S = 0.5
+_MOST_FRAMES = 8_192
+"""Of the write-ahead log, 32 MB: while somebody writes all the time it is never written back to its end, at which alone
+it begins anew, unless the writers are held off."""
 
 
 class Schema(NamedTuple):
@@ -110,9 +114,16 @@ class _Job(NamedTuple):
     done: "Future[Any]"
 
 
-class _Waiting(NamedTuple):
+@dataclass(slots=True, eq=False)
+class _Waiting:
     run: Callable[[sqlite3.Connection], Any]
     done: "asyncio.Future[Any]"
+    handed: "Future[Any] | None" = None
+    """What it comes to in the thread, once that has it."""
+
+    @property
+    def is_awaited(self) -> bool:
+        return not (self.done.done() or self.done.get_loop().is_closed())
 
 
 class Writer:
@@ -143,6 +154,8 @@ class Writer:
     async def run(self, job: Callable[[sqlite3.Connection], T]) -> T:
         """The result of `job`, after the commit that holds it; for one event loop at a time.
 
+        Where it is cancelled, nothing was written; once something was, there is the result, and no cancelling.
+
         Raises:
             sqlite3.Error: the transaction could not be committed.
 
@@ -153,8 +166,24 @@ class Writer:
         if self._turn_of is not loop:
             self._turn_of = loop
             loop.call_soon(self._end_turn)
-        result: T = await waiting.done
+        try:
+            result: T = await waiting.done
+        except asyncio.CancelledError:
+            result = await self._come_to(waiting)
         return result
+
+    async def _come_to(self, cancelled: _Waiting) -> Any:
+        """What was committed before it was to be cancelled.
+
+        Raises:
+            asyncio.CancelledError: nothing was.
+
+        """
+        if not cancelled.done.cancelled():
+            return cancelled.done.result()
+        if cancelled.handed is None or cancelled.handed.cancel():
+            raise asyncio.CancelledError
+        return await asyncio.wrap_future(cancelled.handed)  # under way: the file is waited for no more
 
     def rows(self, query: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
         """What `Reader.rows` would return, for the event loop.
@@ -198,7 +227,7 @@ class Writer:
     def _end_turn(self) -> None:
         """Run what has come in this turn of the event loop, or leave it to a later turn or the thread."""
         self._turn_of = None
-        waiting, self._waiting = [each for each in self._waiting if not each.done.cancelled()], []
+        waiting, self._waiting = [each for each in self._waiting if each.is_awaited], []
         try:
             connection = self._opened_in_loop()
             if not self._begins(connection):
@@ -210,7 +239,8 @@ class Writer:
         except Exception:  # noqa: BLE001  whatever it is, the thread finds out which job it belongs to
             self._discard_in_loop()
             for each in waiting:
-                _chain(self.submit(each.run), each.done)
+                each.handed = self.submit(each.run)
+                _chain(each.handed, each.done)
             return
         for each, result in zip(waiting, results, strict=True):
             each.done.set_result(result)
@@ -259,7 +289,7 @@ class Writer:
             while not self._jobs.empty():
                 queued.append(self._jobs.get())
             is_open = None not in queued
-            jobs = [job for job in queued if isinstance(job, _Job) and job.done.set_running_or_notify_cancel()]
+            jobs = [job for job in queued if isinstance(job, _Job) and not job.done.cancelled()]
             if jobs:
                 self._commit(jobs)
             for each in queued:
@@ -271,7 +301,9 @@ class Writer:
         try:
             if self._connection is None:
                 self._connection = connect(self._path, self._schema, self._patience_s)
-            self._connection.execute(f"PRAGMA wal_checkpoint({asked.mode})")
+            _, frames, _ = self._connection.execute(f"PRAGMA wal_checkpoint({asked.mode})").fetchone()
+            if frames > _MOST_FRAMES:
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except (sqlite3.Error, OSError) as error:
             asked.done.set_exception(sqlite3.OperationalError(f"{self._path}: {error}"))
         else:
@@ -282,18 +314,22 @@ class Writer:
             if self._connection is None:
                 self._connection = connect(self._path, self._schema, self._patience_s)
             self._connection.execute("BEGIN IMMEDIATE")
+            # Until here the file was waited for, and whoever does not want to wait any longer may go.
+            jobs = [job for job in jobs if job.done.set_running_or_notify_cancel()]
             results = [_attempt(self._connection, job) for job in jobs]
             self._connection.execute("COMMIT")
         except (sqlite3.Error, OSError) as error:
             self._discard_connection()
+            failure = sqlite3.OperationalError(f"{self._path}: {error}")
             for job in jobs:
-                job.done.set_exception(sqlite3.OperationalError(f"{self._path}: {error}"))
+                if job.done.running() or job.done.set_running_or_notify_cancel():
+                    job.done.set_exception(failure)
             return
-        for job, (result, failure) in zip(jobs, results, strict=True):
-            if failure is None:
+        for job, (result, raised) in zip(jobs, results, strict=True):
+            if raised is None:
                 job.done.set_result(result)
             else:
-                job.done.set_exception(failure)
+                job.done.set_exception(raised)
 
     def _discard_connection(self) -> None:
         """Close the connection, which undoes an open transaction; the next job opens another."""
@@ -308,9 +344,9 @@ def _chain(job: "Future[Any]", waiting: "asyncio.Future[Any]") -> None:
 
 
 def _tell(done: "asyncio.Future[Any]", waiting: "asyncio.Future[Any]") -> None:
-    failure = done.exception()
-    if waiting.cancelled():
+    if waiting.done() or done.cancelled():
         return
+    failure = done.exception()
     if failure is None:
         waiting.set_result(done.result())
     else:

@@ -1,10 +1,12 @@
 """Writing to SQLite from an event loop: many jobs in few transactions, and nobody kept waiting by somebody else's."""
 
 import asyncio
+import itertools
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
@@ -171,6 +173,51 @@ def test_nobody_waits_for_a_job_that_was_cancelled(writer: Writer) -> None:
         return (await asyncio.gather(cancelled, kept, return_exceptions=True))[1]
 
     assert asyncio.run(write()) == 2
+
+
+@pytest.mark.parametrize("held_s", [0.0, 0.01, 0.1], ids=["free", "in turns", "by the thread"])
+def test_whoever_stops_waiting_knows_what_was_written(writer: Writer, path: Path, held_s: float) -> None:
+    """A cancelled job is not written, or its result is there: whatever is told of it is true."""
+    written: list[int] = []
+
+    async def write(number: int, patience_s: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                written.append(await writer.run(partial(insert, number=number)))
+
+    async def rush() -> None:
+        await writer.run(lambda c: insert(c, 0))
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            for batch in range(20):
+                if held_s and not batch % 5:
+                    other.execute("BEGIN IMMEDIATE")
+                    asyncio.get_running_loop().call_later(held_s, other.execute, "COMMIT")
+                numbers = range(1 + 50 * batch, 51 + 50 * batch)
+                await asyncio.gather(*(write(n, 0.0001 * (n % 10) + held_s * (n % 3) / 2) for n in numbers))
+            await asyncio.sleep(2 * held_s)
+
+    asyncio.run(rush())
+    assert len(written) > 0
+    assert numbers(path) == {0, *written}
+
+
+def test_the_write_ahead_log_stays_small_while_somebody_always_writes(
+    writer: Writer, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It begins anew although no moment comes in which all of it was written back."""
+    monkeypatch.setattr("nextbest.adapters.sqlite._MOST_FRAMES", 100)
+    wal = path.with_name(f"{path.name}-wal")
+    sizes: list[int] = []
+
+    async def write() -> None:
+        end_s, number = time.monotonic() + 2.5, 0
+        while time.monotonic() < end_s:
+            number += 1
+            await writer.run(partial(insert, number=number))
+            sizes.append(wal.stat().st_size)
+
+    asyncio.run(write())
+    assert sum(later < earlier for earlier, later in itertools.pairwise(sizes)) >= 2
 
 
 def test_the_write_ahead_log_does_not_grow_for_ever(writer: Writer, path: Path) -> None:
