@@ -100,6 +100,7 @@ def build(settings: Settings) -> ASGIApp:
                 await asyncio.wait_for(features.tried.wait(), _OPENING_S)
             rest_heap()
             yield
+            await decider.settled()
         meter.retire()
         log.close()
         state.close()

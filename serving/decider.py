@@ -110,6 +110,8 @@ class Decider:
     """How long a decision may take where the request does not say."""
     pace: Pace = field(default_factory=Pace)
     meter: Meter = field(default_factory=NoMeter)
+    giving_back: set["asyncio.Task[None]"] = field(default_factory=set)
+    """What is under way beside the answers."""
 
     @property
     def in_force(self) -> InForce:
@@ -136,15 +138,19 @@ class Decider:
 
         """
         attempt = Attempt.of(request_of(asked), self.clock(), self.budget_ms)
+        attempt.is_repeatable = asked.request_id is not None
         policy, beliefs = self.in_force
         check_context(attempt.request, policy)
-        is_repeatable = asked.request_id is not None
-        record = await self._in_time(attempt, policy, beliefs, is_repeatable=is_repeatable)
-        if is_repeatable and not is_answered_by(record, attempt.request):
+        record = await self._in_time(attempt, policy, beliefs)
+        if attempt.is_repeatable and not is_answered_by(record, attempt.request):
             raise RequestIdTakenError("the request id was used for another request: every request needs its own")
         if not attempt.is_repeated:
             self.meter.note(record)
         return record
+
+    async def settled(self) -> None:
+        """Return once all is given back of what did not take place."""
+        await asyncio.gather(*self.giving_back)
 
     async def record(self, decision_id: str) -> DecisionRecord | None:
         """The record of a decision made earlier.
@@ -156,23 +162,25 @@ class Decider:
         entries = await decision_entries(self.log, decision_id)
         return records.decode(entries[0].properties["record"]) if entries else None
 
-    async def _in_time(
-        self, attempt: "Attempt", policy: Policy, beliefs: Beliefs, *, is_repeatable: bool
-    ) -> DecisionRecord:
+    async def _in_time(self, attempt: "Attempt", policy: Policy, beliefs: Beliefs) -> DecisionRecord:
         """The decision, or a fallback that says why there is no better one in time."""
         try:
             async with asyncio.timeout(attempt.deadline.left_s()):
-                earlier = await self._earlier(attempt) if is_repeatable else None
+                earlier = await self._earlier(attempt) if attempt.is_repeatable else None
                 return earlier or await self._decide(attempt, policy, beliefs)
         except TimeoutError:
-            return _fallback(attempt, policy, f"{attempt.waits_for}_slow")
+            reason = f"{attempt.waits_for}_slow"
         except StateUnavailableError:
-            return _fallback(attempt, policy, "state_unavailable")
+            reason = "state_unavailable"
+        except LogUnavailableError:
+            reason = "log_unavailable"
         except UnknownPlacementError:
             raise
         except Exception as error:  # noqa: BLE001  a defect of ours is not the customer's: it is in the server's log
             _log.error("decision %s is the fallback: %s", attempt.request.decision_id, place_of(error))
-            return _fallback(attempt, policy, "defect")
+            reason = "defect"
+        self._give_back(attempt)
+        return _fallback(attempt, policy, reason)
 
     async def _earlier(self, attempt: "Attempt") -> DecisionRecord | None:
         attempt.waits_for = "log"
@@ -203,17 +211,14 @@ class Decider:
         )
         proposal = propose(request, lap=watch.lap)
         attempt.waits_for = "state"
+        attempt.slots = sum(placement.slots for placement in proposal.placements) if proposal.reserves else 0
         grant = await self.state.reserve(proposal, now)
         watch.lap("reserve")
         decision = settle(proposal, grant, watch.stage_us)
         watch.lap("settle")
         beside = list(_beside(propose, request, policy, decision)) if request.mode == "live" else []
         attempt.waits_for = "log"
-        try:
-            decision = await self._log(decision, beside, watch)
-        except LogUnavailableError:
-            await self._release(decision)
-            return _fallback(attempt, policy, "log_unavailable")
+        decision = await self._log(decision, beside, watch)
         self.pace.note(tier, 1_000.0 * (time.monotonic() - began))
         return decision
 
@@ -259,12 +264,21 @@ class Decider:
             return records.decode(earlier[0].properties["record"])
         return msgspec.structs.replace(decision, stage_us=watch.stage_us)
 
-    async def _release(self, decision: DecisionRecord) -> None:
-        """Give back what a decision that does not take place has reserved; without State it expires by itself."""
-        with suppress(StateUnavailableError):
-            for placement in decision.placements:
-                for slot in placement.slots:
-                    await self.state.release(decision.decision_id, slot.slot)
+    def _give_back(self, attempt: "Attempt") -> None:
+        """Give back what a decision that does not take place may have reserved; nobody waits for that."""
+        if attempt.slots:
+            task = asyncio.create_task(self._release(attempt))
+            self.giving_back.add(task)
+            task.add_done_callback(self.giving_back.discard)
+
+    async def _release(self, attempt: "Attempt") -> None:
+        """Without State it expires by itself; and what another try of the same request has logged holds."""
+        decision_id = attempt.request.decision_id
+        with suppress(StateUnavailableError, LogUnavailableError):
+            if attempt.is_repeatable and await self.record(decision_id):
+                return
+            for slot in range(attempt.slots):
+                await self.state.release(decision_id, slot)
 
 
 @dataclass(slots=True)
@@ -276,6 +290,10 @@ class Attempt:
     deadline: Deadline
     watch: Stopwatch
     waits_for: str = "state"
+    slots: int = 0
+    """How many it may have reserved."""
+    is_repeatable: bool = False
+    """Whether it has an id of the channel's."""
     is_repeated: bool = False
     """Whether it was decided before."""
 

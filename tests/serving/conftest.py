@@ -305,6 +305,7 @@ class Replica:
 
     application: ASGIApp
     key: str
+    decider: Decider
     policies: Policies
     models: ModelSets
 
@@ -340,7 +341,7 @@ def replica(  # noqa: PLR0917  every part of a replica
     )
     application = api(decider=decider, contracts=contracts, settings=settings, meter=meter).application()
     _, key = KeyFile(settings.api_keys).create("tests", tuple(SCOPES), 0, clock())
-    return Replica(application, key, policies, models)
+    return Replica(application, key, decider, policies, models)
 
 
 @pytest.fixture
@@ -354,6 +355,7 @@ def client(replica: Replica) -> Client:
         transport = httpx.ASGITransport(replica.application)
         async with httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers) as connected:
             yield connected
+        await replica.decider.settled()
 
     return connect
 

@@ -2,8 +2,11 @@
 
 import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,11 +16,12 @@ from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.log import LogUnavailableError
 from nextbest.settings import Settings
-from nextbest.state import StateUnavailableError
+from nextbest.state import SnapshotScope, StateUnavailableError
 
 Decide = Callable[..., dict[str, Any]]
 Publish = Callable[[Settings, float], str]
 BUDGET_MS = 400
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 async def _hang(*_args: object, **_options: object) -> None:
@@ -119,6 +123,33 @@ def test_a_log_on_a_full_disk_is_no_error(
         assert not answers[-1]["logged"]
     _open_anew(log)
     assert decide("c2")["logged"]
+
+
+@pytest.mark.parametrize("request_id", [None, "r1"])
+@pytest.mark.parametrize("held_s", [0.03, 0.3, 1.0], ids=["a moment", "longer than the budget", "for long"])
+def test_a_log_that_is_held_is_told_of_truly(  # noqa: PLR0917  what is held, and where it is looked
+    decide: Decide,
+    settings: Settings,
+    publish: Publish,
+    log: SqliteLog,
+    state: SqliteState,
+    held_s: float,
+    request_id: str | None,
+) -> None:
+    """What is answered as not logged is not in the log, and nothing is held for it under caps."""
+    publish(settings, 0.1)
+    decide("c2")
+    with closing(sqlite3.connect(settings.event_log, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        letting_go = threading.Timer(held_s, other.execute, ["COMMIT"])
+        letting_go.start()
+        answer = decide("c1", budget_ms=200, request_id=request_id)
+        letting_go.join()
+    asyncio.run(asyncio.sleep(0.1))
+    logged = {entry.decision_id for _, entry in log.read_sync(0, 10)}
+    held = asyncio.run(state.snapshot("c1", SnapshotScope(LONG_AGO, LONG_AGO))).contacts
+    assert answer["logged"] == (held_s < 0.2)
+    assert (answer["decision_id"] in logged, bool(held)) == (answer["logged"], answer["logged"])
 
 
 def _open_anew(log: SqliteLog) -> None:
