@@ -22,15 +22,15 @@ EVENTS_BYTES = 2_000_000
 _JSON = re.compile(r"application/(json|[^/\s]+\+json)")
 
 
-async def read(request: Request, decoder: "msgspec.json.Decoder[T]", limit_bytes: int) -> T:
-    """The body as the decoder's type.
+async def read(request: Request, decoder: "msgspec.json.Decoder[T]", limit_bytes: int, *, nothing: bytes = b"") -> T:
+    """The body as the decoder's type; no body is read as `nothing`.
 
     Raises:
         ProblemError: 415, 413, 400 or 422.
 
     """
     _check_media_type(request.headers.get("content-type", ""))
-    content = await _content(request, limit_bytes)
+    content = await _content(request, limit_bytes) or nothing
     try:
         return decoder.decode(content)
     except msgspec.DecodeError as error:

@@ -126,7 +126,7 @@ def _operation(operation: Operation, examples: Examples) -> dict[str, Any]:
         described["security"] = [{_KEY: []}]
     if operation.body:
         content = {"schema": _reference(operation.body), **_shown(examples.bodies.get(operation.body, ()))}
-        described["requestBody"] = {"required": True, "content": {_JSON: content}}
+        described["requestBody"] = {"required": operation.is_body_required, "content": {_JSON: content}}
     return described
 
 

@@ -57,6 +57,7 @@ class Operation:
     scope: Scope | None = None
     """What a key must be good for; none where no key is needed."""
     body: type | None = None
+    is_body_required: bool = True
     invalid: HTTPStatus = HTTPStatus.UNPROCESSABLE_ENTITY
     """What a body is answered that is JSON, but not a valid one."""
     answers: Mapping[HTTPStatus, type | tuple[str, ...]]

@@ -59,6 +59,7 @@ class Actions:
                 handler=getattr(self, switch),
                 scope="admin",
                 body=SwitchRequest,
+                is_body_required=False,
                 answers={HTTPStatus.OK: SwitchResponse},
                 links=(_BACK[switch],),
                 problems=(HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
@@ -72,7 +73,7 @@ class Actions:
         return await self._switch("resume", request)
 
     async def _switch(self, switch: Switch, request: Request) -> Response:
-        body = await bodies.read(request, _request, bodies.SMALL_BYTES)
+        body = await bodies.read(request, _request, bodies.SMALL_BYTES, nothing=b"{}")
         action = request.path_params["action"]
         if action not in self.decider.in_force.policy.actions:
             raise ProblemError(HTTPStatus.NOT_FOUND, "the policy has no such action")

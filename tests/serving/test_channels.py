@@ -142,10 +142,11 @@ def test_every_example_of_the_page_works(said: list[str]) -> None:
     assert first == again
     assert '"status":422' in mistaken
     assert "#/placements" in mistaken
-    record, exported, erased, metrics, refused = behind.strip().split("\n", 4)
+    record, exported, erased, paused, resumed, metrics, refused = behind.strip().split("\n", 6)
     assert record.startswith('{"record":{')
     assert exported.startswith('{"customer_id":"439"')
     assert int(re.findall(r'"log_entries":(\d+)', erased)[0]) > 5
+    assert ['"is_paused":true' in paused, '"is_paused":false' in resumed] == [True, True]
     assert metrics.startswith("nextbest_decisions")
     assert re.fullmatch(r"403\nkey \w+ of support is revoked\n401", "\n".join(refused.splitlines()[-3:]))
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import pytest
 
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.settings import Settings
@@ -29,6 +30,17 @@ def test_a_paused_action_is_not_decided_until_it_is_resumed(  # noqa: PLR0917  w
     }
     assert decide()["placements"][0]["slots"][0]["action"] == "beef"
     assert log.read_sync(0, 1)[0][1].properties == {"reason": "recalled"}
+
+
+@pytest.mark.parametrize("headers", [{}, {"content-type": "application/json"}])
+def test_a_switch_needs_no_reason(ask: Ask, headers: dict[str, str]) -> None:
+    """Who is in a hurry sends no body at all; what is there must be one."""
+    for switch in ("pause", "resume"):
+        answer = ask("POST", f"/v1/actions/beef/{switch}", headers=headers)
+        assert (answer.status_code, answer.json()["is_paused"]) == (200, switch == "pause")
+    assert ask("POST", "/v1/actions/beef/pause", content=b"{").status_code == 400
+    description = ask("GET", "/openapi.json").json()["paths"]["/v1/actions/{action}/pause"]["post"]
+    assert description["requestBody"]["required"] is False
 
 
 def test_an_action_that_the_policy_has_not_is_not_found(ask: Ask, log: SqliteLog) -> None:
