@@ -66,7 +66,7 @@ class DecisionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Fill placements for one customer."""
 
     customer: CustomerReference
-    placements: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=20)]
+    placements: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=20, extra_json_schema={"uniqueItems": True})]
     context: Annotated[
         dict[Name, Given],
         Meta(max_length=100, description="What the channel knows now; the policy says which names rules use."),

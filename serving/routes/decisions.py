@@ -4,7 +4,7 @@ Belongs here: bodies, parameters and statuses. Does not belong here: how a decis
 what is found out about one afterwards (`serving.details`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPMethod, HTTPStatus
 
@@ -105,6 +105,7 @@ class Decisions:
 
     async def decide(self, request: Request) -> Response:
         asked = await bodies.read(request, _request, bodies.DECISION_BYTES)
+        _check_placements(asked.placements)
         return responses.json(await decided(self.decider, asked))
 
     async def look_up(self, request: Request) -> Response:
@@ -115,6 +116,13 @@ class Decisions:
         if found is None:
             raise ProblemError(HTTPStatus.NOT_FOUND, "the log holds no decision of this id")
         return responses.json(found)
+
+
+def _check_placements(placements: Sequence[str]) -> None:
+    for index, each in enumerate(placements):
+        if each in placements[:index]:
+            detail = f"placement {each} is asked for twice: its slots come at once, `limit` says how many"
+            raise problems.invalid(detail, FieldError(detail, f"#/placements/{index}"))
 
 
 async def decided(decider: Decider, asked: DecisionRequest) -> DecisionResponse:

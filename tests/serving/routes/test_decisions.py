@@ -36,11 +36,20 @@ def test_an_answer_comes_with_what_was_asked_for(decide: Decide, settings: Setti
     assert plain["explanation"] is None
 
 
-def test_several_placements_are_one_decision(decide: Decide, settings: Settings, publish: Publish) -> None:
-    """The same placement twice is filled once; slots are numbered through."""
+def test_slots_are_numbered_through(decide: Decide, settings: Settings, publish: Publish) -> None:
+    """Events name them by these numbers."""
     publish(settings, 0.1)
-    answer = decide(placements=["home_banner", "home_banner"], limit=2)
+    answer = decide(limit=2)
     assert [[slot["slot"] for slot in each["slots"]] for each in answer["placements"]] == [[0, 1]]
+
+
+def test_a_placement_is_asked_for_once(ask: Ask) -> None:
+    """Who asks twice expects two answers, and would look for the second in vain."""
+    body = {"customer": {"customer_id": "c1"}, "placements": ["home_banner", "home_banner"]}
+    refused = ask("POST", "/v1/decisions", json=body)
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "#/placements/1")
+    schema = ask("GET", "/openapi.json").json()["components"]["schemas"]["DecisionRequest"]
+    assert schema["properties"]["placements"]["uniqueItems"] is True
 
 
 def test_a_decision_can_be_explained_afterwards(ask: Ask, decide: Decide, settings: Settings, publish: Publish) -> None:
