@@ -133,7 +133,7 @@ class Decider:
 
         Raises:
             UnknownPlacementError: the policy has no such placement.
-            ContextError: a value of the context is of the wrong kind.
+            ContextError: a value of the context is of the wrong kind, or no time zone.
             RequestIdTakenError: the request id belongs to another request.
 
         """

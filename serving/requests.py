@@ -8,6 +8,7 @@ import hashlib
 import uuid
 from collections.abc import Sequence
 
+from nextbest.contact_rules import zone_of
 from nextbest.envelope import Identifier
 from nextbest.errors import NextbestError
 from nextbest.messages import Request
@@ -17,10 +18,10 @@ from nextbest.wire import CustomerReference, DecisionRequest
 
 
 class ContextError(NextbestError):
-    """A value of the context is of another kind than the policy says: rules would take a default in its place."""
+    """A value of the context is none that the policy takes: rules would take a default in its place."""
 
-    def __init__(self, name: str, kind: str) -> None:
-        super().__init__(f"{name} of the context takes a {kind}")
+    def __init__(self, name: str, takes: str) -> None:
+        super().__init__(f"{name} of the context takes a {takes}")
         self.name = name
 
 
@@ -56,13 +57,17 @@ def check_context(request: Request, policy: Policy) -> None:
     """Let pass a context whose values are of the kinds that the policy says; it may hold more than rules know.
 
     Raises:
-        ContextError: one is of another kind.
+        ContextError: one is of another kind, or a time zone that there is not.
 
     """
     for name, given in request.context.items():
         feature = policy.catalogue.get(name)
         if feature is not None and feature.origin == "context" and not feature.takes(given):
             raise ContextError(name, feature.kind)
+    name = policy.time_zone.feature or ""
+    zone = request.context.get(name)
+    if zone and not (isinstance(zone, str) and zone_of(zone)):
+        raise ContextError(name, f"time zone, such as America/Chicago: there is no {zone}")
 
 
 def is_answered_by(record: DecisionRecord, request: Request) -> bool:

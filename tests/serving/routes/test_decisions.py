@@ -103,6 +103,28 @@ def test_a_context_of_the_wrong_kind_is_refused(
     assert passed.status_code == 200
 
 
+@pytest.mark.parametrize(("zone", "status"), [("America/Chicago", 200), ("", 200), ("America/Chicgo", 422), (6, 422)])
+def test_a_time_zone_that_there_is_not_is_refused(
+    settings: Settings, policy_files: dict[str, Any], zone: object, status: int, request: pytest.FixtureRequest
+) -> None:
+    """Quiet hours would go by another clock than the customer's, and nobody would know; an empty text says nothing."""
+    policy_files["features"]["features"].append(
+        {"name": "zone", "kind": "text", "origin": "context", "description": "x"}
+    )
+    policy_files["contact_policy"]["time_zone"] = {"feature": "zone"}
+    for name in ("features", "contact_policy"):
+        (settings.home / "policies" / f"{name}.yaml").write_text(yaml.safe_dump(policy_files[name]))
+    ask: Ask = request.getfixturevalue("ask")  # of a replica that starts with these files
+    customer = {"customer_id": "c1"}
+    body = {"customer": customer, "placements": ["home_banner"], "context": {"zone": zone}}
+    answer = ask("POST", "/v1/decisions", json=body)
+    assert answer.status_code == status, answer.text
+    if status == 422:
+        assert answer.json()["errors"][0]["pointer"] == "#/context/zone"
+    flag = {"context": {"targetingKey": "c1", "zone": zone}}
+    assert ask("POST", "/ofrep/v1/evaluate/flags/home_banner", json=flag).status_code == {422: 400}.get(status, status)
+
+
 @pytest.mark.parametrize(
     "part",
     [
