@@ -35,7 +35,7 @@ from serving.gate import Gate
 from serving.intake import Intake
 from serving.metrics import Meter
 from serving.model_sets import ModelSets
-from serving.names import customer_names
+from serving.names import customer_names, identifier_kinds
 from serving.online_features import OnlineFeatures
 from serving.operations import Operation
 from serving.policies import Policies
@@ -122,7 +122,7 @@ def api(*, decider: Decider, contracts: Mapping[str, Contract], settings: Settin
         return openapi.document(operations, contracts, examples(decider.in_force.policy))
 
     parts = (
-        Decisions(decider=decider, details=Details(decider, settings)),
+        Decisions(decider=decider, details=Details(decider, settings), kinds=identifier_kinds(contracts["identities"])),
         Flags(decider, names),
         Events(intake),
         CustomerRoutes(customers, decider),

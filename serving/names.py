@@ -3,7 +3,8 @@
 Belongs here: telling one from the other. Does not belong here: whose an identifier is (State).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 import msgspec
@@ -15,7 +16,8 @@ CustomerNames = Callable[[str], CustomerReference]
 """What a name means.
 
 Raises:
-    msgspec.ValidationError: it is too long, or a kind of identifier with something else than a keyed hash.
+    msgspec.ValidationError: it is too long, or one half of an identifier is none; the message says what a name may be,
+        and nothing of this one.
 
 """
 
@@ -25,16 +27,21 @@ def customer_names(identities: Contract) -> CustomerNames:
     return partial(_reference, identifier_kinds(identities))
 
 
-def identifier_kinds(identities: Contract) -> frozenset[str]:
+def identifier_kinds(identities: Contract) -> tuple[str, ...]:
     """The kinds of identifiers that the contract names."""
-    return frozenset(next(field.enum or () for field in identities.fields if field.name == "kind"))
+    return identities.field("kind").enum or ()
 
 
-def _reference(kinds: frozenset[str], name: str) -> CustomerReference:
+def _reference(kinds: Sequence[str], name: str) -> CustomerReference:
     kind, _, digest = name.rpartition(":")
-    is_identifier = kind in kinds or (kind and _is_hmac(digest))
-    said = {"kind": kind, "hmac": digest} if is_identifier else {"customer_id": name}
-    return msgspec.convert(said, CustomerReference)
+    said = {"kind": kind, "hmac": digest} if kind in kinds else {"customer_id": name}
+    with suppress(msgspec.ValidationError):
+        if kind in kinds or not kind or not _is_hmac(digest):
+            return msgspec.convert(said, CustomerReference)
+    raise msgspec.ValidationError(
+        "a customer is an id of 1 to 200 characters, or kind:hmac of an identifier: "
+        f"one of {', '.join(kinds)}, and 64 lower-case hexadecimal digits"
+    )
 
 
 def _is_hmac(digest: str) -> bool:

@@ -70,27 +70,27 @@ def _schemas(operations: Sequence[Operation], contracts: Mapping[str, Contract])
         {"properties": {"contract": {"const": name}, "properties": {"$ref": _REFERENCE.format(name=row_name(name))}}}
         for name in INTAKE
     ]
+    kinds = identifier_kinds(contracts["identities"])
     schemas["CustomerReference"]["oneOf"] = [
         {"required": ["customer_id"], "properties": {"customer_id": _TEXT, "kind": _NULL, "hmac": _NULL}},
-        {"required": ["kind", "hmac"], "properties": {"customer_id": _NULL, "kind": _TEXT, "hmac": _TEXT}},
+        {"required": ["kind", "hmac"], "properties": {"customer_id": _NULL, "kind": {"enum": [*kinds]}, "hmac": _TEXT}},
     ]
     schemas["FlagRequest"]["required"] = ["context"]
     context = schemas["FlagRequest"]["properties"]["context"]
-    targeting_key = _name(identifier_kinds(contracts["identities"]))
-    context |= {"required": ["targetingKey"], "properties": {"targetingKey": targeting_key}}
+    context |= {"required": ["targetingKey"], "properties": {"targetingKey": _name(kinds)}}
     del context["default"]
     return schemas
 
 
 def _name(kinds: Iterable[str]) -> dict[str, Any]:
     """What `serving.names` takes: told apart by what is before and behind the last colon."""
-    of_a_kind = f"^({'|'.join(sorted(map(re.escape, kinds)))}):[^:]*$"
-    looks_like_one = {"anyOf": [{"pattern": of_a_kind}, {"pattern": r"^[\s\S]+:[0-9a-f]{64}$"}]}
+    kind = f"^({'|'.join(map(re.escape, kinds))})"
+    looks_like_one = {"anyOf": [{"pattern": f"{kind}:[^:]*$"}, {"pattern": r"^[\s\S]+:[0-9a-f]{64}$"}]}
     return {
         "type": "string",
         "anyOf": [
             {"minLength": 1, "maxLength": 200, "not": looks_like_one},
-            {"maxLength": 165, "pattern": r"^[\s\S]{1,100}:[0-9a-f]{64}$"},
+            {"maxLength": 165, "pattern": f"{kind}:[0-9a-f]{{64}}$"},
         ],
     }
 

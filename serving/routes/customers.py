@@ -27,7 +27,6 @@ _CUSTOMER = Parameter(
     schema={"type": "string", "minLength": 1, "maxLength": 200},
 )
 _SAME = {"customer": "$request.path.customer"}
-_NAME_LIMIT = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +112,7 @@ class CustomerRoutes:
         try:
             customer_id = await self.customers.resolve(request.path_params["customer"])
         except msgspec.ValidationError as error:
-            raise problems.invalid(f"a customer is an id of {_NAME_LIMIT} characters at most, or kind:hmac") from error
+            raise problems.invalid(str(error)) from error
         if customer_id is None:
             raise ProblemError(HTTPStatus.NOT_FOUND, "the identifier belongs to no customer")
         return customer_id

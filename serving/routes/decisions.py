@@ -64,6 +64,8 @@ class Decisions:
 
     decider: Decider
     details: Details
+    kinds: Sequence[str]
+    """Of identifiers."""
 
     def operations(self) -> Iterator[Operation]:
         yield Operation(
@@ -106,6 +108,7 @@ class Decisions:
     async def decide(self, request: Request) -> Response:
         asked = await bodies.read(request, _request, bodies.DECISION_BYTES)
         _check_placements(asked.placements)
+        self._check_kind(asked.customer.kind)
         return responses.json(await decided(self.decider, asked))
 
     async def look_up(self, request: Request) -> Response:
@@ -116,6 +119,11 @@ class Decisions:
         if found is None:
             raise ProblemError(HTTPStatus.NOT_FOUND, "the log holds no decision of this id")
         return responses.json(found)
+
+    def _check_kind(self, kind: str | None) -> None:
+        if kind is not None and kind not in self.kinds:
+            detail = f"there is no kind of identifier {kind!r}: there is {', '.join(self.kinds)}"
+            raise problems.invalid(detail, FieldError(detail, "#/customer/kind"))
 
 
 def _check_placements(placements: Sequence[str]) -> None:

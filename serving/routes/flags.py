@@ -84,7 +84,7 @@ class Flags:
         try:
             return self.names(key)
         except msgspec.ValidationError as error:
-            raise _InvalidContextError("INVALID_CONTEXT", "targetingKey is a customer id, or kind:hmac") from error
+            raise _InvalidContextError("INVALID_CONTEXT", f"{_KEY}: {error}") from error
 
     def _known(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """What rules, texts and models speak of.

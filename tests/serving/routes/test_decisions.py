@@ -103,6 +103,18 @@ def test_a_context_of_the_wrong_kind_is_refused(
     assert passed.status_code == 200
 
 
+def test_a_kind_of_identifier_that_there_is_not_is_refused(ask: Ask) -> None:
+    """Its customers would be nobody, one fallback after another; the answer lists what there is."""
+    customer = {"kind": "phone", "hmac": "ab" * 32}
+    refused = ask("POST", "/v1/decisions", json={"customer": customer, "placements": ["home_banner"]})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "#/customer/kind")
+    assert "loyalty_card, email, device" in refused.json()["detail"]
+    key = {"targetingKey": f"phone:{customer['hmac']}"}
+    flag = ask("POST", "/ofrep/v1/evaluate/flags/home_banner", json={"context": key})
+    assert (flag.status_code, flag.json()["errorCode"]) == (400, "INVALID_CONTEXT")
+    assert "64 lower-case hexadecimal digits" in flag.json()["errorDetails"]
+
+
 @pytest.mark.parametrize(("zone", "status"), [("America/Chicago", 200), ("", 200), ("America/Chicgo", 422), (6, 422)])
 def test_a_time_zone_that_there_is_not_is_refused(
     settings: Settings, policy_files: dict[str, Any], zone: object, status: int, request: pytest.FixtureRequest
