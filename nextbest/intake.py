@@ -175,7 +175,8 @@ def _happened(contract: Contract, row: dict[str, Any], received_at: datetime) ->
     column = contract.event_time
     if column is None or row[column] <= received_at + _CLOCK_AHEAD:
         return row
-    reason = f"{contract.name}.{column} is {row[column].isoformat()!r}: it is later than now, {received_at.isoformat()}"
+    ahead = f"more than {_CLOCK_AHEAD // timedelta(minutes=1)} minutes later than now, {received_at.isoformat()}"
+    reason = f"{contract.name}.{column} is {row[column].isoformat()!r}: it is {ahead}"
     return Verdict("rejected", reason, "future", column)
 
 

@@ -64,7 +64,11 @@ def _refusals(field: Field) -> list[Rule]:
 
 
 def _field_schema(field: Field, event_time: str | None) -> dict[str, Any]:
-    said = f"{field.description} Not later than now." if field.name == event_time else field.description
+    said = (
+        f"{field.description} Not more than five minutes later than now."
+        if field.name == event_time
+        else field.description
+    )
     schema: dict[str, Any] = {**_JSON_TYPES[field.type], "description": said}
     nothing = [] if _is_required(field) else [None]
     if nothing:
