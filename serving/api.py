@@ -100,4 +100,7 @@ def _by_method(handlers: Mapping[str, Handler]) -> Handler:
 
 async def _no_such_route(request: Request, error: HTTPException) -> Response:
     """What the router says: no such route, or not with this method."""
-    return problems.render(request, ProblemError(HTTPStatus(error.status_code), error.detail, headers=error.headers))
+    asked, status = f"{request.method} {request.scope['path']}", HTTPStatus(error.status_code)
+    takes = f"it takes {error.headers['Allow']}" if error.headers else "nothing is at this address"
+    problem = ProblemError(status, f"{asked}: {takes}; /docs has every operation", headers=error.headers)
+    return problems.render(request, problem)

@@ -408,6 +408,14 @@ def test_what_is_not_there_is_a_problem(client: Any, method: str, path: str, sta
     assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
 
 
+def test_what_is_at_no_address_is_named_and_shown_the_way(client: Any) -> None:
+    """Who mistyped sees what came of it, what the address takes, and where all of them are."""
+    nothing = call(client, "GET", "/v1/decisoins/d1").json()["detail"]
+    assert nothing == "GET /v1/decisoins/d1: nothing is at this address; /docs has every operation"
+    wrong = call(client, "DELETE", "/v1/events").json()["detail"]
+    assert wrong == "DELETE /v1/events: it takes POST; /docs has every operation"
+
+
 @pytest.mark.parametrize(
     ("path", "allowed"),
     [
