@@ -6,7 +6,7 @@ trace, nor what a part said of itself is in an answer. Does not belong here: wha
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from types import MappingProxyType
 
@@ -14,6 +14,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from nextbest.advice import did_you_mean, listed
 from nextbest.log import LogUnavailableError
 from nextbest.state import StateUnavailableError
 from nextbest.wire import FieldError, ProblemDetails
@@ -56,6 +57,13 @@ def not_understood(error: msgspec.DecodeError) -> ProblemError:
 def invalid(detail: str, *errors: FieldError) -> ProblemError:
     """422: the body is understood but not valid."""
     return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors)
+
+
+def missing(what: str, name: str, names: Iterable[str]) -> ProblemError:
+    """404: the policy has nothing of this name; says what was probably meant, or else what there is."""
+    there_is = [*names]
+    advice = did_you_mean(name, there_is) or f": there is {listed(there_is)}"
+    return ProblemError(HTTPStatus.NOT_FOUND, f"the policy has no {what} {name!r}{advice}")
 
 
 def unavailable(part: str) -> ProblemError:

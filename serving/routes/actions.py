@@ -18,10 +18,9 @@ from nextbest.log import EventLog
 from nextbest.state import State
 from nextbest.switches import Switch, switched, use
 from nextbest.wire import SwitchRequest, SwitchResponse
-from serving import bodies, responses
+from serving import bodies, problems, responses
 from serving.decider import Decider
 from serving.operations import Link, Operation, Parameter
-from serving.problems import ProblemError
 
 _request = msgspec.json.Decoder(SwitchRequest)
 _SWITCHES: dict[Switch, str] = {
@@ -75,8 +74,9 @@ class Actions:
     async def _switch(self, switch: Switch, request: Request) -> Response:
         body = await bodies.read(request, _request, bodies.SMALL_BYTES, nothing=b"{}")
         action = request.path_params["action"]
-        if action not in self.decider.in_force.policy.actions:
-            raise ProblemError(HTTPStatus.NOT_FOUND, "the policy has no such action")
+        actions = self.decider.in_force.policy.actions
+        if action not in actions:
+            raise problems.missing("action", action, actions)
         entry = switched(switch, action, f"{switch}/{uuid.uuid4().hex}", self.clock(), reason=body.reason)
         was_paused = await use(self.log, self.state, entry)
         is_paused = switch == "pause"

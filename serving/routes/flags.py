@@ -25,7 +25,7 @@ from nextbest.wire import (
     Given,
     Name,
 )
-from serving import bodies, responses
+from serving import bodies, problems, responses
 from serving.decider import Decider
 from serving.names import CustomerNames
 from serving.operations import Link, Operation, Parameter
@@ -72,8 +72,9 @@ class Flags:
     async def evaluate(self, request: Request) -> Response:
         body = await bodies.read(request, _request, bodies.SMALL_BYTES)
         placement = request.path_params["placement"]
-        if placement not in self.decider.in_force.policy.placements:
-            raise ProblemError(HTTPStatus.NOT_FOUND, "the policy has no such placement")
+        placements = self.decider.in_force.policy.placements
+        if placement not in placements:
+            raise problems.missing("placement", placement, placements)
         asked = _asked(placement, self._customer(body.context), self._known(body.context))
         return responses.json(_variation(placement, await decided(self.decider, asked)))
 

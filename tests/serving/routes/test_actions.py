@@ -44,8 +44,10 @@ def test_a_switch_needs_no_reason(ask: Ask, headers: dict[str, str]) -> None:
 
 
 def test_an_action_that_the_policy_has_not_is_not_found(ask: Ask, log: SqliteLog) -> None:
-    """404, and nothing in the log."""
-    assert ask("POST", "/v1/actions/moon/pause", json={}).status_code == 404
+    """404, which says what was asked for, and what was probably meant or is there; and nothing in the log."""
+    for name, said in (("moon", "'moon': there is beef, milk"), ("beeef", "'beeef'; did you mean 'beef'?")):
+        answer = ask("POST", f"/v1/actions/{name}/pause", json={})
+        assert (answer.status_code, answer.json()["detail"]) == (404, f"the policy has no action {said}")
     assert log.read_sync(0, 10) == []
 
 

@@ -81,9 +81,10 @@ def test_a_request_that_is_wrong_is_told_in_the_words_of_the_protocol(ask: Ask, 
 
 
 def test_an_unknown_flag_is_not_found(ask: Ask) -> None:
-    """404 with the code that the protocol has for it."""
+    """404 with the code that the protocol has for it, and the flags that there are."""
     answered = ask("POST", "/ofrep/v1/evaluate/flags/nowhere", json={"context": {"targetingKey": "c1"}})
     assert (answered.status_code, answered.json()["errorCode"]) == (404, "FLAG_NOT_FOUND")
+    assert answered.json()["errorDetails"] == "the policy has no placement 'nowhere': there is home_banner"
 
 
 def test_without_a_key_there_is_no_evaluation(ask: Ask) -> None:
