@@ -5,12 +5,15 @@ belong here: the types (`nextbest.wire`), which limit lists and texts themselves
 """
 
 import re
+from collections.abc import Sequence
 from http import HTTPStatus
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
+from msgspec import inspect
 from starlette.requests import Request
 
+from nextbest.wire import FieldError
 from serving import problems
 from serving.problems import ProblemError
 
@@ -20,6 +23,8 @@ SMALL_BYTES = 20_000
 DECISION_BYTES = 200_000
 EVENTS_BYTES = 2_000_000
 _JSON = re.compile(r"application/(json|[^/\s]+\+json)")
+_INVALID = re.compile(r"(?P<detail>.*?)(?: - at (?:`key` in )?`\$(?P<path>[^`]*)`)?", re.DOTALL)
+_JSON_TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 
 
 async def read(request: Request, decoder: "msgspec.json.Decoder[T]", limit_bytes: int, *, nothing: bytes = b"") -> T:
@@ -34,9 +39,48 @@ async def read(request: Request, decoder: "msgspec.json.Decoder[T]", limit_bytes
     try:
         return decoder.decode(content)
     except msgspec.DecodeError as error:
-        raise problems.not_understood(error) from error
+        raise _not_understood(error, decoder.type) from error
     except (UnicodeDecodeError, RecursionError) as error:
         raise ProblemError(HTTPStatus.BAD_REQUEST, "the body is not UTF-8, or nests too deep") from error
+
+
+def _not_understood(error: msgspec.DecodeError, type_: type) -> ProblemError:
+    """400 for what is not JSON, 422 with the field for what is not a valid body."""
+    if not isinstance(error, msgspec.ValidationError):
+        return ProblemError(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {error}")
+    match = _INVALID.fullmatch(str(error))
+    detail, path = (match["detail"], match["path"] or "") if match else (str(error), "")
+    known = path.partition("[...]")[0]  # of an object's members it does not say which
+    pointer = "#" + re.sub(r"\.|\[", "/", known).replace("]", "")
+    said = _in_words_of_json(detail)
+    if detail.startswith("Invalid enum value") and (allowed := _allowed(inspect.type_info(type_), path)):
+        said += f": it takes {', '.join(map(str, allowed))}"
+    return problems.invalid(f"{said}, at {pointer}", FieldError(said, pointer))
+
+
+def _in_words_of_json(detail: str) -> str:
+    """What msgspec says that it expected, where it speaks of Python's types."""
+    if not detail.startswith("Expected"):
+        return detail
+    detail = re.sub(r"\.0$", "", detail).replace("`float` that's a multiple of 1", "`int`")
+    said = re.sub(r"\b(str|int|float|bool)\b", lambda found: _JSON_TYPES[found[0]], detail)
+    return f"{said}: a number in quotes is one" if re.search(r"`string[^`]*`, got `(integer|number)`", said) else said
+
+
+def _allowed(info: Any, path: str) -> Sequence[object]:
+    """The values of the enum at a path of a type; none where there is no enum."""
+    for name in re.findall(r"\.(\w+)|\[", path):
+        match _bare(info):
+            case inspect.StructType(fields=fields):
+                info = next(each.type for each in fields if each.encode_name == name)
+            case inspect.VarTupleType(item_type=item) | inspect.DictType(value_type=item):
+                info = item
+    bare = _bare(info)
+    return bare.values if isinstance(bare, inspect.LiteralType) else ()
+
+
+def _bare(info: Any) -> Any:
+    return info.type if isinstance(info, inspect.Metadata) else info
 
 
 def _check_media_type(said: str) -> None:

@@ -5,12 +5,10 @@ trace, nor what a part said of itself is in an answer. Does not belong here: wha
 """
 
 import logging
-import re
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from types import MappingProxyType
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -22,7 +20,6 @@ from serving import responses
 from serving.defects import place_of
 
 _log = logging.getLogger(__name__)
-_PATH = re.compile(r"(?P<detail>.*?)(?: - at `(?:key in )?\$(?P<path>[^`]*)`)?", re.DOTALL)
 MEDIA_TYPE = "application/problem+json"
 _AGAIN = MappingProxyType({"Retry-After": "1"})
 
@@ -41,17 +38,6 @@ class ProblemError(Exception):
         self.status = status
         self.details = ProblemDetails(status.phrase, int(status), detail, errors=errors)
         self.headers = headers
-
-
-def not_understood(error: msgspec.DecodeError) -> ProblemError:
-    """400 for what is not JSON, 422 with the field for what is not a valid body."""
-    if not isinstance(error, msgspec.ValidationError):
-        return ProblemError(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {error}")
-    match = _PATH.fullmatch(str(error))
-    path = ((match and match["path"]) or "").partition("[...]")[0]  # of an object's members it does not say which
-    pointer = "#" + re.sub(r"\.|\[", "/", path).replace("]", "")
-    detail = match["detail"] if match else str(error)
-    return invalid(str(error), FieldError(detail, pointer))
 
 
 def invalid(detail: str, *errors: FieldError) -> ProblemError:

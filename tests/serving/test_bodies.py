@@ -86,5 +86,48 @@ def test_a_hash_ends_where_it_ends(ask: Ask) -> None:
     assert ask("POST", "/v1/decisions", json={"customer": customer, "placements": ["home_banner"]}).status_code == 422
 
 
+@pytest.mark.parametrize(
+    ("part", "said", "pointer"),
+    [
+        ({"limit": 0}, "Expected `number` >= 1", "#/limit"),
+        ({"limit": 1.5}, "Expected `integer`", "#/limit"),
+        ({"budget_ms": 60_001}, "Expected `number` <= 60000", "#/budget_ms"),
+        (
+            {"customer": {"customer_id": 18}},
+            "Expected `string | null`, got `integer`: a number in quotes is one",
+            "#/customer/customer_id",
+        ),
+        ({"placements": [18]}, "Expected `string`, got `integer`: a number in quotes is one", "#/placements/0"),
+        (
+            {"include": ["content", "contents"]},
+            "Invalid enum value 'contents': it takes content, explanation, metadata",
+            "#/include/1",
+        ),
+        ({"context": {"": 1}}, "Expected `string` of length >= 1", "#/context"),
+        ({"str": 1}, "Object contains unknown field `str`", "#"),
+    ],
+)
+def test_a_part_that_is_wrong_is_told_in_the_words_of_the_api(
+    ask: Ask, part: dict[str, Any], said: str, pointer: str
+) -> None:
+    """JSON's types, not Python's; a number that should be a text; and what an enum allows."""
+    body = {"customer": {"customer_id": "c1"}, "placements": ["home_banner"]} | part
+    refused = ask("POST", "/v1/decisions", json=body).json()
+    assert refused["errors"] == [{"detail": said, "pointer": pointer}]
+    assert refused["detail"] == f"{said}, at {pointer}"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "allowed"),
+    [
+        ("PUT", PATH, {"consents": {"marketing": "no"}}, "granted, withdrawn"),
+        ("POST", "/v1/events", {"events": [{"contract": "x", "properties": {}}]}, "consents, events, outcomes"),
+    ],
+)
+def test_what_an_enum_allows_is_listed(ask: Ask, method: str, path: str, body: object, allowed: str) -> None:
+    """In members of objects and in lists of objects too."""
+    assert f": it takes {allowed}" in ask(method, path, json=body).json()["detail"]
+
+
 def _big(body: object) -> bytes:
     return msgspec.json.encode(body)
