@@ -69,7 +69,7 @@ def decide(customer: Customer, placements: Iterable[str], options: DecideOptions
         **options,
         "request_id": options.get("request_id") or uuid.uuid4().hex,
         "customer": {name: said for name, said in msgspec.structs.asdict(_reference(customer)).items() if said},
-        "placements": tuple(placements),
+        "placements": (placements,) if isinstance(placements, str) else tuple(placements),
     }
     return _post("/v1/decisions", body, DecisionResponse)
 
@@ -137,9 +137,10 @@ def _reference(customer: Customer) -> CustomerReference:
             return customer
         case str():
             return CustomerReference(customer_id=customer)
-        case _:
-            kind, hmac = customer
+        case (str(kind), str(hmac)):
             return CustomerReference(kind=kind, hmac=hmac)
+        case _:
+            raise TypeError(f"a customer is an id as a str, or a pair of kind and hmac, and not {customer!r}")
 
 
 def _of(customer: Customer, what: str = "") -> str:

@@ -151,6 +151,25 @@ def test_every_call_goes_where_the_api_has_it(ask: Asker, method: str, call: dic
     assert seen == [sent]
 
 
+@pytest.mark.parametrize("customer", [18, None, ("email",), ("email", 18)])
+def test_a_customer_is_named_as_the_api_names_one(ask: Asker, customer: object) -> None:
+    """A number is not an id: what to write instead is said before anything is sent."""
+    with pytest.raises(TypeError, match="a customer is an id as a str, or a pair of kind and hmac, and not"):
+        ask(lambda _request: httpx.Response(500), call={"customer": customer, "placements": ["home_banner"]})
+
+
+def test_one_placement_may_be_said_without_a_list(ask: Asker) -> None:
+    """Its letters are no placements."""
+    sent: list[bytes] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        sent.append(request.content)
+        return httpx.Response(200, json=ANSWER)
+
+    ask(handler, call={"customer": "18", "placements": "home_banner"})
+    assert msgspec.json.decode(sent[0])["placements"] == ["home_banner"]
+
+
 def test_an_api_behind_a_path(ask: Asker) -> None:
     """A gateway may have put it there."""
 
