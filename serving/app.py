@@ -35,7 +35,7 @@ from serving.gate import Gate
 from serving.intake import Intake
 from serving.metrics import Meter
 from serving.model_sets import ModelSets
-from serving.names import customer_names, identifier_kinds
+from serving.names import CustomerNames
 from serving.online_features import OnlineFeatures
 from serving.operations import Operation
 from serving.policies import Policies
@@ -114,7 +114,7 @@ def api(*, decider: Decider, contracts: Mapping[str, Contract], settings: Settin
     log, state, clock = decider.log, decider.state, decider.clock
     taken = {name: contracts[name] for name in INTAKE}
     intake = Intake(contracts=taken, log=log, state=state, clock=clock)
-    names = customer_names(contracts["identities"])
+    names = CustomerNames(contracts["identities"])
     customers = Customers(state=state, log=log, features=decider.features, intake=intake, names=names, clock=clock)
     operations: list[Operation] = []
 
@@ -122,7 +122,7 @@ def api(*, decider: Decider, contracts: Mapping[str, Contract], settings: Settin
         return openapi.document(operations, contracts, examples(decider.in_force.policy))
 
     parts = (
-        Decisions(decider=decider, details=Details(decider, settings), kinds=identifier_kinds(contracts["identities"])),
+        Decisions(decider=decider, details=Details(decider, settings), names=names),
         Flags(decider, names),
         Events(intake),
         CustomerRoutes(customers, decider),

@@ -40,7 +40,7 @@ class Customers:
             msgspec.ValidationError: it is no name of a customer.
 
         """
-        whom = self.names(name)
+        whom = self.names.meant_by(name)
         if whom.kind is None or whom.hmac is None:
             return whom.customer_id
         return await self.state.customer_of((Identifier(kind=whom.kind, hmac=whom.hmac),))

@@ -1,52 +1,49 @@
 """The name of a customer where one word must do: an id, or `kind:hmac` of an identifier.
 
-Belongs here: telling one from the other. Does not belong here: whose an identifier is (State).
+Belongs here: telling one from the other, so that every customer there is can be named. Does not belong here: whose an
+identifier is (State).
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from functools import partial
+import re
 
 import msgspec
 
 from nextbest.contracts import Contract
-from nextbest.wire import CustomerReference, Hmac
-
-CustomerNames = Callable[[str], CustomerReference]
-"""What a name means.
-
-Raises:
-    msgspec.ValidationError: it is too long, or one half of an identifier is none; the message says what a name may be,
-        and nothing of this one.
-
-"""
+from nextbest.wire import CustomerReference
 
 
-def customer_names(identities: Contract) -> CustomerNames:
-    """By the contract of identities, whose kinds are no beginnings of ids; an id may have colons otherwise."""
-    return partial(_reference, identifier_kinds(identities))
+class CustomerNames:
+    """By the contract of identities: what begins with one of its kinds is no id, nor is what ends with a keyed hash.
 
+    Other ids may have colons. An e-mail address where its keyed hash belongs must not become an id, which is kept.
+    """
 
-def identifier_kinds(identities: Contract) -> tuple[str, ...]:
-    """The kinds of identifiers that the contract names."""
-    return identities.field("kind").enum or ()
+    def __init__(self, identities: Contract) -> None:
+        self.kinds = identities.field("kind").enum or ()
+        any_kind = f"({'|'.join(map(re.escape, self.kinds))})"
+        self.no_id = rf"^{any_kind}:|^[\s\S]+:[0-9a-f]{{64}}$"
+        """The pattern of what is no id."""
+        self.identifier = rf"^{any_kind}:[0-9a-f]{{64}}$"
 
+    def is_id(self, name: str) -> bool:
+        return re.search(self.no_id, name) is None
 
-def _reference(kinds: Sequence[str], name: str) -> CustomerReference:
-    kind, _, digest = name.rpartition(":")
-    said = {"kind": kind, "hmac": digest} if kind in kinds else {"customer_id": name}
-    with suppress(msgspec.ValidationError):
-        if kind in kinds or not kind or not _is_hmac(digest):
-            return msgspec.convert(said, CustomerReference)
-    raise msgspec.ValidationError(
-        "a customer is an id of 1 to 200 characters, or kind:hmac of an identifier: "
-        f"one of {', '.join(kinds)}, and 64 lower-case hexadecimal digits"
-    )
+    def meant_by(self, name: str) -> CustomerReference:
+        """What a name means.
 
+        Raises:
+            msgspec.ValidationError: it is too long, or one half of an identifier is none; the message says what a name
+                may be, and nothing of this one.
 
-def _is_hmac(digest: str) -> bool:
-    try:
-        msgspec.convert(digest, Hmac)
-    except msgspec.ValidationError:
-        return False
-    return True
+        """
+        kind, _, digest = name.partition(":")
+        said = {"customer_id": name} if self.is_id(name) else {"kind": kind, "hmac": digest}
+        try:
+            if self.is_id(name) or kind in self.kinds:
+                return msgspec.convert(said, CustomerReference)
+        except msgspec.ValidationError:
+            pass
+        raise msgspec.ValidationError(
+            "a customer is an id of 1 to 200 characters, or kind:hmac of an identifier: "
+            f"one of {', '.join(self.kinds)}, and 64 lower-case hexadecimal digits"
+        )

@@ -4,7 +4,6 @@ Belongs here: the document. Does not belong here: the types (`nextbest.wire`), t
 (`serving.row_schemas`), what is shown as an example (`serving.examples`), or the routes.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from types import MappingProxyType
@@ -16,7 +15,7 @@ import nextbest
 from nextbest.contracts import Contract
 from nextbest.wire import INTAKE, ProblemDetails
 from serving.examples import Examples
-from serving.names import identifier_kinds
+from serving.names import CustomerNames
 from serving.operations import Link, Operation, Parameter
 from serving.row_schemas import row_name, row_schema
 
@@ -70,29 +69,21 @@ def _schemas(operations: Sequence[Operation], contracts: Mapping[str, Contract])
         {"properties": {"contract": {"const": name}, "properties": {"$ref": _REFERENCE.format(name=row_name(name))}}}
         for name in INTAKE
     ]
-    kinds = identifier_kinds(contracts["identities"])
+    names = CustomerNames(contracts["identities"])
+    id_alone = {"not": {"pattern": names.no_id}}
     schemas["CustomerReference"]["oneOf"] = [
-        {"required": ["customer_id"], "properties": {"customer_id": _TEXT, "kind": _NULL, "hmac": _NULL}},
-        {"required": ["kind", "hmac"], "properties": {"customer_id": _NULL, "kind": {"enum": [*kinds]}, "hmac": _TEXT}},
+        {"required": ["customer_id"], "properties": {"customer_id": _TEXT | id_alone, "kind": _NULL, "hmac": _NULL}},
+        {
+            "required": ["kind", "hmac"],
+            "properties": {"customer_id": _NULL, "kind": {"enum": [*names.kinds]}, "hmac": _TEXT},
+        },
     ]
     schemas["FlagRequest"]["required"] = ["context"]
     context = schemas["FlagRequest"]["properties"]["context"]
-    context |= {"required": ["targetingKey"], "properties": {"targetingKey": _name(kinds)}}
+    key = {"type": "string", "minLength": 1, "maxLength": 200, "anyOf": [id_alone, {"pattern": names.identifier}]}
+    context |= {"required": ["targetingKey"], "properties": {"targetingKey": key}}
     del context["default"]
     return schemas
-
-
-def _name(kinds: Iterable[str]) -> dict[str, Any]:
-    """What `serving.names` takes: told apart by what is before and behind the last colon."""
-    kind = f"^({'|'.join(map(re.escape, kinds))})"
-    looks_like_one = {"anyOf": [{"pattern": f"{kind}:[^:]*$"}, {"pattern": r"^[\s\S]+:[0-9a-f]{64}$"}]}
-    return {
-        "type": "string",
-        "anyOf": [
-            {"minLength": 1, "maxLength": 200, "not": looks_like_one},
-            {"maxLength": 165, "pattern": f"{kind}:[0-9a-f]{{64}}$"},
-        ],
-    }
 
 
 def _types(operations: Iterable[Operation]) -> list[type]:

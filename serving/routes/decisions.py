@@ -13,11 +13,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from nextbest.decision import UnknownPlacementError
-from nextbest.wire import DecisionDetails, DecisionRequest, DecisionResponse, FieldError
+from nextbest.wire import CustomerReference, DecisionDetails, DecisionRequest, DecisionResponse, FieldError
 from serving import bodies, problems, responses
 from serving.answers import answer
 from serving.decider import Decider, RequestIdTakenError
 from serving.details import Details
+from serving.names import CustomerNames
 from serving.operations import Link, Operation, Parameter
 from serving.problems import ProblemError
 from serving.requests import ContextError
@@ -64,8 +65,7 @@ class Decisions:
 
     decider: Decider
     details: Details
-    kinds: Sequence[str]
-    """Of identifiers."""
+    names: CustomerNames
 
     def operations(self) -> Iterator[Operation]:
         yield Operation(
@@ -108,7 +108,7 @@ class Decisions:
     async def decide(self, request: Request) -> Response:
         asked = await bodies.read(request, _request, bodies.DECISION_BYTES)
         _check_placements(asked.placements)
-        self._check_kind(asked.customer.kind)
+        self._check_customer(asked.customer)
         return responses.json(await decided(self.decider, asked))
 
     async def look_up(self, request: Request) -> Response:
@@ -120,10 +120,15 @@ class Decisions:
             raise ProblemError(HTTPStatus.NOT_FOUND, "the log holds no decision of this id")
         return responses.json(found)
 
-    def _check_kind(self, kind: str | None) -> None:
-        if kind is not None and kind not in self.kinds:
-            detail = f"there is no kind of identifier {kind!r}: there is {', '.join(self.kinds)}"
+    def _check_customer(self, customer: CustomerReference) -> None:
+        """Nobody gets an id under which no path would find them."""
+        kind, kinds = customer.kind, self.names.kinds
+        if kind is not None and kind not in kinds:
+            detail = f"there is no kind of identifier {kind!r}: there is {', '.join(kinds)}"
             raise problems.invalid(detail, FieldError(detail, "#/customer/kind"))
+        if customer.customer_id is not None and not self.names.is_id(customer.customer_id):
+            detail = "an id neither begins with a kind of identifier nor ends with a keyed hash: send kind and hmac"
+            raise problems.invalid(detail, FieldError(detail, "#/customer/customer_id"))
 
 
 def _check_placements(placements: Sequence[str]) -> None:

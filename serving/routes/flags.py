@@ -83,7 +83,7 @@ class Flags:
         if not isinstance(key, str) or not key:
             raise _InvalidContextError("TARGETING_KEY_MISSING", "targetingKey names the customer")
         try:
-            return self.names(key)
+            return self.names.meant_by(key)
         except msgspec.ValidationError as error:
             raise _InvalidContextError("INVALID_CONTEXT", f"{_KEY}: {error}") from error
 

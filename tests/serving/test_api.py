@@ -376,6 +376,7 @@ def test_a_batch_with_no_valid_row_is_a_problem(client: Any) -> None:
             "unknown placement moon",
         ),
         ("/v1/decisions", b'{"customer": {"kind": "email"}, "placements": ["home_banner"]}', 422, "kind and hmac"),
+        ("/v1/decisions", b'{"customer": {"customer_id": "email:a@b.c"}, "placements": ["home_banner"]}', 422, "an id"),
         ("/v1/decisions", b'{"customer": {}, "placements": ["home_banner"]}', 422, "customer_id"),
         (
             "/v1/decisions",
