@@ -4,13 +4,20 @@ Belongs here: what concerns the instance as a whole. Does not belong here: any d
 """
 
 import contextlib
+import fcntl
 import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import dagster as dg
 import psutil
+from alembic.util import CommandError
 from dagster import DagsterEventType, DagsterRun, DagsterRunStatus, RunsFilter
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+from sqlalchemy.exc import SQLAlchemyError
 
+from nextbest.errors import NextbestError
 from nextbest.settings import Settings
 
 RUN_MARK = "NEXTBEST_PIPELINE_RUN"
@@ -19,8 +26,6 @@ RUN_MARK = "NEXTBEST_PIPELINE_RUN"
 _CONFIGURATION = """\
 # Written by nextbest when it starts a pipeline or the UI; edits are overwritten.
 telemetry:
-  enabled: false
-nux:  # no invitation to a newsletter before the first look
   enabled: false
 nux:  # no invitation to a newsletter before the first look
   enabled: false
@@ -47,11 +52,43 @@ retention:
 """
 
 
+class StorageError(NextbestError):
+    """Dagster's storage cannot be used; the message says what to do."""
+
+
 def open_instance(settings: Settings) -> dg.DagsterInstance:
-    """The home's instance, configured; sets `DAGSTER_HOME`, which Dagster itself reads."""
+    """The home's instance, configured, with its storage; sets `DAGSTER_HOME`, which Dagster itself reads.
+
+    Raises:
+        StorageError: the storage is broken.
+
+    """
     write_configuration(settings)
     os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
-    return dg.DagsterInstance.get()
+    storage = _storage(settings)
+    try:
+        with (settings.dagster_home / ".storage.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # two who make the tables at once are in each other's way
+            if not storage.exists():
+                _create(storage)
+            return dg.DagsterInstance.get()
+    except (SQLAlchemyError, CommandError) as error:
+        raise StorageError(
+            f"Dagster's storage cannot be opened ({str(error).splitlines()[0]}): try again, and if that does not help, "
+            f"`nextbest down`, move {storage} away and start anew: only the history of runs is lost"
+        ) from error
+
+
+def _create(storage: Path) -> None:
+    """Make the files aside and move them in by one rename: whoever is killed meanwhile leaves nothing half made."""
+    draft = storage.with_name(".storage")
+    shutil.rmtree(draft, ignore_errors=True)
+    DagsterSqliteStorage.from_local(str(draft)).dispose()
+    draft.rename(storage)
+
+
+def _storage(settings: Settings) -> Path:
+    return settings.dagster_home / "storage"
 
 
 def write_configuration(settings: Settings) -> None:
@@ -59,7 +96,7 @@ def write_configuration(settings: Settings) -> None:
     home = settings.dagster_home
     home.mkdir(parents=True, exist_ok=True)
     draft = home / f".dagster.yaml.{os.getpid()}"
-    draft.write_text(_CONFIGURATION.format(base_dir=home / "storage"))
+    draft.write_text(_CONFIGURATION.format(base_dir=_storage(settings)))
     draft.replace(home / "dagster.yaml")
 
 

@@ -134,7 +134,10 @@ class Supervisor:
             if clock() > deadline:
                 raise ServiceError(f"{service.name} was not ready in {timeout_s:.0f} s:\n{self._log_tail(service)}")
             time.sleep(0.1)
-        raise ServiceError(f"{service.name} ended with status {process.returncode}:\n{self._log_tail(service)}")
+        raise ServiceError(
+            f"{service.name} ended with status {process.returncode}:\n{self._log_tail(service)}\n"
+            "mend what it says and start again; if nothing of yours is wrong, a second start may be enough"
+        )
 
     def answers(self, service: Service) -> bool:
         """Whether the service says that it is ready; one without an address is not asked."""

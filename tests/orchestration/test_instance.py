@@ -2,11 +2,14 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
+from subprocess import PIPE
 
 import dagster as dg
 import psutil
@@ -14,12 +17,13 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from dagster import DagsterRunStatus
+from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
 
 from nextbest.adapters.supervisor import MARK, NAME, Supervisor
 from nextbest.commands.processes import interface_services
 from nextbest.settings import Settings
 from orchestration.commands import dagster
-from orchestration.instance import end_dead_runs, open_instance, write_configuration
+from orchestration.instance import StorageError, end_dead_runs, open_instance, write_configuration
 
 _HANGS = """
 import sys, time, subprocess, uuid
@@ -42,6 +46,70 @@ run_id = str(uuid.uuid4())
 os.environ[RUN_MARK] = run_id
 hanging.execute_in_process(instance=dg.DagsterInstance.get(), run_id=run_id)
 """
+
+_OPENS = """
+import sys, time
+from dagster._core.storage.runs.sqlite import sqlite_run_storage as runs
+from nextbest.settings import Settings
+from orchestration.instance import open_instance
+
+look = runs.check_alembic_revision
+
+def look_and_wait(*arguments):
+    seen = look(*arguments)
+    time.sleep(0.5)  # what was seen may not hold any more, as on a busy machine
+    return seen
+
+runs.check_alembic_revision = look_and_wait
+print("ready", flush=True)
+sys.stdin.readline()
+open_instance(Settings.from_env()).dispose()
+"""
+
+
+@pytest.mark.integration
+def test_who_starts_at_once_makes_one_storage(tmp_path: Path) -> None:
+    """The UI and its daemon, of two `nextbest up` even, find no home and are not in each other's way."""
+    environment = {**os.environ, **Settings(home=tmp_path).environment()}
+    command = [sys.executable, "-c", _OPENS]
+    with ExitStack() as ended:
+        opening = [
+            ended.enter_context(subprocess.Popen(command, env=environment, stdin=PIPE, stdout=PIPE, text=True))
+            for _ in range(4)
+        ]
+        for process in opening:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in opening:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        assert [process.wait() for process in opening] == [0, 0, 0, 0]
+
+
+def test_who_is_killed_while_it_makes_the_storage_breaks_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is half made is not the storage: the next one makes it anew, and leaves nothing beside it."""
+    settings = Settings(home=tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteScheduleStorage, "from_local", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            _open(settings, patch)
+    assert not (settings.dagster_home / "storage").exists()
+    with _open(settings, monkeypatch) as instance:
+        assert instance.get_runs() == []
+    assert not (settings.dagster_home / ".storage").exists()
+
+
+def test_a_broken_storage_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As two who made it at once used to leave it."""
+    settings = Settings(home=tmp_path)
+    _open(settings, monkeypatch).dispose()
+    with closing(sqlite3.connect(settings.dagster_home / "storage/schedules/schedules.db")) as broken, broken:
+        broken.execute("INSERT INTO alembic_version VALUES ('another')")
+    with pytest.raises(StorageError, match=r"move \S+/dagster/storage away"):
+        _open(settings, monkeypatch)
 
 
 @pytest.mark.integration
@@ -114,6 +182,10 @@ def test_the_configuration_is_dagsters(tmp_path: Path) -> None:
 def _open(settings: Settings, patch: pytest.MonkeyPatch) -> dg.DagsterInstance:
     patch.setenv("DAGSTER_HOME", str(settings.dagster_home))
     return open_instance(settings)
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _is_running(pid: int) -> bool:

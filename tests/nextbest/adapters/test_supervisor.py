@@ -85,10 +85,10 @@ def test_an_address_of_another_machine_is_said(supervisor: Supervisor, host: str
 
 
 def test_a_service_that_ends_shows_the_end_of_its_log(supervisor: Supervisor) -> None:
-    """A process that dies while it is awaited says why, out of its own log."""
+    """A process that dies while it is awaited says why, out of its own log, and what to do then."""
     service = python("broken", "raise SystemExit('no such table')", free_address())
     process = supervisor.start(service)
-    with pytest.raises(ServiceError, match="status 1:\n  no such table"):
+    with pytest.raises(ServiceError, match=r"status 1:\n  no such table\n(.*\n)+.*start again"):
         supervisor.wait_until_ready(service, process, timeout_s=20)
 
 
