@@ -15,7 +15,7 @@ import click
 
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.policy_archive import read_and_archive
-from nextbest.adapters.states import open_state
+from nextbest.adapters.states import check_state, open_state
 from nextbest.adapters.supervisor import ServiceError, Supervisor
 from nextbest.commands.processes import console
 from nextbest.settings import Settings
@@ -25,6 +25,8 @@ from serving.fleet import Fleet
 from serving.orders import Order, Orders
 
 _LOOK_S = 1.0
+_ANEW = "NEXTBEST_ANEW"
+"""Variable of a server that starts anew by itself: it goes on without State, as its replicas did."""
 
 
 @click.command()
@@ -37,6 +39,8 @@ def serve() -> None:
     Example: NEXTBEST_HTTP_PORT=8080 nextbest serve
     """
     settings = Settings.from_env()
+    if _ANEW not in os.environ:
+        check_state(settings)
     Supervisor.of(settings).become("serving")
     _publish_policy(settings)  # a mistake in a file is said here, not in a replica's log
     load_contracts(settings.folder("contracts"))
@@ -52,7 +56,7 @@ def serve() -> None:
                 fleet.look()
                 time.sleep(_LOOK_S)
             click.echo("a part of Ray that nothing starts again has ended: starting anew", err=True)
-            os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+            os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment | {_ANEW: "1"})
         except KeyboardInterrupt:
             _end(cluster)
             cluster.clear()
