@@ -53,6 +53,12 @@ def hashed(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
+def id_of(text: str) -> str:
+    """The id of the key that `text` is; `text` itself where it is no key."""
+    form = _FORM.fullmatch(text)
+    return form["id"] if form else text
+
+
 def found(text: str, keys: Mapping[str, Key]) -> Key | None:
     """The key that `text` is; the time it takes tells nothing about how much of it is right."""
     form = _FORM.fullmatch(text)

@@ -79,7 +79,7 @@ class KeyFile:
         """
         with self._changing() as keys:
             if key_id not in keys:
-                raise KeyFileError(f"there is no key {key_id!r}: `nextbest keys list` shows those there are")
+                raise KeyFileError("there is no such key: `nextbest keys list` shows those there are")
             return keys.pop(key_id)
 
     @contextmanager

@@ -12,15 +12,15 @@ from rich.table import Table
 
 from nextbest.adapters.key_file import KeyFile
 from nextbest.advice import did_you_mean
-from nextbest.keys import SCOPES, Scope
+from nextbest.keys import SCOPES, Scope, id_of
 from nextbest.settings import Settings
 
 _RATE_PER_S = 1_000
 
 
 def _scopes(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[Scope, ...]:
-    """Scopes, with commas between them."""
-    named = [scope.strip() for scope in value.split(",")]
+    """Scopes, with commas or spaces between them."""
+    named = value.replace(",", " ").split() or [value]
     for each in named:
         if each not in SCOPES:
             hint = did_you_mean(each, SCOPES)
@@ -42,7 +42,9 @@ def keys() -> None:
     required=True,
     callback=_scopes,
     metavar="SCOPES",
-    help="What it is good for: " + "; ".join(f"{scope}: {meaning}" for scope, meaning in SCOPES.items()) + ".",
+    help="What it is good for, with commas between: "
+    + "; ".join(f"{scope}: {meaning}" for scope, meaning in SCOPES.items())
+    + ".",
 )
 @click.option("--name", default="", help="Who uses it.")
 @click.option(
@@ -80,9 +82,9 @@ def list_() -> None:
 @keys.command()
 @click.argument("key_id", metavar="ID")
 def revoke(key_id: str) -> None:
-    """Revoke key ID: no replica takes it from now on.
+    """Revoke key ID: no replica takes it from now on. The whole key names itself too.
 
     Example: nextbest keys revoke 5f2c8a01
     """
-    key = KeyFile(Settings.from_env().api_keys).revoke(key_id)
+    key = KeyFile(Settings.from_env().api_keys).revoke(id_of(key_id))
     click.echo(f"key {key.id}{f' of {key.name}' if key.name else ''} is revoked")

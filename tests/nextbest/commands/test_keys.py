@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from nextbest.adapters.key_file import KeyFile
+from nextbest.adapters.key_file import KeyFile, KeyFileError
 from nextbest.commands.keys import keys
 from nextbest.keys import found
 from nextbest.settings import Settings
@@ -54,3 +54,21 @@ def test_a_scope_that_is_none_is_refused() -> None:
     result = run("create", "--scopes", "decde")
     assert result.exit_code == 2
     assert "decide" in result.stderr
+
+
+def test_a_whole_key_is_revoked_and_never_shown(settings: Settings) -> None:
+    """Whoever has it at hand need not cut the id out; and what is mistyped of it is not repeated."""
+    text = run("create", "--scopes", "decide").stdout.strip()
+    mistyped = run("revoke", text[:-1])
+    assert isinstance(mistyped.exception, KeyFileError)
+    assert text[12:-1] not in str(mistyped.exception)
+    assert run("revoke", text).stdout == f"key {text[3:11]} is revoked\n"
+    assert KeyFile(settings.api_keys).read() == {}
+
+
+def test_scopes_may_have_spaces_between(settings: Settings) -> None:
+    """As a shell's words do; none at all are refused."""
+    run("create", "--scopes", "decide events")
+    [key] = KeyFile(settings.api_keys).read().values()
+    assert key.scopes == ("decide", "events")
+    assert run("create", "--scopes", " ").exit_code == 2
