@@ -125,4 +125,4 @@ def differences() -> int:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="nextbest bench contract-changes")

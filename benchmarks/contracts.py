@@ -187,4 +187,4 @@ def show(tables: Mapping[str, Any], events: Mapping[str, Mapping[str, int]]) -> 
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="nextbest bench contracts")

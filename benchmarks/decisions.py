@@ -117,4 +117,4 @@ def show(found: Report) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="nextbest bench decisions")

@@ -274,4 +274,4 @@ def policy_of(actions: int, rules: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="nextbest bench engine")

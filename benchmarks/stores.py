@@ -150,4 +150,4 @@ def _answers(client: redis.Redis) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="nextbest bench stores")

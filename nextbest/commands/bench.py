@@ -18,11 +18,15 @@ from nextbest.settings import CHECKOUT
 FOLDER = CHECKOUT / "benchmarks"
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+@click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
 @click.argument("name", required=False)
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 @click.option("--json", "report", type=ReportFile(), help="Write the figures to this file.")
-def bench(name: str | None, options: tuple[str, ...], report: Path | None) -> None:
+@click.option("-h", "--help", "is_help", is_flag=True, help="Show this, or after NAME the benchmark's own, and exit.")
+@click.pass_context
+def bench(
+    ctx: click.Context, name: str | None, options: tuple[str, ...], report: Path | None, *, is_help: bool
+) -> None:
     """Run a benchmark; without a name, list them.
 
     Each runs side by side with its peers and its limit, and prints medians and ratios. OPTIONS are the benchmark's own.
@@ -31,12 +35,12 @@ def bench(name: str | None, options: tuple[str, ...], report: Path | None) -> No
     """
     scripts = {path.stem.replace("_", "-"): path for path in sorted(FOLDER.glob("*.py"))}
     if name is None:
-        click.echo("\n".join(scripts))
+        click.echo(ctx.get_help() if is_help else "\n".join(scripts))
         return
     if name not in scripts:
         known = ", ".join(scripts)
         raise click.BadParameter(f"there is no {name}; there are {known}{did_you_mean(name, scripts)}")
-    arguments = [*(["--json", str(report.resolve())] if report else []), *options]
+    arguments = [*(["--json", str(report.resolve())] if report else []), *(["--help"] if is_help else []), *options]
     sys.stdout.flush()
     # In place of this process: whoever ends the command ends the benchmark, which has servers of its own to end.
     os.execv(sys.executable, [sys.executable, str(scripts[name]), *arguments])

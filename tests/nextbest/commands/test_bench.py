@@ -55,6 +55,17 @@ def test_options_of_a_benchmark_are_its_own(tmp_path: Path) -> None:
     assert _run(tmp_path, "of-sorts", "--only", "echo") == 0
 
 
+@pytest.mark.parametrize("script", sorted(bench.FOLDER.glob("*.py")), ids=lambda script: script.stem)
+def test_help_after_a_name_is_the_benchmarks_own(script: Path) -> None:
+    """With the name by which it is called; without one it is the command's."""
+    name = script.stem.replace("_", "-")
+    command = [sys.executable, "-m", "nextbest", "bench", name, "--help"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said.startswith(f"Usage: nextbest bench {name} ")
+    assert ("--flame" in said) == (name == "decisions")
+    assert "without a name, list them" in _bench("--help").output
+
+
 @pytest.mark.integration
 def test_the_contracts_are_measured_beside_peers_and_limit(tmp_path: Path) -> None:
     """Every contender has a figure, on a few rows of the demo's; how large it is, is no test."""
