@@ -153,6 +153,10 @@ class Supervisor:
         leaders = [process for process in self.running() if _is_leader(process)]
         return {name: process.pid for process in leaders if (name := _variable(process, NAME))}
 
+    def count(self, title: str) -> int:
+        """How many living processes of this home call themselves `title`, or that and more."""
+        return sum(_title(process).startswith(title) for process in self.running())
+
     def services_without(self, variable: str) -> list[str]:
         """The names of living services that were not started with `variable` in their environment."""
         return [name for name, pid in self.services().items() if _variable(psutil.Process(pid), variable) is None]
@@ -218,6 +222,13 @@ def _variable(process: psutil.Process, name: str) -> str | None:
         return None if process.status() == psutil.STATUS_ZOMBIE else process.environ().get(name)
     except (psutil.AccessDenied, psutil.NoSuchProcess, OSError):
         return None
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except (psutil.Error, OSError):
+        return ""  # it has ended meanwhile
 
 
 def _is_leader(process: psutil.Process) -> bool:

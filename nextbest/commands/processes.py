@@ -17,6 +17,8 @@ from nextbest.adapters.supervisor import Service, ServiceError, Supervisor
 from nextbest.settings import Settings
 
 PYTHON = sys.executable
+_REPLICA = "ray::ServeReplica:nextbest:decisions"
+"""What Ray calls a process that decides."""
 
 Launched = tuple[Service, "subprocess.Popen[bytes]"]
 
@@ -140,14 +142,16 @@ def down() -> None:
 
 @click.command()
 def status() -> None:
-    """Show which processes of this home run, and where they answer.
+    """Show which processes of this home run, and where they answer; and how many replicas decide.
 
     Example: nextbest status
     """
     settings = Settings.from_env()
-    running = Supervisor.of(settings).services()
-    table = Table("service", "state", "process", "address", box=None)
+    watched = Supervisor.of(settings)
+    running = watched.services()
+    table = Table("service", "state", "process", "replicas", "address", box=None)
     for service in [decision_service(settings), follower_service(), *interface_services(settings)]:
         pid = running.get(service.name)
-        table.add_row(service.name, "up" if pid else "down", str(pid or ""), _address(service))
+        replicas = str(watched.count(_REPLICA)) if pid and service.name == "serving" else ""
+        table.add_row(service.name, "up" if pid else "down", str(pid or ""), replicas, _address(service))
     console().print(table)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from nextbest.adapters.supervisor import free_ports
-from nextbest.commands.processes import up
+from nextbest.adapters.supervisor import Service, Supervisor, free_ports
+from nextbest.commands.processes import status, up
 from nextbest.settings import Settings
 from nextbest.state import StateUnavailableError
 from serving.commands import serve
@@ -47,3 +47,28 @@ def test_without_its_state_nothing_starts(
     assert f"nothing was started: NEXTBEST_STATE is {unusable}, " in said
     assert "hush" not in said
     assert list(Settings.from_env().home.iterdir()) == []
+
+
+def test_the_status_counts_the_replicas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that live, whatever was asked for."""
+    monkeypatch.setenv("NEXTBEST_HOME", str(tmp_path))
+    watched = Supervisor.of(Settings.from_env())
+    replica = ["bash", "-c", "exec -a ray::ServeReplica:nextbest:decisions sleep 60"]
+    try:
+        started = [
+            watched.start(Service(name="serving", argv=["sleep", "60"])),
+            *(watched.start(Service(name=name, argv=replica)) for name in ("one", "two")),
+        ]
+        deadline = time.monotonic() + 10
+        while (row := _row("serving"))[3] != "2":
+            assert time.monotonic() < deadline
+        assert row[:3] == ["serving", "up", str(started[0].pid)]
+    finally:
+        watched.stop_all(grace_s=1)
+        for process in started:
+            process.wait(timeout=10)
+
+
+def _row(service: str) -> list[str]:
+    rows = map(str.split, CliRunner().invoke(status).stdout.splitlines())
+    return next(row for row in rows if row[0] == service)
