@@ -46,7 +46,11 @@ class Settings:
         "when files are landed with `nextbest ingest`",
     )
     households: int = _setting(
-        "NEXTBEST_HOUSEHOLDS", 0, "households of the demo data to take; 0 takes all", within=range(1_000_000)
+        "NEXTBEST_HOUSEHOLDS",
+        0,
+        "households of the demo data to take; 0 takes all; of few (500, say) the gates may let no model pass: then "
+        "there is no champion, and every decision is a fallback",
+        within=range(1_000_000),
     )
     state_url: str = _setting(
         "NEXTBEST_STATE",

@@ -105,3 +105,10 @@ def test_every_setting_is_documented() -> None:
     readme = (CHECKOUT / "README.md").read_text()
     missing = [variable for variable, _, _ in Settings.describe() if f"`{variable}`" not in readme]
     assert missing == []
+
+
+def test_few_households_are_warned_of() -> None:
+    """Whoever takes a sample to try things out finds no champion, and no fault."""
+    (meaning,) = [meaning for variable, _, meaning in Settings.describe() if variable == "NEXTBEST_HOUSEHOLDS"]
+    assert "no champion" in meaning
+    assert meaning in (CHECKOUT / "README.md").read_text()
