@@ -28,8 +28,8 @@ _TURN_S, _TURNS_S = 0.001, 0.05
 """An event loop that finds another process writing tries again after so long, and for so long, before a thread waits:
 SQLite's own waiting grows to a tenth of a second, a hundred times as long as a transaction takes."""
 _WRITE_BACK_S = 0.5
-_MOST_FRAMES = 32_768
-"""Of the write-ahead log, 128 MB: while somebody writes all the time it is never written back to its end, at which alone
+_MOST_FRAMES = 8_192
+"""Of the write-ahead log, 32 MB: while somebody writes all the time it is never written back to its end, at which alone
 it begins anew, unless the writers are held off."""
 
 
@@ -303,7 +303,7 @@ class Writer:
                 self._connection = connect(self._path, self._schema, self._patience_s)
             _, frames, _ = self._connection.execute(f"PRAGMA wal_checkpoint({asked.mode})").fetchone()
             if frames > _MOST_FRAMES:
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                self._connection.execute("PRAGMA wal_checkpoint(RESTART)")
         except (sqlite3.Error, OSError) as error:
             asked.done.set_exception(sqlite3.OperationalError(f"{self._path}: {error}"))
         else:

@@ -1,7 +1,6 @@
 """Writing to SQLite from an event loop: many jobs in few transactions, and nobody kept waiting by somebody else's."""
 
 import asyncio
-import itertools
 import sqlite3
 import threading
 import time
@@ -206,18 +205,16 @@ def test_the_write_ahead_log_stays_small_while_somebody_always_writes(
 ) -> None:
     """It begins anew although no moment comes in which all of it was written back."""
     monkeypatch.setattr("nextbest.adapters.sqlite._MOST_FRAMES", 100)
-    wal = path.with_name(f"{path.name}-wal")
-    sizes: list[int] = []
 
-    async def write() -> None:
+    async def write() -> int:
         end_s, number = time.monotonic() + 2.5, 0
         while time.monotonic() < end_s:
             number += 1
             await writer.run(partial(insert, number=number))
-            sizes.append(wal.stat().st_size)
+        return number
 
-    asyncio.run(write())
-    assert sum(later < earlier for earlier, later in itertools.pairwise(sizes)) >= 2
+    pages = asyncio.run(write())  # at the least: each write is of one
+    assert path.with_name(f"{path.name}-wal").stat().st_size < 0.7 * 4_096 * pages
 
 
 def test_the_write_ahead_log_does_not_grow_for_ever(writer: Writer, path: Path) -> None:
