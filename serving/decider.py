@@ -219,6 +219,7 @@ class Decider:
         beside = list(_beside(propose, request, policy, decision)) if request.mode == "live" else []
         attempt.waits_for = "log"
         decision = await self._log(decision, beside, watch)
+        attempt.slots = 0  # it took place
         self.pace.note(tier, 1_000.0 * (time.monotonic() - began))
         return decision
 

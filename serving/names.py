@@ -5,6 +5,7 @@ identifier is (State).
 """
 
 import re
+from contextlib import suppress
 
 import msgspec
 
@@ -36,13 +37,12 @@ class CustomerNames:
                 may be, and nothing of this one.
 
         """
-        kind, _, digest = name.partition(":")
-        said = {"customer_id": name} if self.is_id(name) else {"kind": kind, "hmac": digest}
-        try:
-            if self.is_id(name) or kind in self.kinds:
-                return msgspec.convert(said, CustomerReference)
-        except msgspec.ValidationError:
-            pass
+        if re.fullmatch(self.identifier, name):
+            kind, _, digest = name.partition(":")
+            return CustomerReference(kind=kind, hmac=digest)
+        if self.is_id(name):
+            with suppress(msgspec.ValidationError):
+                return msgspec.convert({"customer_id": name}, CustomerReference)
         raise msgspec.ValidationError(
             "a customer is an id of 1 to 200 characters, or kind:hmac of an identifier: "
             f"one of {', '.join(self.kinds)}, and 64 lower-case hexadecimal digits"
