@@ -1,4 +1,4 @@
-"""The HTTP API, on a real log and State: decisions, events, and what is said when something is wrong."""
+"""The HTTP API, on a real log and State: decisions, and what is said when something is wrong."""
 
 import asyncio
 import shutil
@@ -13,12 +13,9 @@ import pytest
 from nextbest import records
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
-from nextbest.contracts import Contract
-from nextbest.intake import envelope
 from nextbest.settings import Settings
 from nextbest.state import SnapshotScope
 from nextbest.wire import DecisionDetails
-from serving.processor import process
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 Publish = Callable[[Settings, float], str]
@@ -45,20 +42,6 @@ def decide(client: Any, customer_id: str = "c1", **options: Any) -> dict[str, An
 def action(answer: dict[str, Any]) -> str:
     name: str = answer["placements"][0]["slots"][0]["action"]
     return name
-
-
-def consent(status: str, at: str, consent_id: str) -> dict[str, Any]:
-    row = {"consent_id": consent_id, "customer_id": "c1", "purpose": "marketing", "regime": "opt_out"}
-    return {"contract": "consents", "properties": {**row, "status": status, "occurred_at": at}}
-
-
-def impression(event_id: str, **fields: Any) -> dict[str, Any]:
-    row = {"event_id": event_id, "customer_id": "c1", "type": "impression", "channel": "web", "action": "beef"}
-    return {"contract": "events", "properties": {**row, "occurred_at": "2026-03-02T12:00:00Z", **fields}}
-
-
-def send(client: Any, *events: dict[str, Any]) -> httpx.Response:
-    return call(client, "POST", "/v1/events", {"events": events})
 
 
 def test_a_known_customer_gets_the_best_action(client: Any, settings: Settings, publish: Publish) -> None:
@@ -268,24 +251,11 @@ def test_a_defect_of_ours_is_a_problem_without_its_inside(
 ) -> None:
     """500 as problem details: no stack trace, nothing of what went wrong inside, there or in the log."""
     monkeypatch.setattr(SqliteLog, "append", _broken)
-    response = send(client, impression("e1"))
+    row = {"event_id": "e1", "customer_id": "c1", "type": "click", "channel": "web", "action": "beef"}
+    at = {"occurred_at": "2026-03-02T12:00:00Z"}
+    response = call(client, "POST", "/v1/events", {"events": [{"contract": "events", "properties": row | at}]})
     assert (response.status_code, response.headers["content-type"]) == (500, "application/problem+json")
     assert "secret" not in response.text + caplog.text
-
-
-def test_a_withdrawn_consent_binds_the_next_decision(
-    client: Any, settings: Settings, publish: Publish, clock: Any
-) -> None:
-    """Once the withdrawal is acknowledged no decision acts against it; granted again, decisions come back."""
-    publish(settings, 0.1)
-    assert send(client, consent("withdrawn", "2026-03-02T12:00:00Z", "k1")).status_code == 202
-    answer = decide(client, include=["explanation"])
-    assert action(answer) == "do_nothing"
-    assert {each["reason"] for each in answer["explanation"] if "reason" in each} == {"marketing: withdrawn"}
-    assert answer["placements"][0]["slots"][0]["reason"] == "marketing: withdrawn (2 actions)"
-    clock.now += timedelta(seconds=1)
-    send(client, consent("granted", "2026-03-02T12:00:01Z", "k2"))
-    assert action(decide(client)) == "beef"
 
 
 @pytest.mark.usefixtures("linked")
@@ -299,56 +269,6 @@ def test_an_identifier_stands_for_its_customer(
     assert decide(client, customer={"kind": "email", "hmac": "cd" * 32})["degraded"] == ["unknown_customer"]
     asked_by = [(entry.identifiers[0].hmac[:2], entry.partition_key) for _, entry in log.read_sync(1, 10)]
     assert asked_by == [("ab", "c1"), ("cd", "email:" + "cd" * 32)]
-
-
-def test_each_event_is_accepted_or_rejected_with_its_reason(client: Any, log: SqliteLog) -> None:
-    """A batch is not all or nothing: the answer says by row what became of it; what was accepted is in the log."""
-    outcome = {"outcome_id": "o1", "customer_id": "c1", "action": "beef", "kind": "redemption", "currency": "USD"}
-    response = send(
-        client,
-        impression("e1", source="simulated"),
-        impression("e2", channel="pigeon"),
-        impression("e1", source="simulated"),
-        {"contract": "outcomes", "properties": {**outcome, "value": "much", "occurred_at": "2026-03-02T12:00:00Z"}},
-        {"contract": "outcomes", "properties": {**outcome, "value": 3.5, "occurred_at": "2026-03-02T12:00:00Z"}},
-    )
-    assert response.status_code == 202
-    taken = response.json()
-    assert [result["status"] for result in taken["results"]] == [
-        "accepted",
-        "rejected",
-        "duplicate",
-        "rejected",
-        "accepted",
-    ]
-    assert taken["results"][1] == {
-        "status": "rejected",
-        "reason": "events.channel is 'pigeon': it takes web, app, email",
-        "rule": "enum",
-        "column": "channel",
-    }
-    assert taken["results"][3]["reason"] == "outcomes.value is 'much': it takes a number"
-    assert (taken["accepted"], taken["duplicates"], taken["rejected"]) == (2, 1, 2)
-    assert [(entry.event_id, entry.source) for _, entry in log.read_sync(0, 10)] == [
-        ("events/e1", "simulated"),
-        ("outcomes/o1", "live"),
-    ]
-
-
-def test_an_event_sent_again_is_a_duplicate(client: Any, log: SqliteLog) -> None:
-    """A client that retries is told so, and nothing counts twice."""
-    assert send(client, impression("e1")).json()["accepted"] == 1
-    response = send(client, impression("e1"))
-    assert (response.status_code, response.json()["duplicates"]) == (202, 1)
-    assert len(log.read_sync(0, 10)) == 1
-
-
-def test_a_batch_with_no_valid_row_is_a_problem(client: Any) -> None:
-    """422, with a pointer to the field of each row."""
-    response = send(client, impression("e1", type="dream"))
-    assert (response.status_code, response.headers["content-type"]) == (422, "application/problem+json")
-    (error,) = response.json()["errors"]
-    assert error["pointer"] == "#/events/0/properties/type"
 
 
 @pytest.mark.parametrize(
@@ -439,43 +359,3 @@ def test_a_truth_is_true_or_false(client: Any, given: str, status: int) -> None:
     """As the description has it, and nothing that a client may have meant by something else."""
     decision_id = decide(client)["decision_id"]
     assert call(client, "GET", f"/v1/decisions/{decision_id}?explain={given}").status_code == status
-
-
-def test_events_under_taken_keys_are_a_conflict(client: Any) -> None:
-    """409 when nothing but their keys is wrong with them, with a pointer to each key; beside other faults 422."""
-    send(client, impression("e1"))
-    response = send(client, impression("e1", action="milk"))
-    assert (response.status_code, response.headers["content-type"]) == (409, "application/problem+json")
-    assert [error["pointer"] for error in response.json()["errors"]] == ["#/events/0/properties/event_id"]
-    assert send(client, impression("e1", action="milk"), impression("e2", type="dream")).status_code == 422
-
-
-def test_events_are_not_acknowledged_when_the_log_is_down(client: Any, settings: Settings) -> None:
-    """503 with Retry-After: the client keeps them and sends again."""
-    settings.state.mkdir(exist_ok=True)
-    (settings.state / "log").write_text("a file where the folder should be")
-    response = send(client, impression("e1"))
-    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
-
-
-def test_readiness_says_what_is_missing(client: Any, features: Any, settings: Settings, publish: Publish) -> None:
-    """Ready with log, State and features; 503 names the part that is not there. Health is the process's alone."""
-    model_set_id = publish(settings, 0.1)
-    ready = call(client, "GET", "/readyz")
-    assert (ready.status_code, ready.json()["missing"], ready.json()["model_set_id"]) == (200, {}, model_set_id)
-    features.reason = "no registry"
-    unready = call(client, "GET", "/readyz")
-    assert (unready.status_code, unready.json()["missing"]) == (503, {"features": "no registry"})
-    assert call(client, "GET", "/healthz").status_code == 200
-
-
-def test_a_state_far_behind_the_log_is_not_ready(
-    client: Any, contracts: dict[str, Contract], log: SqliteLog, state: SqliteState, clock: Any
-) -> None:
-    """Consents that were logged before the server started must be known before it decides."""
-    row = {**consent("granted", "", "k")["properties"], "occurred_at": clock.now, "source": "live"}
-    log.append_sync([envelope(contracts["consents"], row | {"consent_id": f"k{n}"}, clock.now) for n in range(1_001)])
-    unready = call(client, "GET", "/readyz")
-    assert unready.json()["missing"] == {"state": "1,001 records of the log are not applied yet"}
-    asyncio.run(process(log, state))
-    assert call(client, "GET", "/readyz").status_code == 200

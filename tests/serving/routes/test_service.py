@@ -1,5 +1,6 @@
 """What the server says of itself."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -7,9 +8,14 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from nextbest.adapters.sqlite_log import SqliteLog
+from nextbest.adapters.sqlite_state import SqliteState
+from nextbest.contracts import Contract
+from nextbest.intake import envelope
 from nextbest.settings import Settings
 from serving import docs
 from serving.metrics import METRICS
+from serving.processor import process
 
 Ask = Callable[..., httpx.Response]
 Decide = Callable[..., dict[str, Any]]
@@ -80,3 +86,27 @@ def test_readiness_names_parts_and_no_paths(ask: Ask, settings: Settings) -> Non
         (settings.state / part).write_text("a file where the folder should be")
     said = ask("GET", "/readyz")
     assert said.json()["missing"] == {"log": "the event log cannot be used", "state": "State cannot be used"}
+
+
+def test_readiness_says_what_is_missing(ask: Ask, features: Any, settings: Settings, publish: Publish) -> None:
+    """Ready with log, State and features; 503 names the part that is not there. Health is the process's alone."""
+    model_set_id = publish(settings, 0.1)
+    ready = ask("GET", "/readyz")
+    assert (ready.status_code, ready.json()["missing"], ready.json()["model_set_id"]) == (200, {}, model_set_id)
+    features.reason = "no registry"
+    unready = ask("GET", "/readyz")
+    assert (unready.status_code, unready.json()["missing"]) == (503, {"features": "no registry"})
+    assert ask("GET", "/healthz").status_code == 200
+
+
+def test_a_state_far_behind_the_log_is_not_ready(
+    ask: Ask, contracts: dict[str, Contract], log: SqliteLog, state: SqliteState, clock: Any
+) -> None:
+    """Consents that were logged before the server started must be known before it decides."""
+    said = {"customer_id": "c1", "purpose": "marketing", "regime": "opt_out", "status": "granted"}
+    row = {**said, "occurred_at": clock.now, "source": "live"}
+    log.append_sync([envelope(contracts["consents"], row | {"consent_id": f"k{n}"}, clock.now) for n in range(1_001)])
+    unready = ask("GET", "/readyz")
+    assert unready.json()["missing"] == {"state": "1,001 records of the log are not applied yet"}
+    asyncio.run(process(log, state))
+    assert ask("GET", "/readyz").status_code == 200
