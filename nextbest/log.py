@@ -33,10 +33,11 @@ class Appended(msgspec.Struct, frozen=True):
 class EventLog(Protocol):
     """At-least-once in, made once by event id. An offset is a growing integer; 0 is before the first record."""
 
-    async def append(self, records: Sequence[Envelope], *, together: bool = False) -> Appended:
+    async def append(self, records: Sequence[Envelope], *, together: bool = False, fresh: bool = False) -> Appended:
         """Return once `records` survive the death of any process, all of them or none.
 
-        With `together` they stand or fall with the first: when that is a duplicate, all are.
+        With `together` they stand or fall with the first: when that is a duplicate, all are. With `fresh` their ids
+        were drawn at random for this append, so that a log to which looking for duplicates is work need not look.
 
         Raises:
             LogUnavailableError: they may not survive; appending them again is safe.

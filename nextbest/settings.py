@@ -59,6 +59,12 @@ class Settings:
         "server that several machines share (after a move `nextbest pipeline` fills its features); without "
         "`appendfsync always` a crash of it may forget what it reserved last",
     )
+    log_url: str = _setting(
+        "NEXTBEST_LOG",
+        "",
+        "where the event log is: empty for an SQLite file in the home, or `kafka://host:port/topic` for a topic of a "
+        "Kafka broker",
+    )
     replicas: int = _setting(
         "NEXTBEST_REPLICAS",
         1,

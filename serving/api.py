@@ -58,7 +58,8 @@ class Api:
             began = time.perf_counter()
             try:
                 if scope is not None:
-                    self.gate.admit(request.headers.get("authorization"), scope)
+                    key = self.gate.admit(request.headers.get("authorization"), scope)
+                    request.state.sender = key.name
                 response = await handler(request)
             except Exception as error:  # noqa: BLE001  an answer is owed whatever happens
                 response = render(request, problems.of(error))

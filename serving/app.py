@@ -16,9 +16,9 @@ from starlette.types import ASGIApp
 import nextbest
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.key_file import KeyRing
+from nextbest.adapters.logs import open_log
 from nextbest.adapters.policy_archive import ArchiveError
 from nextbest.adapters.rate_limits import RateLimits
-from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.states import open_state
 from nextbest.contracts import Contract
 from nextbest.keys import SLOTS
@@ -65,7 +65,7 @@ def build(settings: Settings) -> ASGIApp:
 
     """
     contracts = load_contracts(settings.folder("contracts"))
-    log, state = SqliteLog(settings.event_log, _PATIENCE_S), open_state(settings, _PATIENCE_S)
+    log, state = open_log(settings, _PATIENCE_S), open_state(settings, _PATIENCE_S)
     policies, models = Policies(settings.policies_archive, state), ModelSets(settings.bundles, state)
     features = OnlineFeatures(settings, _PATIENCE_S)
     meter = Meter(settings.metrics)

@@ -218,7 +218,7 @@ class Decider:
         watch.lap("settle")
         beside = list(_beside(propose, request, policy, decision)) if request.mode == "live" else []
         attempt.waits_for = "log"
-        decision = await self._log(decision, beside, watch)
+        decision = await self._log(decision, beside, watch, fresh=not attempt.is_repeatable)
         attempt.slots = 0  # it took place
         self.pace.note(tier, 1_000.0 * (time.monotonic() - began))
         return decision
@@ -252,11 +252,11 @@ class Decider:
             return Profile(unavailable="features_slow")
 
     async def _log(
-        self, decision: DecisionRecord, beside: Sequence[DecisionRecord], watch: Stopwatch
+        self, decision: DecisionRecord, beside: Sequence[DecisionRecord], watch: Stopwatch, *, fresh: bool
     ) -> DecisionRecord:
         """Log and return `decision`, or the one that the same request id got meanwhile elsewhere."""
         entries = [_entry(self.contract, row, each) for each in (decision, *beside) for row in records.rows(each)]
-        appended = await self.log.append(entries, together=True)
+        appended = await self.log.append(entries, together=True, fresh=fresh)
         watch.lap("log")
         if appended.duplicates:
             earlier = await decision_entries(self.log, decision.decision_id)

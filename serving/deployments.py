@@ -13,7 +13,7 @@ from ray.serve.config import BackpressureConfig
 from ray.serve.schema import LoggingConfig
 from starlette.types import ASGIApp
 
-from nextbest.adapters.sqlite_log import SqliteLog
+from nextbest.adapters.logs import open_log
 from nextbest.adapters.states import open_state
 from nextbest.settings import Settings
 from serving import processor as events
@@ -49,7 +49,7 @@ class EventProcessor:
     async def __init__(self) -> None:  # type: ignore[misc]  # Ray awaits it
         keep_replica_local()
         settings = Settings.from_env()
-        log, state = SqliteLog(settings.event_log), open_state(settings)
+        log, state = open_log(settings), open_state(settings)
         self._following = asyncio.get_running_loop().create_task(events.follow(log, state))
 
     def check_health(self) -> None:

@@ -25,8 +25,8 @@ from benchmarks.peers.systems import START_S, System, python
 from nextbest.adapters.bundles import write_bundle
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.key_file import KeyFile
+from nextbest.adapters.logs import open_log
 from nextbest.adapters.policy_files import read_document
-from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.states import open_state
 from nextbest.adapters.supervisor import free_ports
 from nextbest.envelope import Envelope
@@ -118,7 +118,7 @@ def actions(settings: Settings) -> list[tuple[str, str]]:
 async def _fill(settings: Settings, model_set_id: str) -> None:
     """Log what happened, and follow the log as the event processor does."""
     entries = _entries(settings)
-    with closing(SqliteLog(settings.event_log)) as log, closing(open_state(settings)) as state:
+    with closing(open_log(settings)) as log, closing(open_state(settings)) as state:
         while batch := list(islice(entries, _BATCH)):
             await log.append(batch)
         while await process(log, state):

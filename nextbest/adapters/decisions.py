@@ -5,15 +5,14 @@ deciding again (`nextbest.replay`), or asking why not (`nextbest.why_not`).
 """
 
 import asyncio
-from pathlib import Path
 from typing import NamedTuple
 
 from nextbest import records
 from nextbest.adapters.bundles import BundleError
+from nextbest.adapters.logs import open_log
 from nextbest.adapters.onnx import Scorer
 from nextbest.adapters.policy_archive import ArchiveError, load
 from nextbest.adapters.policy_files import PolicyError, read_policy
-from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.erasure import is_erased
 from nextbest.errors import NextbestError
 from nextbest.log import decision_entries
@@ -46,7 +45,7 @@ def find(settings: Settings, decision_id: str) -> Decision:
         LogUnavailableError: the log cannot be read.
 
     """
-    return made_with(settings, _record(settings.event_log, decision_id))
+    return made_with(settings, _record(settings, decision_id))
 
 
 def made_with(settings: Settings, record: DecisionRecord) -> Decision:
@@ -65,12 +64,13 @@ def made_with(settings: Settings, record: DecisionRecord) -> Decision:
     return Decision(record, _policy(settings, record.policy_hash), _models(settings, record.model_set_id))
 
 
-def _record(path: Path, decision_id: str) -> DecisionRecord:
+def _record(settings: Settings, decision_id: str) -> DecisionRecord:
+    path = settings.event_log
     if not path.is_file():
         raise UnknownDecisionError(
             f"there is no event log {path}: nothing was decided in this home yet (NEXTBEST_HOME says which one it is)"
         )
-    log = SqliteLog(path)
+    log = open_log(settings)
     try:
         entries = asyncio.run(decision_entries(log, decision_id))
     finally:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import click
 
+from nextbest.adapters.logs import open_log
 from nextbest.adapters.policy_archive import ArchiveError, newest_first, read
 from nextbest.adapters.policy_files import read_policy
-from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.states import open_state
 from nextbest.advice import did_you_mean
 from nextbest.errors import NextbestError
@@ -62,7 +62,7 @@ def _switch(switch: Switch, action: str, reason: str) -> None:
     if not _was_published(settings.policies_archive, action):
         _check(action, sorted(read_policy(settings.folder("policies")).actions))
     record = switched(switch, action, f"{switch}/{uuid.uuid4().hex}", datetime.now(UTC), reason=reason)
-    with closing(SqliteLog(settings.event_log)) as log, closing(open_state(settings)) as state:
+    with closing(open_log(settings)) as log, closing(open_state(settings)) as state:
         try:
             was_paused = asyncio.run(use(log, state, record))
         except StateUnavailableError as error:

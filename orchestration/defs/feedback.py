@@ -16,8 +16,8 @@ import msgspec
 
 from nextbest.adapters.deliveries import read_delivery
 from nextbest.adapters.landing import Door, Receipt
+from nextbest.adapters.logs import OpenLog
 from nextbest.adapters.migrations import major
-from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.contracts import Contract
 from nextbest.envelope import Envelope
 from nextbest.intake import is_landed
@@ -43,7 +43,7 @@ def feedback_key(contract: str) -> dg.AssetKey:
     return dg.AssetKey([GROUP, contract])
 
 
-def arrivals(log: SqliteLog, after: int = 0) -> Iterator[tuple[int, str, Envelope]]:
+def arrivals(log: OpenLog, after: int = 0) -> Iterator[tuple[int, str, Envelope]]:
     """What the log has for the landing after an offset: (offset, day of arrival in UTC, envelope)."""
     while page := log.read_sync(after, _PAGE):
         for offset, envelope in page:
@@ -52,7 +52,7 @@ def arrivals(log: SqliteLog, after: int = 0) -> Iterator[tuple[int, str, Envelop
         after = page[-1][0]
 
 
-def days_to_land(log: SqliteLog, door: Door) -> list[str]:
+def days_to_land(log: OpenLog, door: Door) -> list[str]:
     """The days whose arrivals are more than what has landed of them under the contract as it is now."""
     arrived = Counter((envelope.contract, day) for _, day, envelope in arrivals(log))
     received = {
@@ -100,7 +100,7 @@ def feedback(context: dg.AssetExecutionContext, workspace: Workspace) -> Iterato
         )
 
 
-def _rows(log: SqliteLog, days: Collection[str]) -> dict[str, dict[str, _Versions]]:
+def _rows(log: OpenLog, days: Collection[str]) -> dict[str, dict[str, _Versions]]:
     """The rows that arrived on `days`, by contract, day and the major version they were sent under."""
     rows: dict[str, dict[str, _Versions]] = {name: defaultdict(lambda: defaultdict(list)) for name in LOG_CONTRACTS}
     for _, day, envelope in arrivals(log):

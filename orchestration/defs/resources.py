@@ -10,8 +10,8 @@ import dagster as dg
 
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.landing import Door
+from nextbest.adapters.logs import OpenLog, open_log
 from nextbest.adapters.sources import load_source
-from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.contracts import Contract
 from nextbest.settings import Settings
 from nextbest.source import Source
@@ -52,9 +52,9 @@ class Workspace(dg.ConfigurableResource[None]):
         return source
 
     @contextmanager
-    def log(self) -> Iterator[SqliteLog]:
+    def log(self) -> Iterator[OpenLog]:
         """The event log, closed at the end."""
-        log = SqliteLog(self.settings.event_log)
+        log = open_log(self.settings)
         try:
             yield log
         finally:

@@ -10,7 +10,7 @@ import dagster as dg
 import msgspec
 import pytest
 
-from nextbest.adapters.sqlite_log import SqliteLog
+from nextbest.adapters.logs import OpenLog
 from nextbest.envelope import Envelope
 from nextbest.intake import envelope, landed
 from nextbest.settings import CHECKOUT, Settings
@@ -30,7 +30,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
 
 @pytest.fixture
-def log(workspace: Workspace) -> Iterator[SqliteLog]:
+def log(workspace: Workspace) -> Iterator[OpenLog]:
     with workspace.log() as log:
         yield log
 
@@ -73,7 +73,7 @@ def _land(workspace: Workspace, days: Sequence[str]) -> dict[str, Any]:
     return {name: value.value for name, value in events[-1].materialization.metadata.items()}
 
 
-def test_a_day_lands_as_one_delivery(workspace: Workspace, log: SqliteLog) -> None:
+def test_a_day_lands_as_one_delivery(workspace: Workspace, log: OpenLog) -> None:
     """What arrived on other days is theirs; a row that breaks the contract is quarantined, not lost."""
     log.append_sync([_event(1, DAYS[0]), _event(2, DAYS[1]), _event(3, DAYS[1], channel="smoke signal")])
     metadata = _land(workspace, DAYS[1:2])
@@ -83,14 +83,14 @@ def test_a_day_lands_as_one_delivery(workspace: Workspace, log: SqliteLog) -> No
     assert receipt.rejects_by_rule == {"channel.enum": 1}
 
 
-def test_a_range_of_days_is_one_run(workspace: Workspace, log: SqliteLog) -> None:
+def test_a_range_of_days_is_one_run(workspace: Workspace, log: OpenLog) -> None:
     """A backfill lands every day of its range that has something."""
     log.append_sync([_event(number, day) for number, day in enumerate(DAYS)])
     assert _land(workspace, DAYS)["landed"] == 3
     assert [receipt.source_name for receipt in workspace.door().receipts("events")] == [f"log-{day}" for day in DAYS]
 
 
-def test_a_day_landed_again_replaces_itself(workspace: Workspace, log: SqliteLog) -> None:
+def test_a_day_landed_again_replaces_itself(workspace: Workspace, log: OpenLog) -> None:
     """The same arrivals are no work; more of them take the place of the fewer."""
     log.append_sync([_event(1, DAYS[0])])
     assert _land(workspace, DAYS[:1])["skipped"] is False
@@ -100,7 +100,7 @@ def test_a_day_landed_again_replaces_itself(workspace: Workspace, log: SqliteLog
     assert workspace.door().read("events").num_rows == 2
 
 
-def test_days_to_land_are_those_with_more_than_landed(workspace: Workspace, log: SqliteLog) -> None:
+def test_days_to_land_are_those_with_more_than_landed(workspace: Workspace, log: OpenLog) -> None:
     """A day whose arrivals have all landed is done until something arrives on it."""
     log.append_sync([_event(1, DAYS[0]), _event(2, DAYS[1])])
     assert feedback.days_to_land(log, workspace.door()) == [*DAYS[:2]]
@@ -110,7 +110,7 @@ def test_days_to_land_are_those_with_more_than_landed(workspace: Workspace, log:
     assert feedback.days_to_land(log, workspace.door()) == [*DAYS[:2]]
 
 
-def test_a_day_lands_again_when_its_contract_changed(workspace: Workspace, log: SqliteLog, tmp_path: Path) -> None:
+def test_a_day_lands_again_when_its_contract_changed(workspace: Workspace, log: OpenLog, tmp_path: Path) -> None:
     """What an older version let in is judged by the one of today."""
     log.append_sync([_event(1, DAYS[0]), _event(2, DAYS[0], channel="email")])
     _land(workspace, DAYS[:1])
@@ -132,7 +132,7 @@ def _migration(contracts: Path, query: str) -> None:
 
 
 def test_what_was_sent_before_a_contract_changed_lands_in_its_columns(
-    workspace: Workspace, log: SqliteLog, tmp_path: Path
+    workspace: Workspace, log: OpenLog, tmp_path: Path
 ) -> None:
     """A day that a reader met first is migrated where it landed, and not asked for; more of it comes with the log."""
     log.append_sync([_event(1, DAYS[0]), _event(2, DAYS[0], channel="email")])
@@ -157,7 +157,7 @@ def test_what_was_sent_before_a_contract_changed_lands_in_its_columns(
     }
 
 
-def test_consents_that_channels_sent_land_and_landed_ones_do_not_again(workspace: Workspace, log: SqliteLog) -> None:
+def test_consents_that_channels_sent_land_and_landed_ones_do_not_again(workspace: Workspace, log: OpenLog) -> None:
     """The log holds both; what came out of the landing does not return to it, nor what came from the log to the log."""
     at = datetime.fromisoformat(DAYS[0]).replace(hour=9, tzinfo=UTC)
     row = {"customer_id": "c1", "purpose": "marketing", "regime": "opt_in", "status": "granted", "occurred_at": at}
@@ -174,7 +174,7 @@ def test_consents_that_channels_sent_land_and_landed_ones_do_not_again(workspace
     assert len(log.read_sync(0, 10)) == before
 
 
-def test_the_sensor_asks_until_all_has_landed(workspace: Workspace, log: SqliteLog) -> None:
+def test_the_sensor_asks_until_all_has_landed(workspace: Workspace, log: OpenLog) -> None:
     """One run for all that is new, and another while it has not landed; nothing when there is nothing new."""
     log.append_sync([_event(1, DAYS[0]), _event(2, DAYS[2])])
     with dg.instance_for_test() as instance:
@@ -188,7 +188,7 @@ def test_the_sensor_asks_until_all_has_landed(workspace: Workspace, log: SqliteL
         assert context.cursor == "2"
 
 
-def test_the_sensor_pauses_after_a_failed_run(workspace: Workspace, log: SqliteLog) -> None:
+def test_the_sensor_pauses_after_a_failed_run(workspace: Workspace, log: OpenLog) -> None:
     """What failed is tried again, but not every minute."""
     log.append_sync([_event(1, DAYS[0])])
     with dg.instance_for_test() as instance:
@@ -198,7 +198,7 @@ def test_the_sensor_pauses_after_a_failed_run(workspace: Workspace, log: SqliteL
         assert context.cursor is None
 
 
-def test_the_schedule_asks_for_today_and_what_is_left(workspace: Workspace, log: SqliteLog) -> None:
+def test_the_schedule_asks_for_today_and_what_is_left(workspace: Workspace, log: OpenLog) -> None:
     """The daily run covers every day since the first that has not landed."""
     first = schedules.daily_pipeline(workspace=workspace)
     assert isinstance(first, dg.RunRequest)
