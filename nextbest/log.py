@@ -49,6 +49,10 @@ class EventLog(Protocol):
         """The first `limit` records with an offset above `after`, in order; no record ever appears below a read one."""
         ...
 
+    async def log_id(self) -> str:
+        """The name of this log, drawn when it was made: offsets are of one log, and mean nothing in another."""
+        ...
+
     async def last_offset(self) -> int:
         """The offset of the newest record; 0 when there is none."""
         ...

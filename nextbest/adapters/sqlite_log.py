@@ -9,6 +9,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC
 from pathlib import Path
 
 from nextbest.adapters.sqlite import PATIENCE_S, Reader, Schema, Writer
@@ -16,22 +17,36 @@ from nextbest.envelope import Envelope, decode, encode
 from nextbest.log import Appended, LogUnavailableError
 
 _TABLES = """
-CREATE TABLE IF NOT EXISTS records (
+CREATE TABLE records (
   position    INTEGER PRIMARY KEY AUTOINCREMENT,
   event_id    TEXT NOT NULL UNIQUE,
   decision_id TEXT,
+  contract    TEXT NOT NULL,
+  day         TEXT NOT NULL,
   envelope    TEXT NOT NULL
 );
-CREATE INDEX IF NOT EXISTS records_by_decision ON records (decision_id) WHERE decision_id IS NOT NULL;
 CREATE TABLE IF NOT EXISTS filing (
   partition_key TEXT, position INTEGER,
   PRIMARY KEY (partition_key, position)
 ) WITHOUT ROWID;
-INSERT OR IGNORE INTO filing SELECT json_extract(envelope, '$.partition_key'), position FROM records
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT OR IGNORE INTO facts VALUES ('log_id', lower(hex(randomblob(8))));
+INSERT INTO records SELECT position, event_id, decision_id, json_extract(envelope, '$.contract'),
+  substr(json_extract(envelope, '$.received_at'), 1, 10), envelope FROM records_before ORDER BY position;
+DROP TABLE records_before;
+INSERT OR IGNORE INTO filing SELECT json_extract(envelope, '$.partition_key'), position FROM records;
+CREATE INDEX records_by_decision ON records (decision_id) WHERE decision_id IS NOT NULL;
+CREATE INDEX records_by_day ON records (contract, day)
 """
-_SCHEMA = Schema(2, _TABLES)
+# A file of an earlier version keeps every record; a new one is made by way of an empty earlier one.
+_UPGRADE = """
+CREATE TABLE IF NOT EXISTS records (position INTEGER PRIMARY KEY, event_id TEXT, decision_id TEXT, envelope TEXT);
+DROP INDEX IF EXISTS records_by_decision;
+ALTER TABLE records RENAME TO records_before;
+"""
+_SCHEMA = Schema(3, _TABLES, _UPGRADE)
 _INSERT = """
-INSERT INTO records (event_id, decision_id, envelope) VALUES (?, ?, ?)
+INSERT INTO records (event_id, decision_id, contract, day, envelope) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (event_id) DO NOTHING RETURNING position
 """
 _FILE = "INSERT OR IGNORE INTO filing (partition_key, position) VALUES (?, ?)"
@@ -46,10 +61,12 @@ DELETE FROM filing WHERE position = ?1
 _REPLACE = "UPDATE records SET decision_id = ?, envelope = ? WHERE position = ?"
 _POSITION = "SELECT position FROM records WHERE event_id = ?"
 _READ = "SELECT position, envelope FROM records WHERE position > ? ORDER BY position LIMIT ?"
+_ID = "SELECT value FROM facts WHERE name = 'log_id'"
 _LAST = "SELECT coalesce(max(position), 0) FROM records"
 _ABOUT_DECISION = "SELECT position, envelope FROM records WHERE decision_id = ? ORDER BY position"
 
-_Row = tuple[str, str | None, str, str]
+_Row = tuple[str, str | None, str, str, str, str]
+"""What `_INSERT` takes, and the partition key."""
 
 
 class SqliteLog:
@@ -75,6 +92,10 @@ class SqliteLog:
 
     def read_sync(self, after: int, limit: int) -> list[tuple[int, Envelope]]:
         return self._read(_READ, (after, limit))
+
+    async def log_id(self) -> str:
+        with _unavailable():
+            return str(self._reader.rows(_ID)[0][0])
 
     async def last_offset(self) -> int:
         with _unavailable():
@@ -103,22 +124,28 @@ class SqliteLog:
 
 
 def _insertion(records: Sequence[Envelope], *, together: bool) -> Callable[[sqlite3.Connection], Appended]:
-    rows = [(record.event_id, record.decision_id, encode(record).decode(), record.partition_key) for record in records]
+    rows = [_row(record) for record in records]
     return lambda connection: _insert(connection, rows, together=together)
+
+
+def _row(record: Envelope) -> _Row:
+    day = record.received_at.astimezone(UTC).date().isoformat()
+    text = encode(record).decode()
+    return record.event_id, record.decision_id, record.contract, day, text, record.partition_key
 
 
 def _insert(connection: sqlite3.Connection, rows: Sequence[_Row], *, together: bool) -> Appended:
     offsets: list[int] = []
     duplicates: set[str] = set()
     for row in rows:
-        inserted = connection.execute(_INSERT, row[:3]).fetchone()
+        inserted = connection.execute(_INSERT, row[:5]).fetchone()
         if inserted is None:
             duplicates.add(row[0])
             inserted = connection.execute(_POSITION, row[:1]).fetchone()
             if together and not offsets:
                 return Appended(offsets=inserted * len(rows), duplicates=frozenset(row[0] for row in rows))
         else:
-            connection.execute(_FILE, (row[3], inserted[0]))
+            connection.execute(_FILE, (row[5], inserted[0]))
         offsets.append(inserted[0])
     return Appended(offsets=tuple(offsets), duplicates=frozenset(duplicates))
 

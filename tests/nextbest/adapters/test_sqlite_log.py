@@ -95,15 +95,26 @@ def test_a_record_is_replaced_where_it_is(log: SqliteLog, tmp_path: Path) -> Non
     assert all(b"a secret" not in path.read_bytes() for path in (tmp_path / "log").iterdir())
 
 
-def test_a_file_of_an_older_version_is_filed_when_it_is_opened(tmp_path: Path) -> None:
-    """Logs from before there was a filing are found by their keys too."""
-    path = tmp_path / "log" / "events.db"
-    with closing(SqliteLog(path)) as log:
-        log.append_sync([record("e1")])
+_EARLIER = """
+CREATE TABLE records (position INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL UNIQUE, decision_id TEXT,
+  envelope TEXT NOT NULL);
+CREATE INDEX records_by_decision ON records (decision_id) WHERE decision_id IS NOT NULL;
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_file_of_an_earlier_version_keeps_its_records(tmp_path: Path) -> None:
+    """Each with its offset, found by its key and its decision; what comes next is counted on."""
+    path = tmp_path / "events.db"
+    earlier = record("e1", decision_id="d1")
     with closing(sqlite3.connect(path)) as connection:
-        connection.executescript("DROP TABLE filing; PRAGMA user_version = 1")
+        connection.executescript(_EARLIER)
+        connection.execute("INSERT INTO records VALUES (7, 'e1', 'd1', ?)", (encode(earlier).decode(),))
+        connection.commit()
     with closing(SqliteLog(path)) as log:
-        assert [entry.event_id for _, entry in asyncio.run(log.filed_under(["c1"]))] == ["e1"]
+        assert asyncio.run(log.filed_under(["c1"])) == asyncio.run(log.about_decision("d1")) == [(7, earlier)]
+        again, new = log.append_sync([earlier, record("e2")]).offsets
+        assert again == 7 < new
 
 
 def test_concurrent_appends_share_commits(log: SqliteLog) -> None:
