@@ -91,7 +91,7 @@ def prepare_nextbest(settings: Settings) -> Mapping[str, str]:
     model_set, files = trained.bundle(tuple(action for action, _ in actions(settings)))
     write_bundle(settings.bundles, model_set, files)
     asyncio.run(_fill(settings, model_set.id))
-    _, key = KeyFile(settings.api_keys).create("benchmark", ("decide",), 0, datetime.now(UTC))
+    _, key = KeyFile(settings.api_keys).create("benchmark", ("decide", "events"), 0, datetime.now(UTC))
     return {"Authorization": f"Bearer {key}"}
 
 

@@ -16,7 +16,8 @@ import msgspec
 
 from benchmarks.peers.customers import CUSTOMERS
 
-_SCRIPT = Path(__file__).with_name("load.lua")
+_DECISIONS = Path(__file__).with_name("load.lua")
+_EVENTS = Path(__file__).with_name("events.lua")
 _MARK = "FIGURES "
 _ANSWER_S = 10
 """An answer that takes longer is an error."""
@@ -54,6 +55,8 @@ class Load:
 
     url: str
     headers: Mapping[str, str]
+    events: int = 0
+    """How many events a request brings; 0 where it asks for a decision."""
 
     def run(self, connections: int, seconds: int, seed: int) -> tuple[Cell, int]:
         """What was found, and how many requests were answered.
@@ -81,10 +84,16 @@ class Load:
 
     def command(self, connections: int, seconds: int, seed: int) -> list[str]:
         """How wrk is started."""
-        options = {"t": min(_THREADS, connections), "c": connections, "d": f"{seconds}s", "s": _SCRIPT}
+        options = {
+            "t": min(_THREADS, connections),
+            "c": connections,
+            "d": f"{seconds}s",
+            "s": _EVENTS if self.events else _DECISIONS,
+        }
         words = [word for name, value in options.items() for word in (f"-{name}", str(value))]
         named = [word for name, value in self.headers.items() for word in ("-H", f"{name}: {value}")]
-        return [find_wrk(), *words, "--timeout", f"{_ANSWER_S}s", *named, self.url, "--", str(CUSTOMERS), str(seed)]
+        asked = [str(number) for number in (CUSTOMERS, seed, *([self.events] if self.events else []))]
+        return [find_wrk(), *words, "--timeout", f"{_ANSWER_S}s", *named, self.url, "--", *asked]
 
 
 def parse(output: str) -> tuple[Cell, int]:

