@@ -1,14 +1,13 @@
 """Events over HTTP: how many the door takes, how soon it says so, and how soon a decision sees them.
 
 Run by `nextbest bench events`. On both logs, in one run: events one by one and in batches of a hundred through
-`POST /v1/events` (checked by their contract, logged, acknowledged when durable) beside the limit, which is the bare log:
-rows of the same length inserted into SQLite, or produced to the same broker by aiokafka, a hundred at a time, with no
-HTTP, no contract and no look for duplicates. *Visible* is from an acknowledgement to the answer of the first decision
-that the event changed.
+`POST /v1/events` (checked by their contract, logged, acknowledged when durable) beside the limit, which is the bare
+log: rows of the same length inserted into SQLite, or produced to the same broker by aiokafka, a hundred at a time, with
+no HTTP, no contract and no JSON. *Visible* is from an acknowledgement to the answer of the first decision that the
+event changed.
 """
 
 import asyncio
-import json
 import signal
 import sqlite3
 import statistics
@@ -16,7 +15,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,7 +39,7 @@ LOOKS = 60
 PATIENCE_S = 10.0
 LIMIT_S = 3.0
 GOAL_OF_LIMIT, GOAL_VISIBLE_MS = 1 / 3, 100.0
-_ROW_BYTES = 700
+_TEXT = "x" * 700
 """About as long as the envelope of an event."""
 console = Console(width=None if sys.stdout.isatty() else 160)
 
@@ -171,10 +170,10 @@ def limit_sqlite(path: Path) -> float:
         began = time.perf_counter()
         while time.perf_counter() < end:
             connection.execute("BEGIN IMMEDIATE")
-            rows = [(row["event_id"], json.dumps(row)) for row in _rows()]
+            rows = [(f"events/limit-{count + number}", _TEXT) for number in range(BATCH)]
             connection.executemany("INSERT INTO records (event_id, envelope) VALUES (?, ?)", rows)
             connection.execute("COMMIT")
-            count += len(rows)
+            count += BATCH
         return count / (time.perf_counter() - began)
 
 
@@ -186,16 +185,12 @@ def limit_kafka(at: Installation) -> float:
             count, end = 0, time.perf_counter() + LIMIT_S
             began = time.perf_counter()
             while time.perf_counter() < end:
-                sent = [await producer.send("limit", json.dumps(row).encode(), b"c1") for row in _rows()]
+                sent = [await producer.send("limit", _TEXT.encode(), b"c1") for _ in range(BATCH)]
                 await asyncio.gather(*sent)
-                count += len(sent)
+                count += BATCH
             return count / (time.perf_counter() - began)
 
     return asyncio.run(produce())
-
-
-def _rows() -> Sequence[dict[str, str]]:
-    return [{"event_id": uuid.uuid4().hex, "text": "x" * _ROW_BYTES} for _ in range(BATCH)]
 
 
 def table(report: Report) -> Table:
@@ -216,7 +211,8 @@ def verdicts(report: Report) -> Iterator[str]:
     for name, each in report.logs.items():
         share = each.batch100_eps / each.limit_eps
         yield f"{name}: batches at {share:.2f} of the limit: {_met(share >= GOAL_OF_LIMIT)} (a third)"
-        yield f"{name}: visible p99 {each.visible_p99_ms:.1f} ms: {_met(each.visible_p99_ms <= GOAL_VISIBLE_MS)} (100 ms)"
+        seen_ms = each.visible_p99_ms
+        yield f"{name}: visible p99 {seen_ms:.1f} ms: {_met(seen_ms <= GOAL_VISIBLE_MS)} ({GOAL_VISIBLE_MS:.0f} ms)"
         if each.errors:
             yield f"{name}: {each.errors:,} ERRORS: the figures are not to be trusted"
 

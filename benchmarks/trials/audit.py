@@ -156,8 +156,7 @@ class Auditor:
             applied=sum(count == 1 for count in applied),
             duplicated=sum(count > 1 for count in times.values()) + sum(count > 1 for count in applied),
             lost=len(traffic.acknowledged) - logged,
-            misapplied=_dbg(self, known, again)
-            or sum(self._said(known[each]) != self._said(again[each]) for each in known),
+            misapplied=sum(self._said(known[each]) != self._said(again[each]) for each in known),
             refusals={str(status): count for status, count in traffic.refusals.items()},
             settled_s=0.0,
             decisions=self._decided(traffic.decisions, Counter(each.decision_id for each in new if _is_decision(each))),

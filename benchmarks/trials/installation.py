@@ -107,9 +107,15 @@ class Installation:
                     each.rlimit(psutil.RLIMIT_FSIZE, (hard, hard))
 
 
-def _faketime() -> Path:
-    """The library through which the servers read the clock."""
-    return Path(libfaketime.__file__).parent / "vendor" / "libfaketime" / "src" / "libfaketime.so.1"
+def _moved_by(file: Path) -> Mapping[str, str]:
+    """What makes processes read the clock through a library, which moves it as the file says."""
+    library = Path(libfaketime.__file__).parent / "vendor" / "libfaketime" / "src" / "libfaketime.so.1"
+    return {
+        "LD_PRELOAD": str(library),
+        "FAKETIME_TIMESTAMP_FILE": str(file),
+        "FAKETIME_CACHE_DURATION": "1",  # seconds
+        "DONT_FAKE_MONOTONIC": "1",
+    }
 
 
 @contextmanager
@@ -124,13 +130,16 @@ def stopped(process: psutil.Process) -> Iterator[None]:
 
 
 @contextmanager
-def installed(backend: str, folder: Path, prepare: Callable[[Settings], Mapping[str, str]]) -> Iterator[Installation]:
+def installed(
+    backend: str, folder: Path, prepare: Callable[[Settings], Mapping[str, str]], *, has_clock: bool = True
+) -> Iterator[Installation]:
     """An installation on one of `BACKENDS`, in a home at `folder`, ready; nothing of it is left afterwards.
 
     Args:
         backend: Which.
         folder: Of the home; it may hold a policy already.
         prepare: Gives the home what it needs before its servers start; returns the headers of a request.
+        has_clock: Whether the servers' clock can be moved; a look at it takes longer then.
 
     Raises:
         click.ClickException: it does not start.
@@ -155,12 +164,7 @@ def installed(backend: str, folder: Path, prepare: Callable[[Settings], Mapping[
         argv=python("nextbest", "serve"),
         ready_path="/readyz",
         prepare=prepare,
-        environment={
-            "LD_PRELOAD": str(_faketime()),
-            "FAKETIME_TIMESTAMP_FILE": str(clock),
-            "FAKETIME_CACHE_DURATION": "1",  # seconds
-            "DONT_FAKE_MONOTONIC": "1",
-        },
+        environment=_moved_by(clock) if has_clock else {},
         broker_port=broker if gateway else 0,
     )
     try:

@@ -9,6 +9,8 @@ from contextlib import closing
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
+import aiokafka
+
 from nextbest.adapters.logs import open_log
 from nextbest.envelope import Envelope
 from nextbest.settings import Settings
@@ -41,8 +43,6 @@ def _nonsense(kind: str) -> Envelope:
 
 
 async def _send_noise(settings: Settings) -> None:
-    from aiokafka import AIOKafkaProducer  # noqa: PLC0415  only where there is a broker
-
     address = urlsplit(settings.log_url)
-    async with AIOKafkaProducer(bootstrap_servers=address.netloc) as producer:
+    async with aiokafka.AIOKafkaProducer(bootstrap_servers=address.netloc) as producer:
         await producer.send_and_wait(address.path.strip("/"), b"\xff{ no envelope", key=b"poison")

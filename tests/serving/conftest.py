@@ -29,6 +29,7 @@ from nextbest.adapters.key_file import KeyFile
 from nextbest.adapters.policy_archive import read_and_archive
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
+from nextbest.adapters.states import open_state
 from nextbest.adapters.supervisor import free_ports
 from nextbest.contracts import Contract
 from nextbest.envelope import Envelope
@@ -165,7 +166,7 @@ def publish(settings: Settings, probability: float) -> str:
     )
     models = model_set([propensity], datetime(2026, 3, 1, tzinfo=UTC))
     write_bundle(settings.bundles, models, {propensity.file: content})
-    with closing(SqliteState(settings.online_state)) as state:
+    with closing(open_state(settings)) as state:
         asyncio.run(state.publish_model_set(models.id))
     return models.id
 
