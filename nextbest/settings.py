@@ -52,6 +52,12 @@ class Settings:
         "there is no champion, and every decision is a fallback",
         within=range(1_000_000),
     )
+    live_weeks: int = _setting(
+        "NEXTBEST_LIVE_WEEKS",
+        0,
+        "last weeks of the demo data's purchases that are not imported, so that they may come as live events",
+        within=range(27),
+    )
     state_url: str = _setting(
         "NEXTBEST_STATE",
         "",

@@ -5,8 +5,8 @@ Belongs here: what the rest of the house may know of a source. Does not belong h
 """
 
 import re
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -37,6 +37,15 @@ class DerivedSource(Source, Protocol):
 
     def reads(self, contract: str) -> Sequence[str]:
         """Names of the contracts whose landed rows `read` is made of."""
+        ...
+
+
+@runtime_checkable
+class LiveSource(Source, Protocol):
+    """A source whose last weeks may be held back, to come through the API as if they happened now."""
+
+    def live(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Contract and row of what is held back, in the order in which it happened."""
         ...
 
 

@@ -5,12 +5,13 @@ not hold), `shift` (when it happens) and `actions` (the coupon offers that becom
 outside this package knows where the demo's data comes from.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -22,6 +23,8 @@ from nextbest.adapters.contract_files import load_contracts
 from nextbest.hashing import uniform
 from nextbest.settings import Settings
 
+LIVE = ("transactions", "outcomes")
+"""What customers do at the till: its last weeks may be held back, to come as events."""
 _SAMPLE_SALT = "complete journey household sample"
 
 _HISTORY = """
@@ -54,6 +57,7 @@ class CompleteJourney:
         self._shift_path = settings.state / "demo" / "shift.json"
         self._contract_folder = settings.folder("contracts")
         self._households = settings.households
+        self._live_weeks = settings.live_weeks
         self._clock = clock
 
     def contracts(self) -> Sequence[str]:
@@ -64,17 +68,35 @@ class CompleteJourney:
         with closing(self._connect()) as con:
             if contract in SIMULATED:
                 return simulate(load_contracts(self._contract_folder)[contract], self._history(con))
-            return con.sql(QUERIES[contract]).to_arrow_table()
+            rows = con.sql(QUERIES[contract])
+            return (rows.filter(f"NOT {self._is_live}") if contract in LIVE else rows).to_arrow_table()
+
+    def live(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """What `read` leaves out, as it happened: contract and row; nothing where `settings.live_weeks` is 0."""
+        with closing(self._connect()) as con:
+            happened = [
+                (row["occurred_at"], contract, row)
+                for contract in LIVE
+                for row in con.sql(QUERIES[contract]).filter(self._is_live).to_arrow_table().to_pylist()
+            ]
+        happened.sort(key=lambda each: each[0])
+        yield from ((contract, row | {"source": "live"}) for _, contract, row in happened)
 
     def fingerprint(self, contract: str) -> str:
         """A hash of the data files, the shift, the sample and this package's own code."""
-        parts = (contract, self._content, str(self.shift.days), str(self._households))
+        parts = (contract, self._content, str(self.shift.days), str(self._households), str(self._live_weeks))
         return sha256(":".join(parts).encode()).hexdigest()
 
     @cached_property
     def shift(self) -> timedelta:
         """Whole weeks between the data set's year and this home's."""
         return recorded_shift(self._shift_path, self._last, self._clock())
+
+    @property
+    def _is_live(self) -> str:
+        """Of a row, whether it comes after what is imported."""
+        until = self._last + self.shift - timedelta(weeks=self._live_weeks)
+        return f"(occurred_at > TIMESTAMPTZ '{until.isoformat()}')"
 
     @cached_property
     def _last(self) -> datetime:

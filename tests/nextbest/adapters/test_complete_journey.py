@@ -50,6 +50,27 @@ def tables(source: CompleteJourney) -> Tables:
     return {contract: source.read(contract) for contract in source.contracts()}
 
 
+def test_what_is_held_back_comes_as_it_happened(settings: Settings, source: CompleteJourney) -> None:
+    """What is imported and what is live are the whole, once; the live part is the last weeks, in their order."""
+    assert source.shift
+    few = replace(settings, households=40)
+    whole, cut = CompleteJourney(few), CompleteJourney(replace(few, live_weeks=2))
+    live = list(cut.live())
+    assert {contract for contract, _ in live} == {"transactions", "outcomes"}
+    for contract in ("transactions", "outcomes"):
+        imported = cut.read(contract).to_pylist()
+        came = [row | {"source": "import"} for name, row in live if name == contract]
+        by = CONTRACTS[contract].key
+        everything = sorted(imported + came, key=lambda row: [row[name] for name in by])
+        assert everything == sorted(whole.read(contract).to_pylist(), key=lambda row: [row[name] for name in by])
+        assert max(row["occurred_at"] for row in imported) < min(row["occurred_at"] for row in came)
+        assert cut.fingerprint(contract) != whole.fingerprint(contract)
+    moments = [row["occurred_at"] for _, row in live]
+    assert moments == sorted(moments)
+    assert moments[-1] - moments[0] < timedelta(weeks=2)
+    assert not list(whole.live())
+
+
 @pytest.fixture(scope="module")
 def sampled(settings: Settings, source: CompleteJourney) -> Tables:
     """The same home's data, of forty households."""
