@@ -18,12 +18,14 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import click
+import msgspec
 from rich.console import Console
 
 from nextbest.adapters.key_file import KeyFile
 from nextbest.adapters.locks import alone
 from nextbest.adapters.supervisor import Supervisor
 from nextbest.commands import processes
+from nextbest.commands.last_weeks import LastWeeks, table
 from nextbest.commands.parameters import ReportFile
 from nextbest.commands.rehearsal import Rehearsal
 from nextbest.errors import NextbestError
@@ -31,6 +33,8 @@ from nextbest.market import Market
 from nextbest.settings import Settings
 
 MARKET_SEED: Final = 20
+LIVE_WEEKS: Final = 2
+"""Held back from the first pipeline, to come as events."""
 _OWN: Final = "NEXTBEST_DEMO"
 """Variable that marks what a demo started: the next one ends what a killed one left, and nothing else."""
 
@@ -48,6 +52,12 @@ class Report:
     checks: dict[str, int] = field(default_factory=dict)
     models: list[dict[str, Any]] = field(default_factory=list)
     decisions: Counter[str] = field(default_factory=Counter)
+    live: Counter[str] = field(default_factory=Counter)
+    """Events of the last weeks that came through the API, by contract."""
+    change: dict[str, Any] = field(default_factory=dict)
+    """A decision that one of them changed."""
+    retrained: list[dict[str, Any]] = field(default_factory=list)
+    """The models of the pipeline that ran after them."""
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -121,16 +131,32 @@ class Demo:
             if subprocess.run(command, env=self.supervisor.child_environment(), check=False).returncode:
                 raise DemoError(f"`nextbest {question[0]}` has no answer: it says so above")
 
+    def live(self, rehearsal: Rehearsal) -> None:
+        """Let the last weeks happen: what was held back comes as events, and one of them changes a decision."""
+        self.console.rule(f"the last {self.settings.live_weeks} weeks, live")
+        weeks = LastWeeks(self.settings, rehearsal.key)
+        with self.report.timed("live"):
+            change = weeks.replay(self.console)
+        self.report.live.update(weeks.sent)
+        said = " and ".join(f"{count:,} {contract}" for contract, count in weeks.sent.items()) or "nothing"
+        self.console.print(f"{said} came through the API in {self.report.seconds['live']} s")
+        if change:
+            self.report.change = msgspec.to_builtins(change)
+            self.console.print(table(change))
+            self.console.print(f"A decision {change.seen_after_ms:.0f} ms after the acknowledgement knew it.")
+
     def close_the_loop(self, rehearsal: Rehearsal) -> None:
-        """Send what the market answers as events, and land decisions and answers under their contracts."""
+        """Send what the market answers as events, land everything that came in, and train on it."""
         self.console.rule("outcomes back into the log")
         with self.report.timed("outcomes"):
             answered = rehearsal.answer(Market(MARKET_SEED, within=timedelta(seconds=1)))
         said = ", ".join(f"{count} {kind}s" for kind, count in sorted(answered.items()))
         self.console.print(f"the market (simulated) answered with {said or 'silence'}")
-        with self._pipeline("--select", "group:feedback") as outcome:
+        self.console.rule("pipeline again: what came in lands, and models train on it")
+        with self._pipeline() as outcome:
             self.report.landed |= outcome["landed"]
-            self.report.seconds["feedback"] = sum(outcome["seconds"].values())
+            self.report.retrained = outcome["models"]
+            self.report.seconds["again"] = round(sum(outcome["seconds"].values()), 1)
 
     @contextmanager
     def _pipeline(self, *arguments: str) -> Iterator[dict[str, Any]]:
@@ -161,6 +187,7 @@ def demo(*, once: bool, households: int | None, report_path: Path | None) -> Non
     settings = Settings.from_env()
     if households is not None:
         settings = replace(settings, households=households)
+    settings = replace(settings, live_weeks=settings.live_weeks or LIVE_WEEKS)
     # Ended politely is ended by Ctrl-C; and a shell that starts a process in the background has it ignore Ctrl-C.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
@@ -202,6 +229,7 @@ def _run(demo: Demo, *, once: bool) -> list[processes.Launched]:
     with demo.rehearsal() as rehearsal:
         demo.decide(rehearsal)
         demo.explain(rehearsal)
+        demo.live(rehearsal)
         demo.close_the_loop(rehearsal)
     demo.report.ok = True
     demo.console.rule(f"done in {time.monotonic() - began:.0f} s")

@@ -1,0 +1,168 @@
+"""The demo's last weeks: real purchases and redemptions, as live events through the API, and what one of them changes.
+
+Belongs here: sending what the source holds back, and asking for a customer's decision before and after an event. Does
+not belong here: where the rows come from (the source), or what they do (the API).
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Final
+
+import httpx
+import msgspec
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from nextbest.adapters.sources import load_source
+from nextbest.errors import NextbestError
+from nextbest.settings import Settings
+from nextbest.source import LiveSource
+
+_EVENTS_PER_CALL: Final = 500
+_TIMEOUT_S: Final = 30
+_PLACEMENTS: Final = ("home_banner", "app_message", "email_hero")
+_SEEN_WITHIN_S: Final = 5.0
+_ASKED: Final = 60
+"""So many redemptions are looked at for one whose offer the customer would be shown at that moment."""
+
+Row = dict[str, Any]
+
+
+class ReplayError(NextbestError):
+    """The API took an event otherwise than it should, or no decision saw it."""
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision before and after an event, and what the event did to the action that it was about."""
+
+    customer_id: str
+    action: str
+    occurred_at: str
+    placement: str
+    before: str
+    after: str
+    reason: str
+    """Why the action is not decided any more."""
+    seen_after_ms: float
+    """From the acknowledgement to the answer of the first decision that the event changed."""
+
+
+@dataclass(slots=True)
+class LastWeeks:
+    """What the source holds back, sent in the order in which it happened; one redemption comes last."""
+
+    settings: Settings
+    key: str
+    """Of the API."""
+    sent: Counter[str] = field(default_factory=Counter)
+    """By contract."""
+
+    def replay(self, console: Console) -> Change | None:
+        """Send everything; returns what the last of it changed, or nothing where no redemption was held back.
+
+        Raises:
+            ReplayError: a row was rejected, or the change was not seen.
+
+        """
+        happened = list(self._live())
+        with self._client() as client:
+            last = self._telling(client, [row for contract, row in happened if contract == "outcomes"])
+            others = [(contract, row) for contract, row in happened if last is None or row is not last.row]
+            batches = [others[start : start + _EVENTS_PER_CALL] for start in range(0, len(others), _EVENTS_PER_CALL)]
+            for batch in track(batches, "events through the API", console=console, transient=True):
+                self._send(client, batch)
+            return None if last is None else self._change(client, last)
+
+    def _live(self) -> Iterator[tuple[str, Row]]:
+        source = load_source(self.settings)
+        return source.live() if isinstance(source, LiveSource) else iter(())
+
+    def _telling(self, client: httpx.Client, redemptions: Sequence[Row]) -> "_Asked | None":
+        """Of the latest redemptions the first whose offer is decided for the customer now, or the likeliest to be."""
+        best: _Asked | None = None
+        for row in islice(reversed(redemptions), _ASKED):
+            for placement in _PLACEMENTS:
+                asked = _Asked.of(row, placement, self._decide(client, row["customer_id"], placement))
+                if asked.decided == row["action"]:
+                    return asked
+                if best is None or asked.likelihood > best.likelihood:
+                    best = asked
+        return best
+
+    def _change(self, client: httpx.Client, last: "_Asked") -> Change:
+        self._send(client, [("outcomes", last.row)])
+        began = time.monotonic()
+        while time.monotonic() - began < _SEEN_WITHIN_S:
+            after = _Asked.of(last.row, last.placement, self._decide(client, last.row["customer_id"], last.placement))
+            if after.reason and after.reason != last.reason:
+                return Change(
+                    customer_id=last.row["customer_id"],
+                    action=last.row["action"],
+                    occurred_at=f"{last.row['occurred_at']:%Y-%m-%d %H:%M}",
+                    placement=last.placement,
+                    before=last.decided,
+                    after=after.decided,
+                    reason=after.reason,
+                    seen_after_ms=round(1_000 * (time.monotonic() - began), 1),
+                )
+        raise ReplayError(
+            f"no decision saw in {_SEEN_WITHIN_S:.0f} s that {last.row['customer_id']} redeemed {last.row['action']}: "
+            "`nextbest log status` says whether events are applied"
+        )
+
+    def _decide(self, client: httpx.Client, customer_id: str, placement: str) -> Any:
+        body = {
+            "customer": {"customer_id": customer_id},
+            "placements": [placement],
+            "dry_run": True,
+            "include": ["explanation"],
+        }
+        return _json(client.post("/v1/decisions", json=body))
+
+    def _send(self, client: httpx.Client, batch: Sequence[tuple[str, Row]]) -> None:
+        events = [{"contract": contract, "properties": row} for contract, row in batch]
+        taken = _json(client.post("/v1/events", content=msgspec.json.encode({"events": events})))
+        if taken["rejected"]:
+            why = next(result["reason"] for result in taken["results"] if result["status"] == "rejected")
+            raise ReplayError(f"the API rejected {taken['rejected']} of the last weeks' events: {why}")
+        self.sent.update(contract for contract, _ in batch)
+
+    def _client(self) -> httpx.Client:
+        address = f"http://{self.settings.host}:{self.settings.http_port}"
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
+        return httpx.Client(base_url=address, headers=headers, timeout=_TIMEOUT_S)
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """A redemption, and what is decided for the customer at a placement: how the redeemed action fares there."""
+
+    row: Row
+    placement: str
+    decided: str
+    likelihood: float
+    reason: str
+
+    @classmethod
+    def of(cls, row: Row, placement: str, said: Any) -> "_Asked":
+        of_action: Row = next((each for each in said["explanation"] if each["action"] == row["action"]), {})
+        decided = said["placements"][0]["slots"][0]["action"]
+        return cls(row, placement, decided, of_action.get("selection_probability") or 0.0, of_action.get("reason", ""))
+
+
+def table(change: Change) -> Table:
+    """What happened, and the decision before and after it."""
+    shown = Table("customer", "redeemed at the till", "placement", "before", "after", "why not again", box=None)
+    redeemed = f"{change.action}, {change.occurred_at}"
+    shown.add_row(change.customer_id, redeemed, change.placement, change.before, change.after, change.reason)
+    return shown
+
+
+def _json(response: httpx.Response) -> Any:
+    if not response.is_success:
+        asked = f"{response.request.method} {response.request.url.path}"
+        raise ReplayError(f"{asked}: {response.status_code}: {response.text}")
+    return response.json()
