@@ -21,6 +21,7 @@ final as (
         decision_id,
         slot,
         session_id,
+        name,
         occurred_at,
         received_at,
         source
