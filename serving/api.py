@@ -53,12 +53,17 @@ class Api:
     def _guarded(self, operation: Operation) -> Handler:
         """Its handler, for those who may call it; every failure is a problem, and none goes further."""
         handler, scope, render = operation.handler, operation.scope, operation.render_problem
+        write_key = operation.write_key
 
         async def guarded(request: Request) -> Response:
             began = time.perf_counter()
             try:
                 if scope is not None:
-                    key = self.gate.admit(request.headers.get("authorization"), scope)
+                    sent = request.headers.get("authorization")
+                    if write_key is None:
+                        key = self.gate.admit(sent, scope)
+                    else:
+                        key = self.gate.admit_writer(sent, scope, await write_key(request) if sent is None else None)
                     request.state.sender = key.name
                 response = await handler(request)
             except Exception as error:  # noqa: BLE001  an answer is owed whatever happens

@@ -45,7 +45,9 @@ from serving.routes.customers import CustomerRoutes
 from serving.routes.decisions import Decisions
 from serving.routes.events import Events
 from serving.routes.flags import Flags
+from serving.routes.segment import Segment
 from serving.routes.service import Service
+from serving.segment_messages import SegmentMessages
 
 _PATIENCE_S = 0.5
 """How long a customer waits for log, State or features that are held or silent, before the fallback is shown."""
@@ -125,6 +127,7 @@ def api(*, decider: Decider, contracts: Mapping[str, Contract], settings: Settin
         Decisions(decider=decider, details=Details(decider, settings), names=names),
         Flags(decider, names),
         Events(intake),
+        Segment(SegmentMessages.through(intake, contracts)),
         CustomerRoutes(customers, decider),
         Actions(decider=decider, log=log, state=state, clock=clock),
         Service(probe=Probe(decider), meter=meter, describe=describe),

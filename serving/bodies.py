@@ -5,6 +5,7 @@ belong here: the types (`nextbest.wire`), which limit lists and texts themselves
 """
 
 import re
+import zlib
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -22,6 +23,9 @@ T = TypeVar("T")
 SMALL_BYTES = 20_000
 DECISION_BYTES = 200_000
 EVENTS_BYTES = 2_000_000
+_PLAIN, _GZIP = "identity", "gzip"
+_GZIP_WINDOW = 31
+"""To zlib: the largest window, in gzip's frame."""
 _JSON = re.compile(r"application/(json|[^/\s]+\+json)")
 _INVALID = re.compile(r"(?P<detail>.*?)(?: - at (?:`key` in )?`\$(?P<path>[^`]*)`)?", re.DOTALL)
 _JSON_TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
@@ -34,8 +38,35 @@ async def read(request: Request, decoder: "msgspec.json.Decoder[T]", limit_bytes
         ProblemError: 415, 413, 400 or 422.
 
     """
+    return decoded(await content(request, limit_bytes) or nothing, decoder)
+
+
+async def content(request: Request, limit_bytes: int) -> bytes:
+    """The body's bytes; what is compressed is so no longer, and must fit in the limit before and after.
+
+    Raises:
+        ProblemError: 415, 413 or 400.
+
+    """
     _check_media_type(request.headers.get("content-type", ""))
-    content = await _content(request, limit_bytes) or nothing
+    encoding = request.headers.get("content-encoding", _PLAIN).strip().lower()
+    if encoding not in {_PLAIN, _GZIP}:
+        raise ProblemError(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "the body may be compressed with gzip, and with nothing else",
+            headers={"Accept": "application/json", "Accept-Encoding": _GZIP},
+        )
+    sent = await _content(request, limit_bytes)
+    return _decompressed(sent, limit_bytes) if encoding == _GZIP else sent
+
+
+def decoded(content: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
+    """A body's bytes as the decoder's type.
+
+    Raises:
+        ProblemError: 400 or 422.
+
+    """
     try:
         return decoder.decode(content)
     except msgspec.DecodeError as error:
@@ -99,6 +130,23 @@ async def _content(request: Request, limit_bytes: int) -> bytes:
     async for chunk in request.stream():
         content = content + chunk if content else chunk
         if len(content) > limit_bytes:
-            detail = f"the body is larger than {limit_bytes:,} bytes"
-            raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
+            raise _too_large(limit_bytes)
     return content
+
+
+def _decompressed(sent: bytes, limit_bytes: int) -> bytes:
+    """What was compressed to `sent`, of which no more is made than the limit lets pass."""
+    inflate = zlib.decompressobj(_GZIP_WINDOW)
+    try:
+        content = inflate.decompress(sent, limit_bytes + 1)
+    except zlib.error as error:
+        raise ProblemError(HTTPStatus.BAD_REQUEST, "the body says that it is gzip, and is not") from error
+    if len(content) > limit_bytes:
+        raise _too_large(limit_bytes)
+    if not inflate.eof or inflate.unused_data:
+        raise ProblemError(HTTPStatus.BAD_REQUEST, "the body is not one whole gzip stream")
+    return content
+
+
+def _too_large(limit_bytes: int) -> ProblemError:
+    return ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {limit_bytes:,} bytes")

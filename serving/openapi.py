@@ -13,6 +13,8 @@ import msgspec
 
 import nextbest
 from nextbest.contracts import Contract
+from nextbest.segment import ID_LIMIT, MAIL_ADDRESS, VISITOR
+from nextbest.segment_wire import MESSAGES, SegmentAlias
 from nextbest.wire import INTAKE, ProblemDetails
 from serving.examples import Examples
 from serving.names import CustomerNames
@@ -20,9 +22,11 @@ from serving.operations import Link, Operation, Parameter
 from serving.row_schemas import row_name, row_schema
 
 _REFERENCE = "#/components/schemas/{name}"
-_KEY = "key"
+_KEY, _WRITE_KEY = "key", "write_key"
 _NULL, _TEXT = {"type": "null"}, {"type": "string"}
 _JSON = "application/json"
+_KEYED_HASH = r"^([\s\S]*:)?[0-9a-f]{64}$"
+"""What a visitor's id does not end with: behind `visitor:` it would be an identifier of some kind."""
 _DESCRIPTION = """\
 Ask for decisions and say what happened. Errors are problem details (RFC 9457).
 
@@ -55,7 +59,12 @@ def document(
         "components": {
             "schemas": _schemas(operations, contracts),
             "securitySchemes": {
-                _KEY: {"type": "http", "scheme": "bearer", "description": "`nextbest keys create` makes one."}
+                _KEY: {"type": "http", "scheme": "bearer", "description": "`nextbest keys create` makes one."},
+                _WRITE_KEY: {
+                    "type": "http",
+                    "scheme": "basic",
+                    "description": "The key as user name, without a password, as clients of Segment's send it.",
+                },
             },
         },
     }
@@ -83,7 +92,31 @@ def _schemas(operations: Sequence[Operation], contracts: Mapping[str, Contract])
     key = {"type": "string", "minLength": 1, "maxLength": 200, "anyOf": [id_alone, {"pattern": names.identifier}]}
     context |= {"required": ["targetingKey"], "properties": {"targetingKey": key}}
     del context["default"]
+    _describe_messages(schemas, names)
     return schemas
+
+
+def _describe_messages(schemas: dict[str, Any], names: CustomerNames) -> None:
+    """What Segment's messages are beyond their fields: about somebody, and of a type, which alone one need not say."""
+    whole, text = {"type": "integer"}, {"type": "string", "minLength": 1}
+    user = {"not": {"anyOf": [{"pattern": names.no_id}, {"pattern": MAIL_ADDRESS}]}}
+    visitor = {
+        "maxLength": ID_LIMIT - len(VISITOR),
+        "not": {"anyOf": [{"pattern": _KEYED_HASH}, {"pattern": MAIL_ADDRESS}]},
+    }
+    somebody = [
+        {"required": ["userId"], "properties": {"userId": {"anyOf": [whole, text | user]}}},
+        {
+            "required": ["anonymousId"],
+            "properties": {"userId": {"enum": ["", None]}, "anonymousId": {"anyOf": [whole, text | visitor]}},
+        },
+    ]
+    for each in MESSAGES:
+        schema = schemas[each.__name__]
+        schema["required"].remove("type")
+        schema["anyOf"] = somebody[:1] if each is SegmentAlias else somebody
+    references = [_reference(each) | {"required": ["type"]} for each in MESSAGES]
+    schemas["SegmentBatch"]["properties"]["batch"]["items"] = {"oneOf": references}
 
 
 def _types(operations: Iterable[Operation]) -> list[type]:
@@ -114,7 +147,7 @@ def _operation(operation: Operation, examples: Examples) -> dict[str, Any]:
         "responses": _answers(operation) | _problems(operation),
     }
     if operation.scope is not None:
-        described["security"] = [{_KEY: []}]
+        described["security"] = [{_KEY: []}, *([{_WRITE_KEY: []}] if operation.write_key else [])]
     if operation.body:
         content = {"schema": _reference(operation.body), **_shown(examples.bodies.get(operation.body, ()))}
         described["requestBody"] = {"required": operation.is_body_required, "content": {_JSON: content}}

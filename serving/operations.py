@@ -16,6 +16,7 @@ from nextbest.wire import ProblemDetails
 from serving.problems import MEDIA_TYPE, ProblemError, render
 
 Handler = Callable[[Request], Awaitable[Response]]
+KeyFinder = Callable[[Request], Awaitable[str | None]]
 ProblemRenderer = Callable[[Request, ProblemError], Response]
 
 
@@ -56,6 +57,8 @@ class Operation:
     handler: Handler
     scope: Scope | None = None
     """What a key must be good for; none where no key is needed."""
+    write_key: KeyFinder | None = None
+    """Where a key may come as clients of Segment's send it: as basic credentials, or in the body, which this reads."""
     body: type | None = None
     is_body_required: bool = True
     invalid: HTTPStatus = HTTPStatus.UNPROCESSABLE_ENTITY

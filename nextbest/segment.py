@@ -1,0 +1,263 @@
+"""What becomes of a message of Segment's: rows of our contracts, and whom its identifiers belong to.
+
+Belongs here: the mapping, which follows from the message and the clock alone, so that a message sent again comes to the
+same rows. Does not belong here: the form of messages (`nextbest.segment_wire`), or taking rows in (serving).
+
+Nothing that tells a person is kept: traits, addresses of networks and of mail, and the browser's name are not read.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import Any, Literal
+
+import msgspec
+
+from nextbest import intake
+from nextbest.contracts import Contract
+from nextbest.envelope import Envelope
+from nextbest.errors import NextbestError
+from nextbest.segment_wire import AnyMessage, SegmentAlias, SegmentGroup, SegmentMessage, SegmentScreen, SegmentTrack
+from nextbest.wire import EventRow
+
+VISITOR = "visitor:"
+"""What the customer id of somebody begins with who is known by an anonymous id alone."""
+CUSTOM = "custom"
+ID_LIMIT = 200
+_ANONYMOUS = "anonymous_id"
+_EVENTS: Mapping[str, tuple[str, str | None]] = MappingProxyType(
+    {
+        "Product Viewed": ("product_view", None),
+        "Product Added": ("add_to_cart", None),
+        "Product Clicked": ("click", None),
+        "Promotion Viewed": ("impression", None),
+        "Promotion Clicked": ("click", None),
+        "Email Opened": ("email_open", "email"),
+        "Email Link Clicked": ("click", "email"),
+        "Unsubscribed": ("unsubscribe", "email"),
+    }
+)
+"""By an event's name in Segment's specs of e-commerce and of e-mail: its type, and its channel where that is said."""
+_TYPES: Mapping[str, str] = MappingProxyType({"page": "page_view", "screen": "page_view"})
+"""By a call, the type of its event, where it is another word."""
+_OUTCOMES: Mapping[str, str] = MappingProxyType({"Order Completed": "conversion", "Unsubscribed": "unsubscribe"})
+_AMOUNTS = ("revenue", "total", "value")
+"""Properties with the worth of an order, the best first."""
+_CHANNELS = ("web", "app", "email")
+_APPS = ("ios", "android")
+_CONTACT = ("decision_id", "slot", "action", "treatment")
+_ACTION = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
+MAIL_ADDRESS = r"[^@\s]+@[^@\s]+\.[^@\s]+"
+"""The pattern of what is no pseudonym."""
+_CURRENCY = "USD"
+"""What an amount is in, to Segment, where nothing is said."""
+_WEEK = timedelta(days=7)
+_Row = tuple[Literal["events", "outcomes"], str, dict[str, Any]]
+
+
+class MessageError(NextbestError):
+    """A message cannot be taken in as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """That an anonymous id belongs to a customer, by which message and since when."""
+
+    anonymous_id: str
+    customer_id: str
+    at: datetime
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a message comes to."""
+
+    rows: tuple[EventRow, ...]
+    link: Link | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads messages; `is_id` says what may be a customer's id, `currencies` are those that an outcome may have."""
+
+    is_id: Callable[[str], bool]
+    currencies: Collection[str]
+
+    def read(self, message: AnyMessage, received_at: datetime, sent_at: datetime | None = None) -> Reading:
+        """The rows of a message; `sent_at` is its batch's.
+
+        Raises:
+            MessageError: it is about nobody, or about somebody under a name that is no customer id; says why.
+
+        """
+        sent_at = message.sent_at or sent_at
+        customer_id = self._customer(message)
+        at = happened_at(message, received_at, sent_at)
+        common = {"customer_id": customer_id, "occurred_at": at.isoformat()}
+        message_id = message.message_id or _digest(message)
+        rows = (
+            EventRow(contract, {key: message_id, **said, **common}, _in_utc(sent_at))
+            for contract, key, said in self._rows(message)
+        )
+        return Reading(tuple(rows), _link(message, customer_id, at, message_id))
+
+    def _customer(self, message: AnyMessage) -> str:
+        user, visitor = _text(message.user_id), _text(message.anonymous_id)
+        if not (user or visitor):
+            raise MessageError("it is about nobody: send a userId or an anonymousId")
+        if isinstance(message, SegmentAlias) and not user:
+            raise MessageError("an alias names the userId that previousId has become")
+        name, customer_id = ("userId", user) if user else ("anonymousId", VISITOR + visitor)
+        if re.search(MAIL_ADDRESS, customer_id):
+            raise MessageError(f"{name} is an address, by which a person is known: send an id of your own")
+        if not self.is_id(customer_id):
+            raise MessageError(f"{name} begins with a kind of identifier, or ends like a keyed hash: send an id")
+        if len(customer_id) > ID_LIMIT:
+            raise MessageError(f"{name} is too long: as a customer id it may have {ID_LIMIT} characters")
+        return customer_id
+
+    def _rows(self, message: AnyMessage) -> Iterator[_Row]:
+        """By contract and the name of its key, what each row says."""
+        said = message.properties or {}
+        contact = _contact(message, said)
+        outcome = self._outcome(message, said, contact)
+        if outcome:
+            yield "outcomes", "outcome_id", contact | outcome
+        if outcome is None or outcome["kind"] == "unsubscribe":  # rules about a channel go by events: they name one
+            yield "events", "event_id", contact | _event(message, said, contact)
+
+    def _outcome(
+        self, message: AnyMessage, said: Mapping[str, Any], contact: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        """How a customer answered an action; none where none is named, or in a currency that outcomes do not have."""
+        kind = _OUTCOMES.get(message.event) if isinstance(message, SegmentTrack) else None
+        currency = said.get("currency") or _CURRENCY
+        if kind is None or "action" not in contact or currency not in self.currencies:
+            return None
+        amount = next((said[name] for name in _AMOUNTS if type(said.get(name)) in {int, float}), None)
+        return {"kind": kind, "currency": currency, "value": amount if kind == "conversion" else None}
+
+
+def happened_at(message: SegmentMessage, received_at: datetime, sent_at: datetime | None) -> datetime:
+    """When it happened, by our clock: `timestamp` and what the sender's clock is off by, never later than now.
+
+    A clock that is off by more than a week is believed only where `timestamp` is of the same clock, at most a week
+    before it was sent; else `timestamp` is taken as it is. Beside `originalTimestamp` it has been corrected already.
+    """
+    said, sent = _in_utc(message.timestamp or message.original_timestamp), _in_utc(sent_at)
+    if said is None:
+        return received_at
+    is_corrected = message.timestamp is not None and message.original_timestamp is not None
+    if sent is not None and not is_corrected:
+        off = received_at - sent
+        if abs(off) <= _WEEK or timedelta() <= sent - said <= _WEEK:
+            said = received_at - min(max(sent - said, timedelta()), received_at - datetime.min.replace(tzinfo=UTC))
+    return min(said, received_at)
+
+
+def says_the_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two rows can be of one message: each try corrects its time anew."""
+    return intake.says_the_same(_timeless(one), _timeless(other))
+
+
+def linked(identities: Contract, link: Link, received_at: datetime) -> Envelope:
+    """The log's entry of a link: an identifier may be linked again, so it has the id of the message that said so."""
+    row = {
+        "kind": _ANONYMOUS,
+        "identifier_hmac": hashlib.sha256(link.anonymous_id.encode()).hexdigest(),
+        "customer_id": link.customer_id,
+        "linked_at": link.at.astimezone(UTC),
+        "source": "live",
+    }
+    said = intake.envelope(identities, row, received_at)
+    return msgspec.structs.replace(said, event_id=f"{said.event_id}/{link.message_id}")
+
+
+def _link(message: AnyMessage, customer_id: str, at: datetime, message_id: str) -> Link | None:
+    """That of a known user. An anonymous message links nothing: it may come late, after the user has logged in."""
+    earlier = message.previous_id if isinstance(message, SegmentAlias) else message.anonymous_id
+    known = _text(message.user_id) and _text(earlier)
+    return Link(_text(earlier), customer_id, at, message_id) if known else None
+
+
+def _event(message: AnyMessage, said: Mapping[str, Any], contact: Mapping[str, Any]) -> dict[str, Any]:
+    event = {"type": _type(message), "channel": _channel(message, said), "name": _name(message, said, contact)}
+    category = said.get("category")
+    if event["type"] != CUSTOM and isinstance(category, str) and category:
+        event["category"] = category
+    session = said.get("session_id")
+    return event | ({"session_id": session} if isinstance(session, str) and session else {})
+
+
+def _type(message: AnyMessage) -> str:
+    if isinstance(message, SegmentTrack):
+        return _EVENTS.get(message.event, (CUSTOM, None))[0]
+    call = str(message.__struct_config__.tag)
+    return _TYPES.get(call, call)
+
+
+def _name(message: AnyMessage, said: Mapping[str, Any], contact: Mapping[str, Any]) -> str | None:
+    """What the sender calls it, where the type does not say that already."""
+    if isinstance(message, SegmentGroup):
+        return _text(message.group_id)
+    if not isinstance(message, SegmentTrack):
+        return getattr(message, "name", None) or None
+    if message.event not in _EVENTS:
+        return message.event
+    return None if "action" in contact else _promotion(message, said) or None
+
+
+def _channel(message: AnyMessage, said: Mapping[str, Any]) -> str:
+    by_name = _EVENTS.get(message.event, (CUSTOM, None))[1] if isinstance(message, SegmentTrack) else None
+    if by_name:
+        return by_name
+    if said.get("channel") in _CHANNELS:
+        return str(said["channel"])
+    device = (message.context or {}).get("device")
+    system = device.get("type") if isinstance(device, Mapping) else None
+    is_app = isinstance(message, SegmentScreen) or message.channel == "mobile" or str(system).lower() in _APPS
+    return "app" if is_app else "web"
+
+
+def _contact(message: AnyMessage, said: Mapping[str, Any]) -> dict[str, Any]:
+    """Which contact it is about. Beside `decision_id` these properties are ours, and are checked as such.
+
+    Without one they may be anybody's: what is no action's id is not taken for one.
+    """
+    if not isinstance(message, SegmentTrack) or (message.event not in _EVENTS and message.event not in _OUTCOMES):
+        return {}
+    is_ours = bool(said.get("decision_id"))
+    ours = {name: said[name] for name in _CONTACT if said.get(name) is not None} if is_ours else {}
+    action = said.get("action") or _promotion(message, said)
+    is_action = isinstance(action, str) and _ACTION.fullmatch(action)
+    return {"action": action} | ours if is_action else ours
+
+
+def _promotion(message: SegmentTrack, said: Mapping[str, Any]) -> str:
+    is_one = message.event.startswith("Promotion ")
+    return _text(said.get("promotion_id")) if is_one else ""
+
+
+def _text(value: object) -> str:
+    """An id as text; empty where there is none."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+
+
+def _in_utc(said: datetime | None) -> datetime | None:
+    return said.replace(tzinfo=UTC) if said is not None and said.tzinfo is None else said
+
+
+def _digest(message: AnyMessage) -> str:
+    """The id of a message that has none: the same for whatever says the same, whenever it is sent."""
+    said = msgspec.structs.replace(message, sent_at=None, write_key=None)
+    return hashlib.sha256(msgspec.json.encode(said, order="deterministic")).hexdigest()[:32]
+
+
+def _timeless(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "occurred_at"}

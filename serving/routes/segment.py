@@ -1,0 +1,133 @@
+"""The HTTP API of Segment, so that its clients can send here what they send there.
+
+Belongs here: its bodies and statuses. Does not belong here: how messages are taken in (`serving.segment_messages`), or
+what they come to (`nextbest.segment`).
+
+No client of Segment's sends a message again after 400, 401, 403, 409, 413 or 415; after 429 and 503 each does.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPMethod, HTTPStatus
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from nextbest.intake import KEY
+from nextbest.segment_wire import (
+    BATCH_BYTES,
+    MESSAGE_BYTES,
+    MESSAGES,
+    AnyMessage,
+    SegmentBatch,
+    SegmentResponse,
+)
+from nextbest.wire import FieldError, Verdict
+from serving import bodies, responses
+from serving.operations import Operation
+from serving.problems import ProblemError
+from serving.segment_messages import SegmentMessages
+
+_Body = SegmentBatch | AnyMessage
+_batch: "msgspec.json.Decoder[_Body]" = msgspec.json.Decoder(SegmentBatch)
+_message: "msgspec.json.Decoder[AnyMessage]" = msgspec.json.Decoder(AnyMessage)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The operations of Segment's HTTP API."""
+
+    messages: SegmentMessages
+
+    def operations(self) -> Iterator[Operation]:
+        yield self._operation("batch", SegmentBatch, "Say what happened, in messages each with its type")
+        for each in MESSAGES:
+            call = str(each.__struct_config__.tag)
+            yield self._operation(call, each, f"Say what happened, in one message of the type {call}")
+
+    def _operation(self, call: str, body: type, summary: str) -> Operation:
+        decoder, limit = (_batch, BATCH_BYTES) if body is SegmentBatch else (msgspec.json.Decoder(body), MESSAGE_BYTES)
+
+        async def write_key(request: Request) -> str | None:
+            try:
+                return (await _body(request, decoder, limit)).write_key
+            except ProblemError:
+                return None  # who says nothing that can be read says no key either
+
+        async def take(request: Request) -> Response:
+            sent = await _body(request, decoder, limit)
+            if isinstance(sent, SegmentBatch):
+                return await self._taken([_read(each) for each in sent.batch], sent.sent_at, "#/batch/{}")
+            return await self._taken([sent], None, "#")
+
+        return Operation(
+            method=HTTPMethod.POST,
+            path=f"/v1/{call}",
+            name=f"segment{call.capitalize()}",
+            summary=(
+                f"{summary}, as clients of Segment's do; 200 once what is accepted is durable, 400 when no message is "
+                "valid, 409 when the id of each is another message's"
+            ),
+            handler=take,
+            scope="events",
+            write_key=write_key,
+            body=body,
+            invalid=HTTPStatus.BAD_REQUEST,
+            answers={HTTPStatus.OK: SegmentResponse},
+            problems=(HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE),
+        )
+
+    async def _taken(
+        self, messages: Sequence[AnyMessage | Verdict], sent_at: datetime | None, pointer: str
+    ) -> Response:
+        taken = await self.messages.take(messages, sent_at)
+        if taken.rejected == len(messages):
+            errors = tuple(FieldError(each.reason, pointer.format(index)) for index, each in enumerate(taken.results))
+            if all(each.rule == KEY for each in taken.results):
+                raise ProblemError(HTTPStatus.CONFLICT, "every message has the messageId of another one", errors)
+            raise ProblemError(HTTPStatus.BAD_REQUEST, "no message can be taken in", errors)
+        return responses.json(taken)
+
+
+async def _body(request: Request, decoder: "msgspec.json.Decoder[_Body]", limit_bytes: int) -> _Body:
+    """The body, read once: the gate may have looked for the key in it."""
+    if not hasattr(request.state, "segment"):
+        content = await bodies.content(request, limit_bytes)
+        try:
+            request.state.segment = bodies.decoded(_whole(content), decoder)
+        except ProblemError as error:
+            raise ProblemError(HTTPStatus.BAD_REQUEST, error.details.detail, error.details.errors) from error
+    body: _Body = request.state.segment
+    return body
+
+
+def _whole(content: bytes) -> bytes:
+    """JSON as other encoders write it, in what all take for JSON.
+
+    A text that was cut within a character ends in half a pair of surrogates, and no number is one (`NaN`). The whole
+    batch must not be lost for it.
+    """
+    try:
+        msgspec.json.decode(content, type=msgspec.Raw)
+    except msgspec.DecodeError:
+        try:
+            read = json.loads(content, parse_constant=lambda _: None)
+        except (ValueError, RecursionError):
+            return content
+        return json.dumps(read, ensure_ascii=False).encode(errors="replace")
+    except RecursionError:
+        pass
+    return content
+
+
+def _read(sent: msgspec.Raw) -> AnyMessage | Verdict:
+    size = len(memoryview(sent))
+    if size > MESSAGE_BYTES:
+        return Verdict("rejected", f"the message has {size:,} bytes: it may have {MESSAGE_BYTES:,}")
+    try:
+        return bodies.decoded(bytes(sent), _message)
+    except ProblemError as error:
+        return Verdict("rejected", error.details.detail)

@@ -1,0 +1,90 @@
+"""Taking in what clients of Segment's send: each message by itself, its rows, and whom its identifiers belong to.
+
+Belongs here: the way of a batch of messages into the log. Does not belong here: what a message comes to
+(`nextbest.segment`), the way of rows (`serving.intake`), or bodies and statuses (`serving.routes.segment`).
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import islice
+
+from nextbest.contracts import Contract
+from nextbest.segment import Link, MessageError, Reader, Reading, linked, says_the_same
+from nextbest.segment_wire import AnyMessage, SegmentResponse
+from nextbest.wire import Verdict
+from serving.intake import Intake
+from serving.names import CustomerNames
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentMessages:
+    """Appends messages to the log, as rows."""
+
+    intake: Intake
+    reader: Reader
+    identities: Contract
+
+    @classmethod
+    def through(cls, intake: Intake, contracts: Mapping[str, Contract]) -> "SegmentMessages":
+        """Those that go the way of `intake`; what differs from the log in its corrected time alone is a duplicate."""
+        names = CustomerNames(contracts["identities"])
+        reader = Reader(names.is_id, contracts["outcomes"].field("currency").enum or ())
+        return cls(replace(intake, is_same=says_the_same), reader, contracts["identities"])
+
+    async def take(self, messages: Sequence[AnyMessage | Verdict], sent_at: datetime | None) -> SegmentResponse:
+        """Return once every accepted message is durable; what is a verdict already is rejected as it says.
+
+        Rows come first: where links are not written any more, nothing is acknowledged, and a retry writes them.
+
+        Raises:
+            LogUnavailableError: some may not be durable; sending all again is safe.
+
+        """
+        received_at = self.intake.clock()
+        readings = [self._read(message, received_at, sent_at) for message in messages]
+        rows = [row for each in readings if isinstance(each, Reading) for row in each.rows]
+        verdicts = iter((await self.intake.take(rows)).results)
+        results = tuple(
+            each if isinstance(each, Verdict) else _together(islice(verdicts, len(each.rows))) for each in readings
+        )
+        links = _newest(
+            each.link
+            for each, verdict in zip(readings, results, strict=True)
+            if isinstance(each, Reading) and each.link and verdict.status != "rejected"
+        )
+        if links:
+            await self.intake.log.append([linked(self.identities, link, received_at) for link in links])
+        count = Counter(verdict.status for verdict in results)
+        return SegmentResponse(
+            success=True,
+            accepted=count["accepted"],
+            duplicates=count["duplicate"],
+            rejected=count["rejected"],
+            results=results,
+        )
+
+    def _read(
+        self, message: AnyMessage | Verdict, received_at: datetime, sent_at: datetime | None
+    ) -> Reading | Verdict:
+        if isinstance(message, Verdict):
+            return message
+        try:
+            return self.reader.read(message, received_at, sent_at)
+        except MessageError as error:
+            return Verdict("rejected", str(error))
+
+
+def _together(verdicts: Iterable[Verdict]) -> Verdict:
+    """What is said of a message of several rows: what is wrong with one, else whether one is new."""
+    by_status = {verdict.status: verdict for verdict in verdicts}
+    return by_status.get("rejected") or by_status.get("accepted") or by_status["duplicate"]
+
+
+def _newest(links: Iterable[Link]) -> list[Link]:
+    """Of all that say the same of an anonymous id, the newest: a batch of one visit needs no more."""
+    newest: dict[tuple[str, str], Link] = {}
+    for link in sorted(links, key=lambda link: link.at):
+        newest[link.anonymous_id, link.customer_id] = link
+    return sorted(newest.values(), key=lambda link: link.at)
