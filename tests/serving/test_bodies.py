@@ -1,5 +1,6 @@
 """What a request may bring, whatever the operation."""
 
+import gzip
 from collections.abc import Callable
 from typing import Any
 
@@ -131,3 +132,32 @@ def test_what_an_enum_allows_is_listed(ask: Ask, method: str, path: str, body: o
 
 def _big(body: object) -> bytes:
     return msgspec.json.encode(body)
+
+
+def gzipped(ask: Ask, content: bytes, encoding: str = "gzip") -> Any:
+    return ask("PUT", PATH, content=content, headers={"content-encoding": encoding})
+
+
+def test_a_body_may_be_compressed(ask: Ask) -> None:
+    """With gzip, however that is written; where it is something else, the answer says what is taken."""
+    assert gzipped(ask, gzip.compress(BODY), "GZIP").status_code == 200
+    assert gzipped(ask, BODY, "identity").status_code == 200
+    refused = gzipped(ask, BODY, "br")
+    assert (refused.status_code, refused.headers["accept-encoding"]) == (415, "gzip")
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (gzip.compress(bytes(100_000_000)), 413),
+        (gzip.compress(BODY + b" " * 20_000), 413),
+        (gzip.compress(BODY)[:-1], 400),
+        (gzip.compress(BODY) * 2, 400),
+        (BODY, 400),
+        (b"", 400),
+    ],
+    ids=["bomb", "large", "cut", "two", "plain", "empty"],
+)
+def test_a_compressed_body_is_unpacked_within_its_limit(ask: Ask, content: bytes, status: int) -> None:
+    """What would be larger is refused before it is, and what is no gzip is told so."""
+    assert gzipped(ask, content).status_code == status

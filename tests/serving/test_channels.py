@@ -36,6 +36,7 @@ from nextbest.commands.processes import decision_service
 from nextbest.contracts import Contract
 from nextbest.intake import envelope
 from nextbest.keys import SCOPES, Scope
+from nextbest.segment_wire import BATCH_BYTES, BATCH_LIMIT, MESSAGE_BYTES
 from nextbest.settings import CHECKOUT, Settings
 from nextbest.wire import DecisionRequest, DecisionResponse, SlotAnswer
 from serving import bodies
@@ -107,9 +108,10 @@ def home(
 
 
 @pytest.fixture(scope="module")
-def said(home: Settings, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def said(home: Settings, tmp_path_factory: pytest.TempPathFactory, segment_node: Path) -> list[str]:
     """What each example says, in the order of the page."""
     folder = tmp_path_factory.mktemp("developer")
+    (folder / "node_modules").symlink_to(segment_node / "node_modules")
     blocks = re.findall(r"^```(sh|python|js)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     script = ["set -e"]
     for number, (language, block) in enumerate(blocks):
@@ -127,7 +129,7 @@ def said(home: Settings, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 def test_every_example_of_the_page_works(said: list[str]) -> None:
     """curl, Python, JavaScript and OpenFeature, from a key to forgetting a customer: each says what the page says."""
-    _, asked, hashed, sent, consents, blocking, awaited, script, evaluated, flag, failed, behind = said
+    _, asked, hashed, sent, consents, blocking, awaited, script, evaluated, flag, *segment, failed, behind = said
     assert '"tier":"full","degraded":[],"logged":true' in asked
     assert '"id":"app_message"' in asked
     assert hashed.strip() == identifier_hmac("email", "household.439@example.com")
@@ -140,6 +142,7 @@ def test_every_example_of_the_page_works(said: list[str]) -> None:
     assert re.fullmatch(r"0 \w+ .+\n1 accepted\n", script)
     assert '"key":"home_banner"' in evaluated
     assert re.match(r"(TARGETING_MATCH \w+/\w+|DEFAULT do_nothing) .+\n[0-9a-f]{32} [\d.e-]+ None\n", flag)
+    assert segment == ["0 failed\n", "200\n"]
     first, again, mistaken = failed.split("\n", 2)
     assert first == again
     assert '"status":422' in mistaken
@@ -177,6 +180,7 @@ def test_the_page_has_the_limits_that_there_are() -> None:
         f"{bodies.DECISION_BYTES:,} bytes",
         f"{bodies.EVENTS_BYTES:,} bytes, {wire.EVENTS_LIMIT} rows; texts of {wire.LONG_TEXT_LIMIT:,} characters",
         f"{bodies.SMALL_BYTES:,} bytes",
+        f"{BATCH_BYTES:,} bytes, {BATCH_LIMIT:,} messages of {MESSAGE_BYTES:,} bytes each",
         f"texts of {wire.TEXT_LIMIT:,} characters",
         *(f"up to {options[name]['anyOf'][0]['maximum']:,.0f}" for name in ("limit", "budget_ms")),
     }
