@@ -47,6 +47,9 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     subject_key_id: str | None = None
 
 
+LANDED = "landing/"
+"""How the id of a record begins that came out of the landing."""
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Envelope)
 
@@ -69,3 +72,8 @@ def decode(data: bytes | str) -> Envelope:
 def partition_key(identifiers: Sequence[Identifier], otherwise: str) -> str:
     """The key that keeps a customer's events in order: the first identifier, or `otherwise` where there is none."""
     return f"{identifiers[0].kind}:{identifiers[0].hmac}" if identifiers else otherwise
+
+
+def is_landed(record: Envelope) -> bool:
+    """Whether a record came out of the landing, and so must not go there again."""
+    return record.event_id.startswith(LANDED)

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from nextbest.advice import expected
 from nextbest.contracts import Contract
-from nextbest.envelope import Envelope, Identifier, partition_key
+from nextbest.envelope import LANDED, Envelope, Identifier, partition_key
 from nextbest.validation import ContractViolation, validate
 from nextbest.wire import Verdict
 
@@ -27,6 +27,7 @@ TYPES = MappingProxyType(
         "consents": "consent",
         "identities": "identity",
         "decisions": "decision",
+        "transactions": "transaction",
     }
 )
 """The type of an envelope by the contract of its row; an event that is an impression has a type of its own."""
@@ -48,7 +49,6 @@ _TYPES_OF_JSON: Mapping[str, frozenset[type]] = MappingProxyType(
 """By the type of a field, what its values are once JSON is decoded; times that the server sets are decoded already."""
 _CLOCK_AHEAD = timedelta(minutes=5)
 """How far a channel's clock may be ahead of ours."""
-_LANDED = "landing/"
 
 
 def check(
@@ -75,7 +75,8 @@ def _check(
 ) -> list[Verdict | dict[str, Any]]:
     table = pa.table({name: pa.array(_texts(column), pa.string()) for name, column in columns.items()})
     try:
-        validated = validate(contract, table)
+        # How many rows a delivery must have is nothing that one row could break.
+        validated = validate(msgspec.structs.replace(contract, min_rows=0), table)
     except ContractViolation as violation:
         return [Verdict("rejected", str(violation))] * table.num_rows
     rejected = {reject["row_number"] - 1: reject for reject in validated.rejected.to_pylist()}
@@ -135,12 +136,7 @@ def landed(contract: Contract, row: Mapping[str, Any], received_at: datetime) ->
     """
     said = envelope(contract, row, received_at)
     digest = hashlib.blake2b(msgspec.json.encode(said.properties), digest_size=8).hexdigest()
-    return msgspec.structs.replace(said, event_id=f"{_LANDED}{said.event_id}/{digest}")
-
-
-def is_landed(record: Envelope) -> bool:
-    """Whether a record came out of the landing, and so must not go there again."""
-    return record.event_id.startswith(_LANDED)
+    return msgspec.structs.replace(said, event_id=f"{LANDED}{said.event_id}/{digest}")
 
 
 def _mistyped(contract: Contract, columns: Mapping[str, list[Any]]) -> dict[int, Verdict]:

@@ -94,12 +94,15 @@ def reserved(entries: Entries, contacts: Sequence[Contact], customer_id: str | N
     return {**entries, **{key: _again(entries.get(key), new) for key, new in _new(contacts, customer_id).items()}}
 
 
-def made(entries: Entries, decision: DecisionMade) -> Entries:
+def made(entries: Entries, decision: DecisionMade, forgotten: datetime = EPOCH) -> Entries:
     """The decision took place: what it holds is its contacts, and what was seen of its other tries.
 
-    A contact that has expired stays so; one that was released, or that is not known, is held.
+    A contact that has expired stays so; one that was released, or that is not known, is held. Of what was decided up to
+    the moment `forgotten`, one that is not known has lapsed: what it took is counted, and not twice.
     """
     recorded = _new(decision.contacts, decision.customer_id)
+    if decision.at <= forgotten:
+        recorded = {key: new for key, new in recorded.items() if key in entries}
     seen = {key: entry for key, entry in entries.items() if entry.is_seen}
     return {key: _as_recorded(entries.get(key), new) for key, new in recorded.items()} | seen
 
@@ -144,6 +147,16 @@ def forgotten(entries: Entries) -> Entries:
     """The entries of a customer who is forgotten: nobody's where they were seen, for what they took stays taken."""
     nobodys = (msgspec.structs.replace(entry, customer_id=NOBODY) for entry in entries.values() if entry.is_seen)
     return {entry.key: entry for entry in nobodys if entry.contact.takes}
+
+
+def lapsed(entries: Entries, until: datetime) -> Change:
+    """What is to be written so that contacts are forgotten that count under no cap after `until`.
+
+    What they took of counters, where they were seen, stays taken; what was held still is given back.
+    """
+    gone = {key: entry for key, entry in entries.items() if entry.latest <= until}
+    over = {key: given_back(entry) if entry.is_held else entry for key, entry in gone.items()}
+    return Change({}, gone, change(gone, over).usage)
 
 
 def counting(entries: Iterable[Entry], since: datetime) -> tuple[Contact, ...]:

@@ -30,6 +30,23 @@ class Appended(msgspec.Struct, frozen=True):
     duplicates: frozenset[str]
 
 
+class Arrived(msgspec.Struct, frozen=True):
+    """What a log holds of a contract and a day of arrival (UTC): it changes with every record that comes or is emptied.
+
+    Attributes:
+        contract: its name.
+        day: as `YYYY-MM-DD`.
+        offset: that of the newest record; 0 where all have been emptied.
+        emptied: how many records `replace` has taken out of the contract so far.
+
+    """
+
+    contract: str
+    day: str
+    offset: int
+    emptied: int
+
+
 class EventLog(Protocol):
     """At-least-once in, made once by event id. An offset is a growing integer; 0 is before the first record."""
 

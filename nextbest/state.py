@@ -81,6 +81,14 @@ class State(Protocol):
         """How many impressions came after their reservation had been given back."""
         ...
 
+    async def forget_before(self, contacts: datetime, interactions: datetime) -> None:
+        """Forget contacts that count under no cap after the one moment, and interactions up to the other.
+
+        What contacts took of counters over all customers stays taken, also when the log is applied once more. It is
+        done in small steps, between which others come in; where it is interrupted, the next time finishes it.
+        """
+        ...
+
     async def rewind(self) -> None:
         """Forget how far the log was applied, for it is another one; what is applied twice changes nothing."""
         ...

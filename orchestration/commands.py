@@ -140,7 +140,7 @@ def _selected(select: str, definitions: "dg.Definitions") -> "list[dg.AssetKey] 
 
 def _days(workspace: "Workspace") -> dict[str, str]:
     """The tags of a run for today and every day whose arrivals in the event log have not landed."""
-    from orchestration.defs.feedback import days_to_land
+    from nextbest.adapters.log_landing import days_to_land
     from orchestration.defs.partitions import run_tags, today
 
     with workspace.log() as log:

@@ -44,14 +44,15 @@ class Landed:
     """What is judged at a moment.
 
     `rows` holds, in the columns of `monitored_columns`, what others than the event log delivered: what the log receives
-    has no usual day. `landed_at` is when the last delivery came, `version` names the deliveries, and `history` is where
-    a snapshot's last two are kept.
+    has no usual day. `logged` holds what it received, which is as fresh as it is. `landed_at` is when the last delivery
+    came, `version` names the deliveries, and `history` is where a snapshot's last two are kept.
     """
 
     rows: pa.Table
     landed_at: datetime | None
     version: str
     history: Path
+    logged: pa.Table | None = None
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -91,7 +92,9 @@ def judge(contract: Contract, monitor: str, landed: Landed) -> Verdict:
 def _freshness(promise: Freshness, landed: Landed) -> Verdict:
     """Counted in days of the calendar (UTC), so that all runs of a day say the same."""
     what = f"newest {promise.column}" if promise.column else "last delivery"
-    newest = _newest(landed.rows, promise.column, landed.now) if promise.column else landed.landed_at
+    tables = [landed.rows, *([] if landed.logged is None else [landed.logged])]
+    moments = [_newest(each, promise.column, landed.now) for each in tables] if promise.column else [landed.landed_at]
+    newest = max(filter(None, moments), default=None)
     if newest is None:
         return Verdict(passed=True, said="nothing has landed yet, so nothing is old")
     age = (landed.now.date() - newest.date()).days

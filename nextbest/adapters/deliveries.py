@@ -4,7 +4,8 @@ Belongs here: reading each format so that a bad value stays a value of its row, 
 here: casting and rules (`nextbest.casting`, `nextbest.validation`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,8 +65,37 @@ def _read_csv(contract: Contract, path: Path) -> pa.Table:
 def _read_json_lines(contract: Contract, path: Path) -> pa.Table:
     """One object a line; a field that no line has is null where the contract allows it."""
     with path.open("rb") as file:
-        rows = [_parse_line(number, line) for number, line in enumerate(file, start=1) if line.strip()]
-    return from_rows(rows, [field.name for field in contract.fields if not field.required or not rows])
+        lines = (_parse_line(number, line) for number, line in enumerate(file, start=1) if line.strip())
+        return from_pages(contract, iter(lambda: list(islice(lines, _PAGE)), []))
+
+
+def from_pages(contract: Contract, pages: Iterable[Sequence[Mapping[str, Any]]]) -> pa.Table:
+    """Rows as JSON has them, of which no more than a page at a time need be in memory as objects of Python.
+
+    A field that no row has is null where the contract allows it.
+    """
+    optional = [field.name for field in contract.fields if not field.required]
+    tables = [from_rows(rows, optional) for rows in pages if rows]
+    return _joined(tables) if tables else from_rows([], [field.name for field in contract.fields])
+
+
+def _joined(tables: Sequence[pa.Table]) -> pa.Table:
+    if len(tables) == 1:
+        return tables[0]
+    names = dict.fromkeys(name for table in tables for name in table.column_names)
+    return pa.table({name: _column_of([_part(table, name) for table in tables]) for name in names})
+
+
+def _part(table: pa.Table, name: str) -> pa.Table:
+    return table.select([name]) if name in table.column_names else pa.table({name: pa.nulls(table.num_rows)})
+
+
+def _column_of(parts: Sequence[pa.Table]) -> pa.ChunkedArray:
+    """The values of all parts as the type they share, or each as its own text."""
+    try:
+        return pa.concat_tables(parts, promote_options="permissive").column(0)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.chunked_array([pa.array(_texts(part.column(0).to_pylist()), pa.string()) for part in parts])
 
 
 def from_rows(rows: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> pa.Table:
@@ -86,10 +116,14 @@ def _column(values: list[Any]) -> pa.Array:
     try:
         return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        texts = (v if v is None or isinstance(v, str) else msgspec.json.encode(v).decode() for v in values)
-        return pa.array(list(texts), pa.string())
+        return pa.array(_texts(values), pa.string())
 
 
+def _texts(values: list[Any]) -> list[str | None]:
+    return [v if v is None or isinstance(v, str) else msgspec.json.encode(v).decode() for v in values]
+
+
+_PAGE: Final = 20_000
 _DEEPEST: Final = 50  # Arrow writes no more than 64
 _object: Final = msgspec.json.Decoder(dict[str, Any])
 _READERS: Final[Mapping[str, Callable[[Contract, Path], pa.Table]]] = {

@@ -10,6 +10,7 @@ readers may glob at any time. What a killed process leaves behind is undone or c
 """
 
 import fcntl
+import os
 import re
 import shutil
 from collections import Counter
@@ -32,6 +33,7 @@ from nextbest.adapters.migrations import MigrationError, Migrations, how_to_writ
 from nextbest.advice import did_you_mean, listed
 from nextbest.contract_release import MIGRATIONS
 from nextbest.contracts import Contract
+from nextbest.log import Arrived
 from nextbest.settings import Settings
 from nextbest.validation import REJECTS, ContractViolation, Validated, validate
 
@@ -42,7 +44,8 @@ class Receipt(msgspec.Struct, frozen=True):
     """What became of a delivery: `landed + rejected == received`.
 
     `rejects_by_rule` and `warnings` count rows by "column.rule". `sequence` orders the batches of a contract;
-    `fingerprint` changes with the rows, the contract and what the rows refer to.
+    `fingerprint` changes with the rows, the contract and what the rows refer to. `arrived` says of a day of the event
+    log up to where the batch holds it.
     """
 
     contract: str
@@ -56,6 +59,7 @@ class Receipt(msgspec.Struct, frozen=True):
     rejects_by_rule: dict[str, int]
     fingerprint: str
     sequence: int
+    arrived: Arrived | None = None
 
 
 class Migrated(msgspec.Struct, frozen=True):
@@ -104,6 +108,7 @@ class Door:
         source_name: str,
         references: Mapping[str, pa.Array] | None = None,
         may_empty: bool = False,
+        arrived: Arrived | None = None,
     ) -> Receipt:
         """Validate a table and land it.
 
@@ -115,7 +120,9 @@ class Door:
             table: rows as received.
             source_name: who delivers; a name per stream of deliveries that replace each other.
             references: known values by "contract.field"; by default, what has landed.
-            may_empty: whether rows that landed may give way to none.
+            may_empty: whether the delivery may be smaller than the contract asks for, and rows that landed give way to
+                none.
+            arrived: what the event log held when it delivered; kept in the receipt.
 
         Raises:
             ContractViolation: nothing landed; the message says why.
@@ -131,8 +138,9 @@ class Door:
             previous = self._on_disk(contract)
             landed = next((receipt for receipt in previous if receipt.fingerprint == fingerprint), None)
             if landed:
-                return landed
-            validated = validate(promise, table, known)
+                return self._noted(landed, arrived, staging)
+            asked = msgspec.structs.replace(promise, min_rows=0) if may_empty else promise
+            validated = validate(asked, table, known)
             replaced = sum(
                 each.landed for each in previous if promise.kind == "snapshot" or each.source_name == source_name
             )
@@ -140,6 +148,7 @@ class Door:
                 raise _would_empty(promise, validated, replaced)
             sequence = 1 + max((each.sequence for each in previous), default=0)
             receipt = _receipt(promise, validated, source_name, fingerprint, sequence)
+            receipt = msgspec.structs.replace(receipt, arrived=arrived)
             self._stage(promise, receipt, validated, staging)
             self._show(receipt, staging)
             self._mend(contract, staging)
@@ -163,8 +172,7 @@ class Door:
 
     def landed_at(self, receipt: Receipt) -> datetime:
         """When the batch landed."""
-        path = self._batch(receipt.contract, receipt.batch_id) / "_receipt.json"
-        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        return datetime.fromtimestamp(self._receipt_file(receipt).stat().st_mtime, UTC)
 
     def is_current(self, receipt: Receipt) -> bool:
         """Whether the delivery was judged by the contract as it is now."""
@@ -274,8 +282,20 @@ class Door:
         whole = replace(validated, rejected=pa.concat_tables(rejected, promote_options="default").select(REJECTS.names))
         fingerprint = batches.fingerprint(contract, table, old.source_name, known)
         receipt = _receipt(contract, whole, old.source_name, fingerprint, old.sequence)
+        receipt = msgspec.structs.replace(receipt, arrived=old.arrived)
         folder.mkdir()
         self._stage(contract, receipt, whole, folder)
+        return receipt
+
+    def _noted(self, landed: Receipt, arrived: Arrived | None, staging: Path) -> Receipt:
+        """The receipt of a delivery that has landed already, which may hold the event log up to a later offset now."""
+        if arrived in {None, landed.arrived}:
+            return landed
+        receipt, file = msgspec.structs.replace(landed, arrived=arrived), self._receipt_file(landed)
+        aside = staging / file.name
+        aside.write_bytes(msgspec.json.encode(receipt))
+        os.utime(aside, ns=(file.stat().st_atime_ns, file.stat().st_mtime_ns))  # that is when it landed
+        aside.replace(file)
         return receipt
 
     def _stage(self, contract: Contract, receipt: Receipt, validated: Validated, folder: Path) -> None:
@@ -342,6 +362,9 @@ class Door:
 
     def _batch(self, contract: str, batch_id: str) -> Path:
         return self._landing / contract / f"batch={batch_id}"
+
+    def _receipt_file(self, receipt: Receipt) -> Path:
+        return self._batch(receipt.contract, receipt.batch_id) / "_receipt.json"
 
     def _rejects(self, receipt: Receipt) -> Path:
         return self._quarantine / receipt.contract / f"batch={receipt.batch_id}" / "rejects.parquet"

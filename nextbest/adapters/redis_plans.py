@@ -12,10 +12,10 @@ from typing import NamedTuple
 import msgspec
 
 from nextbest import ledger
-from nextbest.adapters.moments import to_microseconds
+from nextbest.adapters.moments import from_microseconds, to_microseconds
 from nextbest.adapters.redis_scripts import Ask, Contacts, Known, Latest, Reply, Writes
 from nextbest.envelope import Identifier
-from nextbest.ledger import Entries, Entry
+from nextbest.ledger import Change, Entries, Entry
 from nextbest.messages import Grant, Proposal
 from nextbest.records import Arm, Contact, Usage
 from nextbest.reservations import Budgets, reserve
@@ -140,10 +140,11 @@ def applied(changes: Sequence[Effect], base: Writes, ask: Ask, found: Reply) -> 
     writes = Writes(above=base.above, offset=base.offset, decisions=known)
     before: dict[str, Entries] = {decision_id: entries_of(each) for decision_id, each in known.items()}
     after = dict(before)
+    forgotten = from_microseconds(int(found.forgotten or 0))
     for effect in changes:
         match effect:
             case DecisionMade():
-                after[effect.decision_id] = ledger.made(after[effect.decision_id], effect)
+                after[effect.decision_id] = ledger.made(after[effect.decision_id], effect, forgotten)
                 if effect.customer_id is not None:
                     writes.latest.extend(_said_arms(effect.customer_id, effect.arms, effect.at))
             case ActionSeen():
@@ -188,7 +189,11 @@ def _said_arms(customer_id: str, arms: Iterable[Arm], at: datetime) -> list[Late
 
 def write_change(writes: Writes, before: Entries, after: Entries) -> None:
     """Add to `writes` what makes the one set of entries of the other."""
-    change = ledger.change(before, after)
+    write_down(writes, ledger.change(before, after))
+
+
+def write_down(writes: Writes, change: Change) -> None:
+    """Add a change to `writes`."""
     for key, entry in change.written.items():
         expiry = to_microseconds(entry.contact.expires_at) if entry.is_held else 0
         latest = to_microseconds(entry.latest)
@@ -197,6 +202,19 @@ def write_change(writes: Writes, before: Entries, after: Entries) -> None:
     for key, entry in change.dropped.items():
         writes.drop.append((_id(key), entry.contact.decision_id, entry.customer_id))
     writes.usage.extend((counter, use.seen, use.held) for counter, use in change.usage.items())
+
+
+def is_lapsed(text: str, until: datetime) -> bool:
+    """Whether the entry of a contact counts under no cap after a moment."""
+    return _entry_of(text).latest <= until
+
+
+def lapsed(decisions: Sequence[str], until: datetime, found: Reply) -> tuple[None, Writes]:
+    """What is written so that contacts of decisions are forgotten that count under no cap after a moment."""
+    writes = Writes(decisions=dict(zip(decisions, found.decisions, strict=True)))
+    for known in found.decisions:
+        write_down(writes, ledger.lapsed(entries_of(known), until))
+    return None, writes
 
 
 def entries_of(known: Iterable[Known]) -> dict[ledger.Key, Entry]:
@@ -241,6 +259,11 @@ def value_of(text: str) -> str:
 
 def _id(key: ledger.Key) -> str:
     return _encode(key).decode()
+
+
+def decision_of(id_: str) -> str:
+    """The decision of a contact, from the contact's id."""
+    return str(msgspec.json.decode(id_)[0])
 
 
 def identifier_of(name: str) -> Identifier:

@@ -1,4 +1,4 @@
-"""The two Lua scripts of State on Redis: one reads, the other writes if what was read still holds.
+"""The Lua scripts of State on Redis: one reads, one writes if what was read still holds, one forgets interactions.
 
 Belongs here: what must happen in one step on the server, and how it is asked for. Numbers that a script passes on are
 below 2^53, for Lua knows doubles only; what it would join into text is text already. Does not belong here: any
@@ -16,7 +16,7 @@ Keys, all below one prefix:
     interactions:ID   sorted  event ids of the customer's interactions, by moment
     consents:ID, arms:ID, identifiers, pauses
                       hash    name -> "moment rank value"
-    facts             hash    log_offset, model_set_id, overruns
+    facts             hash    log_offset, model_set_id, overruns, contacts_forgotten
 """
 
 import hashlib
@@ -62,6 +62,8 @@ class Reply(msgspec.Struct, array_like=True):
     seen: list[str | None]
     held: list[str | None]
     version: str | None
+    forgotten: str | None = None
+    """Up to when contacts have been forgotten; asked for with decisions."""
 
 
 class Latest(msgspec.Struct, array_like=True):
@@ -157,6 +159,7 @@ end
 for i, id in ipairs(ask.decisions or {}) do
   reply[6][i] = entries(redis.call('SMEMBERS', p .. 'decision:' .. id))
 end
+if ask.decisions then reply[10] = redis.call('HGET', p .. 'facts', 'contacts_forgotten') end
 for i, counter in ipairs(ask.counters or {}) do
   reply[7][i] = redis.call('HGET', p .. 'usage:seen', counter)
   reply[8][i] = redis.call('HGET', p .. 'usage:held', counter)
@@ -243,10 +246,20 @@ if writes.offset then redis.call('HSET', p .. 'facts', 'log_offset', writes.offs
 return 1
 """
 
+FORGET = """
+local ids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, 500)
+if ids[1] then
+  redis.call('HDEL', KEYS[2], unpack(ids))
+  redis.call('ZREM', KEYS[1], unpack(ids))
+end
+return #ids
+"""
+"""Of a customer's interactions, up to 500 that are no later than a moment; how many those were."""
+
 
 def _digest(script: str) -> str:
     return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
-READ_DIGEST, WRITE_DIGEST = _digest(READ), _digest(WRITE)
+READ_DIGEST, WRITE_DIGEST, FORGET_DIGEST = _digest(READ), _digest(WRITE), _digest(FORGET)
 """What the server calls them."""

@@ -6,8 +6,9 @@ of it is done again. Does not belong here: the plans (`nextbest.adapters.redis_p
 """
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import hiredis
@@ -20,12 +21,15 @@ from nextbest.adapters.redis_plans import (
     Found,
     Seen,
     applied,
+    decision_of,
     entries_of,
     found_of,
     identifier_of,
     is_enough,
+    is_lapsed,
     is_short,
     kept,
+    lapsed,
     later_than,
     name_of,
     parts_of,
@@ -35,6 +39,8 @@ from nextbest.adapters.redis_plans import (
     write_change,
 )
 from nextbest.adapters.redis_scripts import (
+    FORGET,
+    FORGET_DIGEST,
     PREFIX,
     READ,
     READ_DIGEST,
@@ -70,6 +76,8 @@ _OFFSET = "log_offset"
 _MODEL_SET = "model_set_id"
 _POLICY = "policy_hash"
 _OVERRUNS = "overruns"
+_FORGOTTEN = "contacts_forgotten"
+_FORGOTTEN_AT_ONCE = 250  # the server does nothing else meanwhile
 _encode = msgspec.json.encode
 _interaction_of = msgspec.json.Decoder(Interaction).decode
 
@@ -160,6 +168,30 @@ class RedisState:
 
     async def overruns(self) -> int:
         return int(await self._fact(_OVERRUNS) or 0)
+
+    async def forget_before(self, contacts: datetime, interactions: datetime) -> None:
+        noted = int(await self._fact(_FORGOTTEN) or 0)
+        await self._ask("HSET", _FACTS, _FORGOTTEN, max(noted, to_microseconds(contacts)))
+        async for found in self._scan("HSCAN", f"{PREFIX}contacts"):
+            old = [id_ for id_, text in zip(found[::2], found[1::2], strict=True) if is_lapsed(text, contacts)]
+            if decisions := tuple(dict.fromkeys(decision_of(id_) for id_ in old)):
+                await self._until_unchanged(Ask(decisions=decisions), partial(lapsed, decisions, contacts))
+        at = str(to_microseconds(interactions))
+        async for found in self._scan("SCAN", "MATCH", f"{PREFIX}interactions:*"):
+            for key in found:
+                keys = (2, key, f"{PREFIX}interactions", at)
+                while await _answer(run_script(self._lines.here(), FORGET_DIGEST, FORGET, keys)):
+                    pass
+
+    async def _scan(self, command: str, *words: str) -> AsyncIterator[list[str]]:
+        """What there is of a kind, some at a time; some of it perhaps twice."""
+        before, after = (words, ()) if command == "HSCAN" else ((), words)
+        cursor = "0"
+        while True:
+            cursor, found = await self._ask(command, *before, cursor, *after, "COUNT", _FORGOTTEN_AT_ONCE)
+            yield found
+            if cursor == "0":
+                return
 
     async def rewind(self) -> None:
         await self._ask("HSET", _FACTS, _OFFSET, 0)

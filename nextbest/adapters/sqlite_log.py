@@ -13,8 +13,8 @@ from datetime import UTC
 from pathlib import Path
 
 from nextbest.adapters.sqlite import PATIENCE_S, Reader, Schema, Writer
-from nextbest.envelope import Envelope, decode, encode
-from nextbest.log import Appended, LogUnavailableError
+from nextbest.envelope import LANDED, Envelope, decode, encode, is_landed
+from nextbest.log import Appended, Arrived, LogUnavailableError
 
 _TABLES = """
 CREATE TABLE records (
@@ -29,9 +29,15 @@ CREATE TABLE IF NOT EXISTS filing (
   partition_key TEXT, position INTEGER,
   PRIMARY KEY (partition_key, position)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS emptied (
+  contract TEXT, day TEXT, records INTEGER NOT NULL,
+  PRIMARY KEY (contract, day)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 INSERT OR IGNORE INTO facts VALUES ('log_id', lower(hex(randomblob(8))));
-INSERT INTO records SELECT position, event_id, decision_id, json_extract(envelope, '$.contract'),
+INSERT INTO records SELECT position, event_id, decision_id,
+  iif(event_id LIKE 'landing/%' AND json_extract(envelope, '$.contract') != '', 'landing/', '')
+    || json_extract(envelope, '$.contract'),
   substr(json_extract(envelope, '$.received_at'), 1, 10), envelope FROM records_before ORDER BY position;
 DROP TABLE records_before;
 INSERT OR IGNORE INTO filing SELECT json_extract(envelope, '$.partition_key'), position FROM records;
@@ -44,7 +50,7 @@ CREATE TABLE IF NOT EXISTS records (position INTEGER PRIMARY KEY, event_id TEXT,
 DROP INDEX IF EXISTS records_by_decision;
 ALTER TABLE records RENAME TO records_before;
 """
-_SCHEMA = Schema(3, _TABLES, _UPGRADE)
+_SCHEMA = Schema(4, _TABLES, _UPGRADE)
 _INSERT = """
 INSERT INTO records (event_id, decision_id, contract, day, envelope) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (event_id) DO NOTHING RETURNING position
@@ -58,12 +64,36 @@ _UNFILE = """
 DELETE FROM filing WHERE position = ?1
   AND partition_key = (SELECT json_extract(envelope, '$.partition_key') FROM records WHERE position = ?1)
 """
-_REPLACE = "UPDATE records SET decision_id = ?, envelope = ? WHERE position = ?"
+_EMPTY = """
+INSERT INTO emptied SELECT contract, day, 1 FROM records WHERE position = ? AND contract != ?
+ON CONFLICT DO UPDATE SET records = records + 1
+"""
+_REPLACE = "UPDATE records SET decision_id = ?, contract = ?, day = ?, envelope = ? WHERE position = ?"
 _POSITION = "SELECT position FROM records WHERE event_id = ?"
 _READ = "SELECT position, envelope FROM records WHERE position > ? ORDER BY position LIMIT ?"
 _ID = "SELECT value FROM facts WHERE name = 'log_id'"
 _LAST = "SELECT coalesce(max(position), 0) FROM records"
 _ABOUT_DECISION = "SELECT position, envelope FROM records WHERE decision_id = ? ORDER BY position"
+# From one day to the next by the index, and to each day's last record: neither reads the records between.
+_ARRIVED = """
+WITH RECURSIVE days(day) AS (
+  SELECT min(day) FROM records WHERE contract = ?1
+  UNION ALL
+  SELECT (SELECT min(r.day) FROM records r WHERE r.contract = ?1 AND r.day > days.day) FROM days WHERE day IS NOT NULL
+)
+SELECT day, (SELECT coalesce(max(position), 0) FROM records r WHERE r.contract = ?1 AND r.day = each.day),
+  coalesce((SELECT e.records FROM emptied e WHERE e.contract = ?1 AND e.day = each.day), 0)
+FROM (SELECT day FROM days WHERE day IS NOT NULL UNION SELECT day FROM emptied WHERE contract = ?1) each ORDER BY day
+"""
+_OF_DAY = """
+SELECT position, envelope FROM records WHERE contract = ? AND day = ? AND position > ? AND position <= ?
+ORDER BY position LIMIT ?
+"""
+_REMOVE = "DELETE FROM records WHERE position = ?"
+_IS_WHOLLY_GONE = """
+DELETE FROM emptied WHERE contract = ?1 AND day = ?2
+  AND NOT EXISTS (SELECT 1 FROM records WHERE contract = ?1 AND day = ?2)
+"""
 
 _Row = tuple[str, str | None, str, str, str, str]
 """What `_INSERT` takes, and the partition key."""
@@ -113,6 +143,17 @@ class SqliteLog:
             await self._writer.run(lambda connection: _replace(connection, records))
             await self._writer.empty_write_ahead_log()
 
+    def arrived_sync(self, contract: str) -> list[Arrived]:
+        with _unavailable():
+            return [Arrived(contract, *row) for row in self._reader.rows(_ARRIVED, (contract,))]
+
+    def of_day_sync(self, arrived: Arrived, after: int, limit: int) -> list[tuple[int, Envelope]]:
+        return self._read(_OF_DAY, (arrived.contract, arrived.day, after, arrived.offset, limit))
+
+    def remove_sync(self, arrived: Arrived, gone: Sequence[int], left: Sequence[tuple[int, Envelope]] = ()) -> None:
+        with _unavailable():
+            self._writer.submit(lambda connection: _remove(connection, arrived, gone, left)).result()
+
     def close(self) -> None:
         self._writer.close()
         self._reader.close()
@@ -131,7 +172,12 @@ def _insertion(records: Sequence[Envelope], *, together: bool) -> Callable[[sqli
 def _row(record: Envelope) -> _Row:
     day = record.received_at.astimezone(UTC).date().isoformat()
     text = encode(record).decode()
-    return record.event_id, record.decision_id, record.contract, day, text, record.partition_key
+    return record.event_id, record.decision_id, _arrived_under(record), day, text, record.partition_key
+
+
+def _arrived_under(record: Envelope) -> str:
+    """The contract under which a record lands; of what has come out of the landing, a name of its own."""
+    return f"{LANDED}{record.contract}" if is_landed(record) and record.contract else record.contract
 
 
 def _insert(connection: sqlite3.Connection, rows: Sequence[_Row], *, together: bool) -> Appended:
@@ -152,9 +198,21 @@ def _insert(connection: sqlite3.Connection, rows: Sequence[_Row], *, together: b
 
 def _replace(connection: sqlite3.Connection, records: Sequence[tuple[int, Envelope]]) -> None:
     for position, record in records:
+        _, decision_id, contract, day, text, partition_key = _row(record)
         connection.execute(_UNFILE, (position,))
-        connection.execute(_REPLACE, (record.decision_id, encode(record).decode(), position))
-        connection.execute(_FILE, (record.partition_key, position))
+        connection.execute(_EMPTY, (position, contract))
+        connection.execute(_REPLACE, (decision_id, contract, day, text, position))
+        connection.execute(_FILE, (partition_key, position))
+
+
+def _remove(
+    connection: sqlite3.Connection, arrived: Arrived, gone: Sequence[int], left: Sequence[tuple[int, Envelope]]
+) -> None:
+    _replace(connection, left)
+    for position in gone:
+        connection.execute(_UNFILE, (position,))
+        connection.execute(_REMOVE, (position,))
+    connection.execute(_IS_WHOLLY_GONE, (arrived.contract, arrived.day))
 
 
 @contextmanager

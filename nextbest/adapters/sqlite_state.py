@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +21,7 @@ from nextbest.adapters.moments import from_microseconds, to_microseconds
 from nextbest.adapters.sqlite import PATIENCE_S, Parameters, Reader, Schema, Writer
 from nextbest.adapters.state_effects import well_formed
 from nextbest.envelope import Envelope, Identifier
-from nextbest.ledger import Entries, Entry
+from nextbest.ledger import Change, Entries, Entry
 from nextbest.messages import Grant, Proposal
 from nextbest.records import Arm, Contact, Interaction, Snapshot, Usage
 from nextbest.reservations import counters, reserve
@@ -81,6 +82,8 @@ _OFFSET = "log_offset"
 _MODEL_SET = "model_set_id"
 _POLICY = "policy_hash"
 _OVERRUNS = "overruns"
+_FORGOTTEN = "contacts_forgotten"
+"""Up to when contacts have been forgotten."""
 # A file of another version keeps its facts; the event processor fills the rest again from the log's beginning.
 _UPGRADE = """
 DROP TABLE IF EXISTS consents;
@@ -173,6 +176,14 @@ _COUNT = """
 INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = CAST(value AS INTEGER) + excluded.value
 """
 
+_AT_ONCE = 500
+"""Most decisions, or interactions, that are forgotten in one transaction."""
+_LAPSED = """
+SELECT DISTINCT decision_id FROM contacts
+WHERE decision_id > ? AND max(expires_at, decided_at, coalesce(impressed_at, 0)) <= ? ORDER BY decision_id LIMIT ?
+"""
+_OLD_INTERACTIONS = "SELECT event_id FROM interactions WHERE event_id > ? AND at <= ? ORDER BY event_id LIMIT ?"
+
 _takes_of = msgspec.json.Decoder(dict[str, int]).decode
 
 
@@ -218,6 +229,20 @@ class SqliteState:
 
     async def overruns(self) -> int:
         return int(self._fact(_OVERRUNS) or 0)
+
+    async def forget_before(self, contacts: datetime, interactions: datetime) -> None:
+        await self._write(lambda connection: _note_forgotten(connection, contacts))
+        for decisions in self._old(_LAPSED, contacts):
+            await self._write(partial(_forget_lapsed, decisions=decisions, until=contacts))
+        for events in self._old(_OLD_INTERACTIONS, interactions):
+            await self._write(partial(_forget_interactions, events=events))
+
+    def _old(self, query: str, until: datetime) -> Iterator[list[str]]:
+        """The ids that a query finds, some at a time; finding them holds up no writer."""
+        last = ""
+        while found := [str(row[0]) for row in self._rows(query, (last, to_microseconds(until), _AT_ONCE))]:
+            last = found[-1]
+            yield found
 
     async def rewind(self) -> None:
         await self._write(lambda connection: connection.execute(_SET_FACT, (_OFFSET, "0")))
@@ -330,11 +355,32 @@ def _entries(connection: sqlite3.Connection, decision_id: str) -> Entries:
     return {entry.key: entry for entry in map(_entry, connection.execute(_OF_DECISION, (decision_id,)))}
 
 
-def _write_change(connection: sqlite3.Connection, before: Entries, after: Entries) -> None:
-    change = ledger.change(before, after)
+def _note_forgotten(connection: sqlite3.Connection, until: datetime) -> None:
+    latest = max(until, _forgotten(connection))
+    connection.execute(_SET_FACT, (_FORGOTTEN, str(to_microseconds(latest))))
+
+
+def _forgotten(connection: sqlite3.Connection) -> datetime:
+    return from_microseconds(int(_fact(connection, _FORGOTTEN) or 0))
+
+
+def _forget_lapsed(connection: sqlite3.Connection, decisions: Sequence[str], until: datetime) -> None:
+    for decision_id in decisions:
+        _write_down(connection, ledger.lapsed(_entries(connection, decision_id), until))
+
+
+def _forget_interactions(connection: sqlite3.Connection, events: Sequence[str]) -> None:
+    connection.executemany("DELETE FROM interactions WHERE event_id = ?", ((each,) for each in events))
+
+
+def _write_down(connection: sqlite3.Connection, change: Change) -> None:
     connection.executemany(_WRITE, map(_row, change.written.values()))
     connection.executemany(_DROP, change.dropped)
     connection.executemany(_USE, ((name, use.seen, use.held) for name, use in change.usage.items()))
+
+
+def _write_change(connection: sqlite3.Connection, before: Entries, after: Entries) -> None:
+    _write_down(connection, ledger.change(before, after))
     if late := ledger.overruns(before, after):
         connection.execute(_COUNT, (_OVERRUNS, late))
 
@@ -388,7 +434,8 @@ def _apply(connection: sqlite3.Connection, changes: Sequence[Effect], offset: in
 def _take_effect(connection: sqlite3.Connection, effect: Effect) -> None:
     match effect:
         case DecisionMade():
-            _step(connection, effect.decision_id, lambda entries: ledger.made(entries, effect))
+            forgotten = _forgotten(connection)
+            _step(connection, effect.decision_id, lambda entries: ledger.made(entries, effect, forgotten))
             _keep_arms(connection, _ARM, effect.customer_id, effect.arms, effect.at)
         case ActionSeen():
             _step(connection, effect.decision_id, lambda entries: ledger.seen(entries, effect))

@@ -20,11 +20,12 @@ import pyarrow as pa
 
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.landing import Door
+from nextbest.adapters.log_landing import LOG_CONTRACTS, is_from_log
 from nextbest.adapters.sources import load_source
 from nextbest.contracts import Contract
 from nextbest.settings import Settings
 from orchestration import unchanged
-from orchestration.defs.feedback import LOG_CONTRACTS, feedback_key, is_from_log
+from orchestration.defs.feedback import feedback_key
 from orchestration.defs.landing import batches, read_contracts, referred_contracts, table_key
 from orchestration.defs.resources import Workspace
 from orchestration.expectations import Check, Failure, Outcome, Suite, promised_checks, run_suite, suite_fields
@@ -79,9 +80,13 @@ class _Table:
         return self.door.read(self.contract.name, self._columns, receipts=self._receipts(logged=False))
 
     @cached_property
+    def logged(self) -> pa.Table:
+        """What the event log delivered."""
+        return self.door.read(self.contract.name, self._columns, receipts=self._receipts(logged=True))
+
+    @cached_property
     def rows(self) -> pa.Table:
-        logged = self.door.read(self.contract.name, self._columns, receipts=self._receipts(logged=True))
-        return pa.concat_tables([self.delivered, logged])
+        return pa.concat_tables([self.delivered, self.logged])
 
     @cached_property
     def references(self) -> dict[str, pa.Array]:
@@ -96,6 +101,7 @@ class _Table:
             landed_at=max(map(self.door.landed_at, receipts), default=None),
             version=batches(self.door, self.contract.name),
             history=self.settings.quality / "profiles" / f"{self.contract.name}.json",
+            logged=self.logged,
         )
 
     @property

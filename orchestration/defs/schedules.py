@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from orchestration.defs.feedback import days_to_land
+from nextbest.adapters.log_landing import days_to_land
 from orchestration.defs.jobs import PIPELINE
 from orchestration.defs.partitions import run_tags, today
 from orchestration.defs.resources import Workspace

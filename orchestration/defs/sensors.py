@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 from dagster import DagsterRunStatus, RunsFilter
 
+from nextbest.adapters.log_landing import arrivals, days_to_land
 from orchestration.alerts import alert
-from orchestration.defs.feedback import arrivals, days_to_land
 from orchestration.defs.jobs import FEEDBACK
 from orchestration.defs.partitions import run_tags
 from orchestration.defs.resources import Workspace
+from orchestration.unchanged import digest
 
 _UNFINISHED = [
     DagsterRunStatus.QUEUED,
@@ -23,12 +24,12 @@ _PAUSE = timedelta(minutes=10)
 
 @dg.sensor(
     job_name=FEEDBACK,
-    minimum_interval_seconds=60,
+    minimum_interval_seconds=30,
     # What was decided and what came of it should be seen without a click; a landing costs seconds.
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def new_events(context: dg.SensorEvaluationContext, workspace: Workspace) -> dg.RunRequest | dg.SkipReason:
-    """Land the days whose arrivals have not landed; the cursor is the offset up to which everything has."""
+    """Land the days whose arrivals have not landed; the cursor names what the log held when everything had."""
     if context.instance.get_runs_count(RunsFilter(statuses=_UNFINISHED)):
         return dg.SkipReason("a run is in progress: what arrived is landed afterwards")
     lately = datetime.now(UTC) - _PAUSE
@@ -36,12 +37,12 @@ def new_events(context: dg.SensorEvaluationContext, workspace: Workspace) -> dg.
     if context.instance.get_runs_count(failed):
         return dg.SkipReason("the last try failed a moment ago")
     with workspace.log() as log:
-        newest = max((offset for offset, _, _ in arrivals(log, after=int(context.cursor or 0))), default=None)
-        if newest is None:
+        held = digest(*arrivals(log))
+        if held == context.cursor:
             return dg.SkipReason("nothing new in the event log")
         days = days_to_land(log, workspace.door())
     if not days:
-        context.update_cursor(str(newest))
+        context.update_cursor(held)
         return dg.SkipReason("all that arrived has landed")
     return dg.RunRequest(tags=run_tags(days))
 

@@ -11,9 +11,9 @@ from typing import Any
 import dagster as dg
 import msgspec
 
+from nextbest.adapters.log_landing import is_from_log
 from nextbest.intake import landed
 from orchestration import unchanged
-from orchestration.defs.feedback import is_from_log
 from orchestration.defs.landing import landing_key
 from orchestration.defs.resources import Workspace
 from orchestration.unchanged import digest

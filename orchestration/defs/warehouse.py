@@ -14,12 +14,13 @@ import dagster as dg
 import yaml
 from dagster_dbt import DagsterDbtTranslator, DbtProject, dbt_assets
 
+from nextbest.adapters.log_landing import LOG_CONTRACTS
 from nextbest.adapters.policy_files import read_policy
 from nextbest.errors import NextbestError
 from nextbest.settings import Settings
 from orchestration import unchanged
 from orchestration.dbt import BUILT, model_versions, parsed_project, read_manifest, start
-from orchestration.defs.feedback import LOG_CONTRACTS, feedback_key
+from orchestration.defs.feedback import feedback_key
 from orchestration.defs.landing import batches, landing_key, supplied_contracts, table_key
 from orchestration.defs.resources import Workspace
 from orchestration.failures import explained

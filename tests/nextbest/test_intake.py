@@ -7,8 +7,8 @@ import pytest
 
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.contracts import Contract, Field, Rule
-from nextbest.envelope import Identifier
-from nextbest.intake import check, envelope, is_landed, landed
+from nextbest.envelope import Identifier, is_landed
+from nextbest.intake import check, envelope, landed
 from nextbest.settings import CHECKOUT
 from nextbest.wire import Verdict
 

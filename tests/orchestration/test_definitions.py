@@ -49,7 +49,7 @@ def test_every_job_schedule_and_sensor_resolves(definitions: dg.Definitions) -> 
     definitions.validate_loadable(definitions)
     assert {job.name for job in definitions.resolve_all_job_defs()} >= {"pipeline", "feedback_job"}
     assert definitions.resolve_schedule_def("daily_pipeline").cron_schedule == "0 4 * * *"
-    assert definitions.resolve_sensor_def("new_events").minimum_interval_seconds == 60
+    assert definitions.resolve_sensor_def("new_events").minimum_interval_seconds == 30
     assert definitions.resolve_sensor_def("failed_runs").default_status == dg.DefaultSensorStatus.RUNNING
 
 

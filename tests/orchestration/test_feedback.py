@@ -10,6 +10,7 @@ import dagster as dg
 import msgspec
 import pytest
 
+from nextbest.adapters.log_landing import days_to_land
 from nextbest.adapters.logs import OpenLog
 from nextbest.envelope import Envelope
 from nextbest.intake import envelope, landed
@@ -103,11 +104,11 @@ def test_a_day_landed_again_replaces_itself(workspace: Workspace, log: OpenLog) 
 def test_days_to_land_are_those_with_more_than_landed(workspace: Workspace, log: OpenLog) -> None:
     """A day whose arrivals have all landed is done until something arrives on it."""
     log.append_sync([_event(1, DAYS[0]), _event(2, DAYS[1])])
-    assert feedback.days_to_land(log, workspace.door()) == [*DAYS[:2]]
+    assert days_to_land(log, workspace.door()) == [*DAYS[:2]]
     _land(workspace, DAYS[:1])
-    assert feedback.days_to_land(log, workspace.door()) == [DAYS[1]]
+    assert days_to_land(log, workspace.door()) == [DAYS[1]]
     log.append_sync([_event(3, DAYS[0])])
-    assert feedback.days_to_land(log, workspace.door()) == [*DAYS[:2]]
+    assert days_to_land(log, workspace.door()) == [*DAYS[:2]]
 
 
 def test_a_day_lands_again_when_its_contract_changed(workspace: Workspace, log: OpenLog, tmp_path: Path) -> None:
@@ -120,9 +121,9 @@ def test_a_day_lands_again_when_its_contract_changed(workspace: Workspace, log: 
     changed = changed.replace("version: 1.3.0", "version: 2.0.0").replace("[web, app, email]", "[web, app]")
     (contracts / "events.odcs.yaml").write_text(changed)
     _migration(contracts, "select * from landed")
-    assert feedback.days_to_land(log, workspace.door()) == list(DAYS[:1])
+    assert days_to_land(log, workspace.door()) == list(DAYS[:1])
     assert _land(workspace, DAYS[:1])["rejected"] == 1
-    assert feedback.days_to_land(log, workspace.door()) == []
+    assert days_to_land(log, workspace.door()) == []
 
 
 def _migration(contracts: Path, query: str) -> None:
@@ -144,7 +145,7 @@ def test_what_was_sent_before_a_contract_changed_lands_in_its_columns(
     (contracts / "events.odcs.yaml").write_text(changed)
     _migration(contracts, "select * exclude (session_id), 'v' || hour(occurred_at) as visit_id from landed")
     assert workspace.migrated_door().read("events")["visit_id"].to_pylist() == ["v9", "v9"]
-    assert feedback.days_to_land(log, workspace.door()) == []
+    assert days_to_land(log, workspace.door()) == []
     new = msgspec.structs.replace(_event(3, DAYS[0], visit_id="mine"), contract_version="2.0.0")
     log.append_sync([_event(4, DAYS[0], session_id="s"), new])
     assert _land(workspace, DAYS[:1])["rejected"] == 0
@@ -164,10 +165,10 @@ def test_consents_that_channels_sent_land_and_landed_ones_do_not_again(workspace
     rows = [row | {"consent_id": f"k{number}", "source": "live"} for number in range(2)]
     contract = workspace.contracts()["consents"]
     log.append_sync([envelope(contract, rows[0], at), landed(contract, rows[1], at)])
-    assert feedback.days_to_land(log, workspace.door()) == list(DAYS[:1])
+    assert days_to_land(log, workspace.door()) == list(DAYS[:1])
     _land(workspace, DAYS[:1])
     assert workspace.door().read("consents")["consent_id"].to_pylist() == ["k0"]
-    assert feedback.days_to_land(log, workspace.door()) == []
+    assert days_to_land(log, workspace.door()) == []
     before = len(log.read_sync(0, 10))
     with dg.instance_for_test() as instance:
         dg.materialize([serving.online_state], instance=instance, resources={"workspace": workspace})
@@ -185,7 +186,9 @@ def test_the_sensor_asks_until_all_has_landed(workspace: Workspace, log: OpenLog
             assert partitions.run_tags([DAYS[0], DAYS[2]]).items() <= request.tags.items()
         _land(workspace, DAYS)
         assert isinstance(sensors.new_events(context), dg.SkipReason)
-        assert context.cursor == "2"
+        assert isinstance(sensors.new_events(context), dg.SkipReason)
+        log.append_sync([_event(3, DAYS[0])])
+        assert isinstance(sensors.new_events(context), dg.RunRequest)
 
 
 def test_the_sensor_pauses_after_a_failed_run(workspace: Workspace, log: OpenLog) -> None:

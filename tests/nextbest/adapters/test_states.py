@@ -487,3 +487,31 @@ def test_a_customer_who_comes_back_is_a_new_one(state: OpenState) -> None:
     asyncio.run(state.apply(batch, len(batch)))
     assert known(state) == Snapshot(interactions=(Interaction(kind="page_view", at=NOW),))
     assert asyncio.run(state.applied_offset()) == len(batch)
+
+
+def test_what_counts_no_more_is_forgotten(state: OpenState) -> None:
+    """Contacts and interactions up to a moment go, later ones stay; what contacts took of counters stays taken."""
+    asked = [proposal(f"d{n}", limits=(volume(9),)) for n in range(3)]
+    log = [decision(each, asyncio.run(state.reserve(each, NOW))) for each in asked]
+    log += [impression("e0", "d0", "eggs"), impression("e1", "d1", "eggs", NOW + 3 * TTL)]
+    log += [record("event", f"v{n}", NOW + n * TTL, customer_id="c1", type="page_view") for n in range(3)]
+    asyncio.run(state.apply(log, len(log)))
+    for _ in range(2):
+        asyncio.run(state.forget_before(NOW + 2 * TTL, NOW + TTL))
+    left = known(state)
+    assert [contact.decision_id for contact in left.contacts] == ["d1"]
+    assert [each.at for each in left.interactions] == [NOW + 2 * TTL]
+    assert left.usage == {VOLUME: Usage(seen=2)}
+    asyncio.run(state.rewind())
+    asyncio.run(state.apply(log, len(log)))
+    assert known(state).contacts == left.contacts
+    assert known(state).usage == left.usage
+
+
+def test_a_customer_with_much_to_forget_keeps_the_rest(state: OpenState) -> None:
+    """More than one step takes at a time goes, and nothing else."""
+    moments = [NOW + timedelta(seconds=number) for number in range(1_200)]
+    done = [record("event", f"v{n}", at, customer_id="c1", type="page_view") for n, at in enumerate(moments)]
+    asyncio.run(state.apply(done, 1))
+    asyncio.run(state.forget_before(NOW, moments[1_150]))
+    assert [each.at for each in known(state).interactions] == moments[1_151:]
