@@ -20,6 +20,8 @@ import pyarrow.parquet as pq
 
 from nextbest.contracts import Contract
 
+DAY: Final = "day="
+"""How the folder of a day's events begins."""
 _NO_DAY: Final = "1970-01-01"
 
 
@@ -37,14 +39,14 @@ def write(contract: Contract, table: pa.Table, folder: Path) -> None:
 
 def _by_day(contract: Contract, table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
     if not table.num_rows:
-        yield f"day={_NO_DAY}", table
+        yield f"{DAY}{_NO_DAY}", table
         return
     days = pc.cast(table[contract.event_time], pa.date32()).to_numpy()
     order = np.argsort(days, kind="stable")
     table, days = table.combine_chunks().take(pa.array(order)), days[order]
     ends = [*(np.flatnonzero(days[1:] != days[:-1]) + 1), len(days)]
     for start, end in pairwise([0, *ends]):
-        yield f"day={days[start]}", table.slice(start, end - start)
+        yield f"{DAY}{days[start]}", table.slice(start, end - start)
 
 
 def same_schema(left: Path, right: Path) -> bool:

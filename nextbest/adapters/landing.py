@@ -174,6 +174,21 @@ class Door:
         """When the batch landed."""
         return datetime.fromtimestamp(self._receipt_file(receipt).stat().st_mtime, UTC)
 
+    def newest_day(self, receipt: Receipt) -> str:
+        """The last day (UTC, as `YYYY-MM-DD`) on which one of a batch's events happened; of none, when it landed."""
+        folders = self._batch(receipt.contract, receipt.batch_id).glob(f"{batches.DAY}*")
+        days = [folder.name.removeprefix(batches.DAY) for folder in folders]
+        return max(days) if receipt.landed and days else self.landed_at(receipt).date().isoformat()
+
+    def forget(self, contract: str, receipts: Sequence[Receipt]) -> None:
+        """Take batches away, with what was rejected of them."""
+        with self._locked(contract) as staging:
+            for receipt in receipts:
+                # What is quarantined goes with the next use of the door where this is cut short.
+                for folder in (self._batch(contract, receipt.batch_id), self._rejects(receipt).parent):
+                    if folder.exists():
+                        batches.remove(folder, staging)
+
     def is_current(self, receipt: Receipt) -> bool:
         """Whether the delivery was judged by the contract as it is now."""
         return receipt.contract_version == self._contract(receipt.contract).version

@@ -41,8 +41,13 @@ def landed_days(door: Door, contracts: Iterable[str] = LOG_CONTRACTS) -> Receipt
 
 def has_landed(door: Door, landed: Receipts, arrived: Arrived) -> bool:
     """Whether all of a day has landed, nothing more, and under the contract as it is now."""
+    return has_arrived(landed, arrived) and door.is_current(landed[arrived.contract, source_name(arrived.day)])
+
+
+def has_arrived(landed: Receipts, arrived: Arrived) -> bool:
+    """Whether all of a day has landed, and nothing more."""
     receipt = landed.get((arrived.contract, source_name(arrived.day)))
-    return receipt is not None and receipt.arrived == arrived and door.is_current(receipt)
+    return receipt is not None and receipt.arrived == arrived
 
 
 def days_to_land(log: OpenLog, door: Door) -> list[str]:

@@ -6,6 +6,7 @@ from nextbest.adapters.log_landing import days_to_land
 from orchestration.defs.jobs import PIPELINE
 from orchestration.defs.partitions import run_tags, today
 from orchestration.defs.resources import Workspace
+from orchestration.defs.upkeep import UPKEEP
 
 
 @dg.schedule(
@@ -21,3 +22,13 @@ def daily_pipeline(workspace: Workspace) -> dg.RunRequest:
     with workspace.log() as log:
         days = days_to_land(log, workspace.door())
     return dg.RunRequest(tags=run_tags([*days, today()]))
+
+
+nightly_upkeep = dg.ScheduleDefinition(
+    name="nightly_upkeep",
+    job_name=UPKEEP,
+    cron_schedule="0 3 * * *",
+    execution_timezone="UTC",
+    # How long something is kept is promised, and costs seconds a night to keep.
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
