@@ -71,6 +71,12 @@ class Settings:
         "where the event log is: empty for an SQLite file in the home, or `kafka://host:port/topic` for a topic of a "
         "Kafka broker",
     )
+    inbox_folder: str = _setting(
+        "NEXTBEST_INBOX",
+        ".nextbest/inbox",
+        "folder whose files are landed as they come, each in a folder named like its contract; below the home unless "
+        "it begins with `/`",
+    )
     replicas: int = _setting(
         "NEXTBEST_REPLICAS",
         1,
@@ -147,6 +153,11 @@ class Settings:
     @property
     def quarantine(self) -> Path:
         return self.state / "quarantine"
+
+    @property
+    def inbox(self) -> Path:
+        """Where files are dropped, in a folder per contract."""
+        return self.home / self.inbox_folder
 
     @property
     def warehouse(self) -> Path:

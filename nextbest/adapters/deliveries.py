@@ -133,3 +133,5 @@ _READERS: Final[Mapping[str, Callable[[Contract, Path], pa.Table]]] = {
     ".jsonl": _read_json_lines,
     ".ndjson": _read_json_lines,
 }
+SUFFIXES: Final = tuple(_READERS)
+"""How the names of files end that can be read."""

@@ -3,10 +3,13 @@
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
+import msgspec
 from dagster import DagsterRunStatus, RunsFilter
 
+from nextbest.adapters.inbox import ready
 from nextbest.adapters.log_landing import arrivals, days_to_land
 from orchestration.alerts import alert
+from orchestration.defs.inbox import INBOX
 from orchestration.defs.jobs import FEEDBACK
 from orchestration.defs.partitions import run_tags
 from orchestration.defs.resources import Workspace
@@ -32,9 +35,7 @@ def new_events(context: dg.SensorEvaluationContext, workspace: Workspace) -> dg.
     """Land the days whose arrivals have not landed; the cursor names what the log held when everything had."""
     if context.instance.get_runs_count(RunsFilter(statuses=_UNFINISHED)):
         return dg.SkipReason("a run is in progress: what arrived is landed afterwards")
-    lately = datetime.now(UTC) - _PAUSE
-    failed = RunsFilter(job_name=FEEDBACK, statuses=[DagsterRunStatus.FAILURE], updated_after=lately)
-    if context.instance.get_runs_count(failed):
+    if _failed_lately(context.instance, FEEDBACK):
         return dg.SkipReason("the last try failed a moment ago")
     with workspace.log() as log:
         held = digest(*arrivals(log))
@@ -45,6 +46,32 @@ def new_events(context: dg.SensorEvaluationContext, workspace: Workspace) -> dg.
         context.update_cursor(held)
         return dg.SkipReason("all that arrived has landed")
     return dg.RunRequest(tags=run_tags(days))
+
+
+@dg.sensor(
+    job_name=INBOX,
+    minimum_interval_seconds=30,
+    # Whoever drops a file has asked for it.
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def new_files(context: dg.SensorEvaluationContext, workspace: Workspace) -> dg.RunRequest | dg.SkipReason:
+    """Land the files that are ready; the cursor names those of the last try: what it left waits, unless others came."""
+    files = {str(path) for path in ready(workspace.settings.inbox, datetime.now(UTC))}
+    if not files:
+        return dg.SkipReason("no file is ready in the inbox")
+    if context.instance.get_runs_count(RunsFilter(job_name=INBOX, statuses=_UNFINISHED)):
+        return dg.SkipReason("a run is in progress: what is ready is landed afterwards")
+    if files <= {*msgspec.json.decode(context.cursor or "[]")} and _failed_lately(context.instance, INBOX):
+        return dg.SkipReason("files are left of a try that failed a moment ago")
+    context.update_cursor(msgspec.json.encode(sorted(files)).decode())
+    return dg.RunRequest()
+
+
+def _failed_lately(instance: dg.DagsterInstance, job: str) -> bool:
+    lately = datetime.now(UTC) - _PAUSE
+    return (
+        instance.get_runs_count(RunsFilter(job_name=job, statuses=[DagsterRunStatus.FAILURE], updated_after=lately)) > 0
+    )
 
 
 @dg.run_failure_sensor(
