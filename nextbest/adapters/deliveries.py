@@ -75,14 +75,19 @@ def from_pages(contract: Contract, pages: Iterable[Sequence[Mapping[str, Any]]])
     A field that no row has is null where the contract allows it.
     """
     optional = [field.name for field in contract.fields if not field.required]
-    tables = [from_rows(rows, optional) for rows in pages if rows]
-    return _joined(tables) if tables else from_rows([], [field.name for field in contract.fields])
+    names: dict[str, None] = {}
+    tables = []
+    for rows in pages:
+        names |= dict.fromkeys(name for row in rows for name in row)
+        tables.append(from_rows(rows, [*names, *optional]))
+    if not any(table.num_rows for table in tables):
+        return from_rows([], [field.name for field in contract.fields])
+    return _joined(tables, [*dict.fromkeys([*names, *optional])])
 
 
-def _joined(tables: Sequence[pa.Table]) -> pa.Table:
+def _joined(tables: Sequence[pa.Table], names: Sequence[str]) -> pa.Table:
     if len(tables) == 1:
-        return tables[0]
-    names = dict.fromkeys(name for table in tables for name in table.column_names)
+        return tables[0].select(names)
     return pa.table({name: _column_of([_part(table, name) for table in tables]) for name in names})
 
 

@@ -1,10 +1,13 @@
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from nextbest.adapters.deliveries import read_delivery
+from nextbest.adapters.deliveries import from_pages, read_delivery
 from nextbest.contracts import Contract, Field, Rule
 from nextbest.validation import ContractViolation
 
@@ -55,6 +58,25 @@ def test_no_json_lines_are_no_rows(tmp_path: Path) -> None:
     """An empty file of this format is a delivery of nothing; whether that is allowed, the contract says."""
     table = read_delivery(NOTES, _write(tmp_path / "notes.jsonl", ""))
     assert (table.num_rows, table.column_names) == (0, ["note_id", "stars", "tags"])
+
+
+# No booleans and no decimal numbers: beside one of these, Arrow writes a whole number otherwise than by itself.
+_JSON = st.one_of(
+    st.none(),
+    st.integers(-(2**70), 2**70),
+    st.text(st.characters(codec="utf-8"), max_size=3),
+    st.lists(st.integers(0, 9) | st.text("ab", max_size=2), max_size=2),
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["note_id", "stars", "other"]), _JSON), max_size=8), st.integers(1, 4))
+def test_rows_in_pages_are_what_they_are_at_once(cells: list[tuple[str, Any]], size: int) -> None:
+    """Whatever a page holds and the next does not: the values, and the type that all of them share."""
+    rows = [{name: value} for name, value in cells]
+    whole = from_pages(NOTES, [rows])
+    paged = from_pages(NOTES, [rows[start : start + size] for start in range(0, len(rows), size)])
+    assert paged.schema.equals(whole.schema)
+    assert paged.to_pylist() == whole.to_pylist()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -15,7 +15,7 @@ import pytest
 
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.envelope import Envelope, encode
-from nextbest.log import EventLog, LogUnavailableError
+from nextbest.log import Arrived, EventLog, LogUnavailableError
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -110,11 +110,45 @@ def test_a_file_of_an_earlier_version_keeps_its_records(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(_EARLIER)
         connection.execute("INSERT INTO records VALUES (7, 'e1', 'd1', ?)", (encode(earlier).decode(),))
+        out_of_landing = msgspec.structs.replace(record("landing/x"), contract="consents")
+        connection.execute("INSERT INTO records VALUES (8, 'landing/x', NULL, ?)", (encode(out_of_landing).decode(),))
         connection.commit()
     with closing(SqliteLog(path)) as log:
-        assert asyncio.run(log.filed_under(["c1"])) == asyncio.run(log.about_decision("d1")) == [(7, earlier)]
+        assert asyncio.run(log.filed_under(["c1"])) == [(7, earlier), (8, out_of_landing)]
+        assert asyncio.run(log.about_decision("d1")) == [(7, earlier)]
+        assert [each.offset for name in ("events", "landing/consents") for each in log.arrived_sync(name)] == [7, 8]
         again, new = log.append_sync([earlier, record("e2")]).offsets
         assert again == 7 < new
+
+
+def test_what_arrived_is_known_by_contract_and_day(log: SqliteLog) -> None:
+    """With its newest offset; what came out of the landing has not arrived, nor what another day brought."""
+    out_of_landing = record("landing/x")
+    tomorrow = msgspec.structs.replace(record("d"), received_at=AT + timedelta(days=1))
+    log.append_sync([record("a"), out_of_landing, record("b"), tomorrow, record("c")])
+    today = Arrived("events", "2026-03-02", 5, 0)
+    assert log.arrived_sync("events") == [today, Arrived("events", "2026-03-03", 4, 0)]
+    assert log.arrived_sync("landing/events") == [Arrived("landing/events", "2026-03-02", 2, 0)]
+    assert log.arrived_sync("outcomes") == []
+    assert [offset for offset, _ in log.of_day_sync(today, 0, 2)] == [1, 3]
+    assert [offset for offset, _ in log.of_day_sync(today, 3, 2)] == [5]
+    log.append_sync([record("e")])
+    assert log.of_day_sync(today, 5, 2) == []
+
+
+def test_what_is_emptied_has_left_its_day(log: SqliteLog) -> None:
+    """However often; and a day that is removed is one on which nothing arrived."""
+    log.append_sync([record("a"), record("b")])
+    bare = msgspec.structs.replace(record("a"), contract="", partition_key="erased")
+    for _ in range(2):
+        asyncio.run(log.replace([(1, bare)]))
+    [day] = log.arrived_sync("events")
+    assert day == Arrived("events", "2026-03-02", 2, 1)
+    assert [offset for offset, _ in log.of_day_sync(day, 0, 9)] == [2]
+    log.remove_sync(day, [2])
+    assert log.arrived_sync("events") == []
+    assert log.read_sync(0, 9) == [(1, bare)]
+    assert asyncio.run(log.filed_under(["c1", "erased"])) == [(1, bare)]
 
 
 def test_concurrent_appends_share_commits(log: SqliteLog) -> None:
