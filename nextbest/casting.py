@@ -21,7 +21,9 @@ _FIRST_TIME: Final = pa.scalar(datetime(1, 1, 1, tzinfo=UTC), _TIME)
 _LAST_TIME: Final = pa.scalar(datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), _TIME)
 _DAY = r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
 _NO_ZONE: Final = rf"^{_DAY}[ T]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{{1,6}})?)?$"
-TIME_SHAPE: Final = _NO_ZONE.removesuffix("$") + r"(Z|[+-]\d{2}(:?\d{2})?)?$"
+ZONED_TIME_SHAPE: Final = _NO_ZONE.removesuffix("$") + r"(Z|[+-]\d{2}(:?\d{2})?)$"
+"""What a text that is a time looks like, where it has to say in which zone."""
+TIME_SHAPE: Final = ZONED_TIME_SHAPE.removesuffix("$") + "?$"
 """What a text that is a time looks like."""
 # What a text must look like before it is parsed; a time without a zone is in UTC, the defaultTimezone of ODCS.
 _SHAPES: Final = {

@@ -160,6 +160,11 @@ class Settings:
         return self.home / self.inbox_folder
 
     @property
+    def rejected_events(self) -> Path:
+        """Rows that the API rejected; those of a delivery of files are beside it, by contract and batch."""
+        return self.quarantine / "events.db"
+
+    @property
     def warehouse(self) -> Path:
         return self.state / "warehouse" / "nextbest.duckdb"
 

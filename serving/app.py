@@ -18,12 +18,12 @@ from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.key_file import KeyRing
 from nextbest.adapters.logs import open_log
 from nextbest.adapters.policy_archive import ArchiveError
+from nextbest.adapters.quarantine import Quarantine
 from nextbest.adapters.rate_limits import RateLimits
 from nextbest.adapters.states import open_state
 from nextbest.contracts import Contract
 from nextbest.keys import SLOTS
 from nextbest.settings import Settings
-from nextbest.wire import INTAKE
 from serving import openapi
 from serving.api import Api
 from serving.backpressure import Backpressure
@@ -57,6 +57,8 @@ _COLLECT_AFTER = 50_000
 IN_FLIGHT = 256
 """How many requests a replica takes at a time: at a millisecond or two of work each, the last is answered within half a
 second; who would wait longer is told at once to come again."""
+EVENTS_IN_FLIGHT = 64
+"""And how many that bring events, beside those: one with 500 rows takes tens of milliseconds."""
 
 
 def build(settings: Settings) -> ASGIApp:
@@ -68,6 +70,7 @@ def build(settings: Settings) -> ASGIApp:
     """
     contracts = load_contracts(settings.folder("contracts"))
     log, state = open_log(settings, _PATIENCE_S), open_state(settings, _PATIENCE_S)
+    quarantine = Quarantine(settings.rejected_events, contracts, _PATIENCE_S)
     policies, models = Policies(settings.policies_archive, state), ModelSets(settings.bundles, state)
     features = OnlineFeatures(settings, _PATIENCE_S)
     meter = Meter(settings.metrics)
@@ -106,17 +109,19 @@ def build(settings: Settings) -> ASGIApp:
         meter.retire()
         log.close()
         state.close()
+        quarantine.close()
 
-    answering = api(decider=decider, contracts=contracts, settings=settings, meter=meter)
-    return Backpressure(answering.application(lifespan), IN_FLIGHT)
+    answering = api(decider=decider, contracts=contracts, settings=settings, meter=meter, quarantine=quarantine)
+    return Backpressure(answering.application(lifespan), IN_FLIGHT, EVENTS_IN_FLIGHT)
 
 
-def api(*, decider: Decider, contracts: Mapping[str, Contract], settings: Settings, meter: Meter) -> Api:
+def api(
+    *, decider: Decider, contracts: Mapping[str, Contract], settings: Settings, meter: Meter, quarantine: Quarantine
+) -> Api:
     """Everything that a replica answers, around the decider."""
     log, state, clock = decider.log, decider.state, decider.clock
-    taken = {name: contracts[name] for name in INTAKE}
-    intake = Intake(contracts=taken, log=log, state=state, clock=clock)
     names = CustomerNames(contracts["identities"])
+    intake = Intake(contracts=contracts, log=log, state=state, clock=clock, quarantine=quarantine, meter=meter)
     customers = Customers(state=state, log=log, features=decider.features, intake=intake, names=names, clock=clock)
     operations: list[Operation] = []
 

@@ -107,11 +107,13 @@ class Customers:
         Then the log says so, so that a State rebuilt from it forgets too.
 
         Raises:
-            LogUnavailableError: nothing was erased yet, or not all of the log.
+            QuarantineUnavailableError: nothing was erased yet.
+            LogUnavailableError: of the log nothing was erased yet, or not all.
             StateUnavailableError: State has yet to forget.
 
         """
         filing = _filing(customer_id, await self.state.identifiers_of(customer_id))
+        await self.intake.quarantine.forget(customer_id)
         before = await self._strip(filing)
         word = erasure(f"erasure/{uuid.uuid4().hex}", customer_id, self.clock())
         await self.log.append([word])

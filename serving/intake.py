@@ -1,65 +1,109 @@
-"""Taking events in: check each row by its contract, log what is valid, say what became of each.
+"""Taking events in: check each row by its contract, log what is valid, keep what is not, say what became of each.
 
-Belongs here: the way of a batch into the log. Does not belong here: what a valid row is (`nextbest.intake`), or what it
-does (the event processor).
+Belongs here: the way of a batch into the log or the quarantine. Does not belong here: what a valid row is
+(`nextbest.row_check`), or what it does (the event processor).
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from datetime import datetime
 from typing import Any
 
+from nextbest.adapters.quarantine import Quarantine, Reject
 from nextbest.contracts import Contract
 from nextbest.envelope import Envelope
-from nextbest.intake import RECEIVED_AT, check, envelope, key_taken, says_the_same
+from nextbest.intake import Envelopes, key_taken, says_the_same
 from nextbest.log import EventLog
+from nextbest.row_check import DUPLICATE, RowCheck
 from nextbest.state import State
-from nextbest.wire import EventRow, EventsResponse, Verdict
+from nextbest.wire import INTAKE, EventRow, EventsResponse, Verdict
+from serving.metrics import Meter
+from serving.names import CustomerNames
 
-_ACCEPTED, _DUPLICATE = Verdict("accepted"), Verdict("duplicate")
-_BINDS_AT_ONCE = {"consent"}
+IsSame = Callable[[Mapping[str, Any], Mapping[str, Any]], bool]
+_ACCEPTED = Verdict("accepted")
+_BINDS_AT_ONCE = frozenset({"consent"})
 """Types whose effect must be in State before the call returns: the next decision obeys them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Intake:
-    """Appends what channels send to the log."""
+    """Appends what channels send to the log.
 
-    contracts: Mapping[str, Contract]
-    log: EventLog
-    state: State
-    clock: Callable[[], datetime]
-    is_same: Callable[[Mapping[str, Any], Mapping[str, Any]], bool] = says_the_same
-    """Whether a row is the one that the log has under its key."""
+    Args:
+        contracts: those of the home: of what is taken in, and `identities`, which says what is no id of a customer.
+        log: where valid rows go.
+        state: where a consent must be before it is acknowledged.
+        clock: the time of receipt.
+        quarantine: where rejected rows go.
+        meter: counts what became of the rows.
+        is_same: whether a row is the one that the log has under its key.
 
-    async def take(self, events: Sequence[EventRow]) -> EventsResponse:
-        """Return once every accepted row is durable.
+    """
+
+    def __init__(
+        self,
+        *,
+        contracts: Mapping[str, Contract],
+        log: EventLog,
+        state: State,
+        clock: Callable[[], datetime],
+        quarantine: Quarantine,
+        meter: Meter,
+        is_same: IsSame = says_the_same,
+    ) -> None:
+        self.log, self.state, self.clock = log, state, clock
+        self.quarantine, self.meter, self.is_same = quarantine, meter, is_same
+        is_customer_id = CustomerNames(contracts["identities"]).is_id
+        self._checks = {name: RowCheck(contracts[name], is_customer_id) for name in INTAKE}
+        self._envelopes = {name: Envelopes(contracts[name]) for name in INTAKE}
+
+    def judging_by(self, is_same: IsSame) -> "Intake":
+        """The same way in, for rows of which something else makes two the same."""
+        other = copy(self)
+        other.is_same = is_same
+        return other
+
+    async def take(self, events: Sequence[EventRow], *, sender: str = "") -> EventsResponse:
+        """Return once every accepted row and every rejected one is durable, each in its place.
+
+        Args:
+            events: the rows.
+            sender: the name of the key they came with.
 
         Raises:
             LogUnavailableError: nothing was accepted.
             StateUnavailableError: the rows are durable, but a consent among them does not bind yet.
+            QuarantineUnavailableError: valid rows are durable, rejected ones are not; sending all again is safe.
 
         """
         received_at = self.clock()
         checked = self._checked(events, received_at)
         entries = {index: entry for index, entry in enumerate(checked) if isinstance(entry, Envelope)}
         held = await self._append(entries)
-        await self.state.apply([entry for entry in held.values() if entry.type in _BINDS_AT_ONCE], None)
+        if binding := [entry for entry in held.values() if entry.type in _BINDS_AT_ONCE]:
+            await self.state.apply(binding, None)
         results = tuple(
-            entry if isinstance(entry, Verdict) else self._verdict(entry, held[index])
-            for index, entry in enumerate(checked)
+            [
+                entry if isinstance(entry, Verdict) else self._verdict(entry, held[index])
+                for index, entry in enumerate(checked)
+            ]
         )
-        count = Counter(verdict.status for verdict in results)
+        count = Counter([verdict.status for verdict in results])
+        if count["rejected"]:
+            await self.quarantine.keep([*_rejects(events, results, sender)], received_at)
+        self.meter.took(sender, zip([event.contract for event in events], results, strict=True))
         return EventsResponse(
             accepted=count["accepted"], duplicates=count["duplicate"], rejected=count["rejected"], results=results
         )
 
-    async def _append(self, entries: Mapping[int, Envelope]) -> dict[int, Envelope]:
+    async def _append(self, entries: Mapping[int, Envelope]) -> Mapping[int, Envelope]:
         """Log `entries`; returns, under each one's number, what the log holds by its id: it, or an earlier one."""
         if not entries:
             return {}  # that no row is valid is said whether or not the log can be had
         appended = await self.log.append(list(entries.values()))
+        if not appended.duplicates:
+            return entries
         held = dict(entries)
         for (index, entry), offset in zip(entries.items(), appended.offsets, strict=True):
             if entry.event_id in appended.duplicates:
@@ -70,22 +114,29 @@ class Intake:
         if held is sent:
             return _ACCEPTED
         if self.is_same(held.properties, sent.properties):
-            return _DUPLICATE
-        return key_taken(self.contracts[sent.contract])
+            return DUPLICATE
+        return key_taken(self._checks[sent.contract].contract)
 
     def _checked(self, events: Sequence[EventRow], received_at: datetime) -> list[Envelope | Verdict]:
         checked: dict[int, Envelope | Verdict] = {}
         for name in {event.contract for event in events}:
-            contract = self.contracts[name]
-            rows = {i: _row(event, received_at) for i, event in enumerate(events) if event.contract == name}
-            for index, found in zip(rows, check(contract, list(rows.values()), received_at), strict=True):
-                checked[index] = (
-                    found
-                    if isinstance(found, Verdict)
-                    else envelope(contract, found, received_at, sent_at=events[index].sent_at)
-                )
+            envelope = self._envelopes[name].of
+            places = [index for index, event in enumerate(events) if event.contract == name]
+            found = self._checks[name].check([events[index].properties for index in places], received_at)
+            for index, row in zip(places, found, strict=True):
+                checked[index] = row if isinstance(row, Verdict) else envelope(row, received_at, events[index].sent_at)
         return [checked[index] for index in range(len(events))]
 
 
-def _row(event: EventRow, received_at: datetime) -> dict[str, Any]:
-    return {"source": "live", **event.properties, RECEIVED_AT: received_at}
+def _rejects(events: Sequence[EventRow], results: Sequence[Verdict], sender: str) -> Iterator[Reject]:
+    for event, verdict in zip(events, results, strict=True):
+        if verdict.status == "rejected":
+            yield Reject(
+                sender=sender,
+                contract=event.contract,
+                rule=verdict.rule,
+                column=verdict.column,
+                reason=verdict.reason,
+                row=event.properties,
+                sent_at=event.sent_at,
+            )

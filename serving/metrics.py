@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 
 from nextbest.adapters.files import write_whole
 from nextbest.records import DecisionRecord
+from nextbest.wire import Verdict
 
 _EVERY_S = 1.0
 _GONE_S = 10.0
@@ -38,6 +39,11 @@ METRICS: dict[str, tuple[str, _Labels]] = {
         "Slots filled, by placement, action, side in experiments, and tier.",
         ("placement", "action", "arm", "tier"),
     ),
+    "nextbest_events": (
+        "Rows of events, outcomes and consents that were sent, by API key, contract and what became of them.",
+        ("sender", "contract", "status"),
+    ),
+    "nextbest_rejects": ("Those that were rejected, by the rule they break.", ("sender", "contract", "rule")),
     "nextbest_cap_rejections": ("Candidates that a contact rule kept out, by rule.", ("rule",)),
     "nextbest_stage_seconds": ("Time of a decision's stages.", ("stage",)),
     "nextbest_in_use": (
@@ -89,6 +95,14 @@ class Meter:
                 counts["nextbest_cap_rejections"][(each.reason.partition(":")[0],)] += 1
         for stage, took_us in record.stage_us.items():
             self._waiting["nextbest_stage_seconds", stage].append(took_us / 1e6)
+
+    def took(self, sender: str, results: Iterable[tuple[str, Verdict]]) -> None:
+        """A batch was taken in; each row's contract comes with what became of it."""
+        counts = self._counts
+        for (contract, status, rule), rows in Counter((name, v.status, v.rule) for name, v in results).items():
+            counts["nextbest_events"][sender, contract, status] += rows
+            if status == "rejected":
+                counts["nextbest_rejects"][sender, contract, rule] += rows
 
     def answered(self, operation: str, status: int, took_s: float) -> None:
         """One more request was answered."""

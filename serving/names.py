@@ -16,18 +16,20 @@ from nextbest.wire import CustomerReference
 class CustomerNames:
     """By the contract of identities: what begins with one of its kinds is no id, nor is what ends with a keyed hash.
 
-    Other ids may have colons. An e-mail address where its keyed hash belongs must not become an id, which is kept.
+    Nor is `.` or `..`, of which every client makes another path. Other ids may have colons. An e-mail address where its
+    keyed hash belongs must not become an id, which is kept.
     """
 
     def __init__(self, identities: Contract) -> None:
         self.kinds = identities.field("kind").enum or ()
         any_kind = f"({'|'.join(map(re.escape, self.kinds))})"
-        self.no_id = rf"^{any_kind}:|^[\s\S]+:[0-9a-f]{{64}}$"
+        self.no_id = rf"^{any_kind}:|^[\s\S]+:[0-9a-f]{{64}}$|^\.{{1,2}}$"
         """The pattern of what is no id."""
+        self._no_id = re.compile(self.no_id)
         self.identifier = rf"^{any_kind}:[0-9a-f]{{64}}$"
 
     def is_id(self, name: str) -> bool:
-        return re.search(self.no_id, name) is None
+        return self._no_id.search(name) is None
 
     def meant_by(self, name: str) -> CustomerReference:
         """What a name means.

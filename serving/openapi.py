@@ -73,12 +73,12 @@ def document(
 def _schemas(operations: Sequence[Operation], contracts: Mapping[str, Contract]) -> dict[str, Any]:
     """Those of the types, and what handling them asks beyond what a type can say."""
     _, schemas = msgspec.json.schema_components(_types(operations), ref_template=_REFERENCE)
-    schemas |= {row_name(name): row_schema(contracts[name]) for name in INTAKE}
+    names = CustomerNames(contracts["identities"])
+    schemas |= {row_name(name): row_schema(contracts[name], names.no_id) for name in INTAKE}
     schemas["EventRow"]["oneOf"] = [
         {"properties": {"contract": {"const": name}, "properties": {"$ref": _REFERENCE.format(name=row_name(name))}}}
         for name in INTAKE
     ]
-    names = CustomerNames(contracts["identities"])
     id_alone = {"not": {"pattern": names.no_id}}
     schemas["CustomerReference"]["oneOf"] = [
         {"required": ["customer_id"], "properties": {"customer_id": _TEXT | id_alone, "kind": _NULL, "hmac": _NULL}},

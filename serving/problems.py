@@ -12,6 +12,7 @@ from types import MappingProxyType
 from starlette.requests import Request
 from starlette.responses import Response
 
+from nextbest.adapters.quarantine import QuarantineUnavailableError
 from nextbest.advice import did_you_mean, listed
 from nextbest.log import LogUnavailableError
 from nextbest.state import StateUnavailableError
@@ -65,6 +66,8 @@ def of(error: Exception) -> ProblemError:
             return error
         case LogUnavailableError():
             return unavailable("event log")
+        case QuarantineUnavailableError():
+            return unavailable("quarantine")
         case StateUnavailableError():
             return unavailable("state")
         case _:

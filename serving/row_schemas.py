@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from nextbest.casting import TIME_SHAPE
+from nextbest.casting import ZONED_TIME_SHAPE
 from nextbest.contracts import Contract, Field, Rule, RuleKind
 from nextbest.intake import RECEIVED_AT
+from nextbest.row_check import CONTROL, ID_LENGTH, is_id_column
 
 _JSON_TYPES: Mapping[str, dict[str, Any]] = MappingProxyType(
     {
@@ -18,7 +19,7 @@ _JSON_TYPES: Mapping[str, dict[str, Any]] = MappingProxyType(
         "integer": {"type": "integer", "format": "int64"},
         "number": {"type": "number", "format": "double"},
         "boolean": {"type": "boolean"},
-        "timestamp": {"type": "string", "format": "date-time", "pattern": TIME_SHAPE},
+        "timestamp": {"type": "string", "format": "date-time", "pattern": ZONED_TIME_SHAPE},
         "array": {"type": "array", "items": {"type": "string"}},
     }
 )
@@ -42,16 +43,33 @@ def row_name(contract: str) -> str:
     return f"{contract.capitalize()}Row"
 
 
-def row_schema(contract: Contract) -> dict[str, Any]:
-    """The schema of a row under a contract; what the server sets itself is not in it."""
+def row_schema(contract: Contract, no_customer_id: str) -> dict[str, Any]:
+    """The schema of a row under a contract; what the server sets itself is not in it.
+
+    Args:
+        contract: the row's.
+        no_customer_id: the pattern of what is no id of a customer (`serving.names`).
+
+    """
     sent = [field for field in contract.fields if field.name != RECEIVED_AT]
     return {
         "title": row_name(contract.name),
         "description": f"{contract.description} Contract {contract.name} {contract.version}.",
         "type": "object",
-        "properties": {field.name: _field_schema(field, contract.event_time) for field in sent},
+        "properties": {
+            field.name: _field_schema(field, contract.event_time) | _no_id(field, no_customer_id) for field in sent
+        },
         "required": [field.name for field in sent if _is_required(field) and field.name != _DEFAULT_OF_SERVER],
+        "additionalProperties": False,
     }
+
+
+def _no_id(field: Field, no_customer_id: str) -> dict[str, Any]:
+    """What no field that holds an id may be."""
+    if not is_id_column(field):
+        return {}
+    pattern = f"{CONTROL}|{no_customer_id}" if field.name == "customer_id" else CONTROL
+    return {"maxLength": ID_LENGTH, "not": {"type": "string", "pattern": pattern}}
 
 
 def _is_required(field: Field) -> bool:

@@ -6,7 +6,7 @@ Belongs here: the way of a batch of messages into the log. Does not belong here:
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
@@ -31,7 +31,7 @@ class SegmentMessages:
         """Those that go the way of `intake`; what differs from the log in its corrected time alone is a duplicate."""
         names = CustomerNames(contracts["identities"])
         reader = Reader(names.is_id, contracts["outcomes"].field("currency").enum or ())
-        return cls(replace(intake, is_same=says_the_same), reader, contracts["identities"])
+        return cls(intake.judging_by(says_the_same), reader, contracts["identities"])
 
     async def take(self, messages: Sequence[AnyMessage | Verdict], sent_at: datetime | None) -> SegmentResponse:
         """Return once every accepted message is durable; what is a verdict already is rejected as it says.

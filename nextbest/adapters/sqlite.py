@@ -6,6 +6,7 @@ become few transactions. Does not belong here: any table.
 """
 
 import asyncio
+import os
 import queue
 import sqlite3
 import threading
@@ -15,6 +16,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+
+from nextbest.adapters.files import FOR_ALL
 
 T = TypeVar("T")
 Parameters = Sequence[object] | Mapping[str, object]
@@ -39,11 +42,15 @@ class Schema(NamedTuple):
     version: int
     tables: str
     upgrade: str = ""
+    mode: int = FOR_ALL
+    """Of the file, when it is made; what SQLite puts beside it has the same."""
 
 
 def connect(path: Path, schema: Schema, timeout_s: float) -> sqlite3.Connection:
     """A connection to the file at `path`, made with `schema` when it does not exist or is of another version."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if schema.mode != FOR_ALL:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, schema.mode))  # SQLite would make one for all
     connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")

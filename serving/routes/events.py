@@ -6,6 +6,7 @@ Belongs here: bodies and statuses. Does not belong here: how events are taken in
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPMethod, HTTPStatus
+from urllib.parse import quote
 
 import msgspec
 from starlette.requests import Request
@@ -45,7 +46,7 @@ class Events:
 
     async def take(self, request: Request) -> Response:
         body = await bodies.read(request, _request, bodies.EVENTS_BYTES)
-        taken = await self.intake.take(body.events)
+        taken = await self.intake.take(body.events, sender=request.state.sender)
         if taken.rejected == len(body.events):
             raise _none_taken(taken)
         return responses.json(taken, HTTPStatus.ACCEPTED)
@@ -60,6 +61,13 @@ def _none_taken(taken: EventsResponse) -> ProblemError:
 
 def _row_errors(taken: EventsResponse) -> tuple[FieldError, ...]:
     return tuple(
-        FieldError(verdict.reason, f"#/events/{index}/properties" + (f"/{verdict.column}" if verdict.column else ""))
+        FieldError(
+            verdict.reason, f"#/events/{index}/properties" + (f"/{_part(verdict.column)}" if verdict.column else "")
+        )
         for index, verdict in enumerate(taken.results)
     )
+
+
+def _part(column: str) -> str:
+    """A column as part of a JSON pointer in a URI: one that no contract names may be called anything."""
+    return quote(column.replace("~", "~0").replace("/", "~1"), safe="~ ,")

@@ -29,6 +29,7 @@ from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.feast_files import repo_config
 from nextbest.adapters.key_file import KeyFile
 from nextbest.adapters.policy_archive import read_and_archive
+from nextbest.adapters.quarantine import Quarantine
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.adapters.states import open_state
@@ -258,6 +259,12 @@ def state(settings: Settings) -> Iterator[SqliteState]:
         yield state
 
 
+@pytest.fixture
+def quarantine(settings: Settings, contracts: dict[str, Contract]) -> Iterator[Quarantine]:
+    with closing(Quarantine(settings.rejected_events, contracts)) as quarantine:
+        yield quarantine
+
+
 @pytest.fixture(scope="session")
 def contracts() -> dict[str, Contract]:
     return load_contracts(Settings().folder("contracts"))
@@ -336,6 +343,7 @@ def replica(  # noqa: PLR0917  every part of a replica
     state: SqliteState,
     features: StandInFeatures,
     clock: StoppedClock,
+    quarantine: Quarantine,
 ) -> Replica:
     models = ModelSets(settings.bundles, state)
     read_and_archive(settings.folder("policies"), settings.policies_archive)
@@ -352,7 +360,9 @@ def replica(  # noqa: PLR0917  every part of a replica
         budget_ms=settings.budget_ms,
         meter=meter,
     )
-    application = api(decider=decider, contracts=contracts, settings=settings, meter=meter).application()
+    application = api(
+        decider=decider, contracts=contracts, settings=settings, meter=meter, quarantine=quarantine
+    ).application()
     _, key = KeyFile(settings.api_keys).create("tests", tuple(SCOPES), 0, clock())
     return Replica(application, key, decider, policies, models)
 
