@@ -7,20 +7,30 @@ from typing import Any
 
 import pytest
 
+from nextbest.adapters.quarantine import Quarantine, QuarantineUnavailableError
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.contracts import Contract
 from nextbest.settings import Settings
 from nextbest.state import SnapshotScope
-from nextbest.wire import INTAKE, EventRow
+from nextbest.wire import EventRow
 from serving.intake import Intake
+from serving.metrics import Meter
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def intake(contracts: dict[str, Contract], log: SqliteLog, state: SqliteState, clock: Any) -> Intake:
-    return Intake(contracts={name: contracts[name] for name in INTAKE}, log=log, state=state, clock=clock)
+def intake(  # noqa: PLR0917  every part of it
+    contracts: dict[str, Contract],
+    log: SqliteLog,
+    state: SqliteState,
+    clock: Any,
+    quarantine: Quarantine,
+    settings: Settings,
+) -> Intake:
+    meter = Meter(settings.metrics)
+    return Intake(contracts=contracts, log=log, state=state, clock=clock, quarantine=quarantine, meter=meter)
 
 
 def consent(status: str, consent_id: str = "k1", at: datetime = AT) -> EventRow:
@@ -55,6 +65,57 @@ def test_a_retry_binds_what_its_first_try_left_undone(intake: Intake, state: Sql
     clock.now += timedelta(minutes=1)
     assert take(intake, consent("withdrawn")) == ["duplicate"]
     assert consents(state) == {"marketing": "withdrawn"}
+
+
+def test_a_row_in_flight_counts_once(intake: Intake, log: SqliteLog) -> None:
+    """Sent twice in the same turn of the loop, one is accepted and the other its duplicate, or told of its key."""
+
+    async def both(one: EventRow, other: EventRow) -> list[str]:
+        taken = await asyncio.gather(intake.take([one]), intake.take([other]))
+        return [each.results[0].status for each in taken]
+
+    assert sorted(asyncio.run(both(consent("granted"), consent("granted")))) == ["accepted", "duplicate"]
+    assert sorted(asyncio.run(both(consent("granted", "k2"), consent("withdrawn", "k2")))) == ["accepted", "rejected"]
+    assert len(log.read_sync(0, 10)) == 2
+
+
+def test_what_is_rejected_is_kept_for_whoever_sent_it(intake: Intake, quarantine: Quarantine, clock: Any) -> None:
+    """As it was sent, with what the answer says; what is accepted or a duplicate is not."""
+    asyncio.run(intake.take([consent("granted"), consent("granted")], sender="shop"))
+    assert quarantine.rows() == []
+    odd = EventRow("consents", {"consent_id": "k2", "mood": ["blue"]}, AT)
+    asyncio.run(intake.take([consent("withdrawn"), odd, consent("granted", "k3")], sender="shop"))
+    undeclared, key = sorted(quarantine.rows(), key=lambda kept: kept.rule, reverse=True)
+    assert (undeclared.row, undeclared.sent_at) == ({"consent_id": "k2", "mood": ["blue"]}, AT)
+    assert (undeclared.sender, undeclared.rule, undeclared.column) == ("shop", "undeclared", "mood")
+    assert (undeclared.reason, undeclared.last_at) == ("consents has no 'mood'", clock.now)
+    assert (key.rule, key.row["status"]) == ("key", "withdrawn")
+
+
+def test_without_a_quarantine_no_reject_is_answered(intake: Intake, settings: Settings, state: SqliteState) -> None:
+    """Nothing is dropped in silence; sent again later, what was valid is there already. Valid rows need none."""
+    settings.quarantine.parent.mkdir(exist_ok=True)
+    settings.quarantine.write_text("a file where the folder should be")
+    with pytest.raises(QuarantineUnavailableError):
+        take(intake, consent("granted"), EventRow("events", {"event_id": "e1"}))
+    assert consents(state) == {"marketing": "granted"}
+    assert take(intake, consent("granted", "k2")) == ["accepted"]
+    settings.quarantine.unlink()
+    assert take(intake, consent("granted"), EventRow("events", {"event_id": "e1"})) == ["duplicate", "rejected"]
+
+
+def test_every_row_is_counted_by_what_became_of_it(intake: Intake) -> None:
+    """By sender, contract and status, and the rejected ones by their rule."""
+    rows = [consent("granted"), consent("granted"), consent("withdrawn"), EventRow("events", {"event_id": 1})]
+    asyncio.run(intake.take(rows, sender="shop"))
+    counts = intake.meter.tally().counts
+    assert dict(counts["nextbest_events"]) == {
+        ("shop", "consents", "accepted"): 1,
+        ("shop", "consents", "duplicate"): 1,
+        ("shop", "consents", "rejected"): 1,
+        ("shop", "events", "rejected"): 1,
+    }
+    assert dict(counts["nextbest_rejects"]) == {("shop", "consents", "key"): 1, ("shop", "events", "type"): 1}
 
 
 async def _logged(intake: Intake, *rows: EventRow) -> Any:

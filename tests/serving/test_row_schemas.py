@@ -8,13 +8,16 @@ import pytest
 
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.contracts import Contract, Field, Rule
-from nextbest.intake import RECEIVED_AT, check
+from nextbest.intake import RECEIVED_AT
+from nextbest.row_check import Found, RowCheck
 from nextbest.settings import CHECKOUT
 from nextbest.wire import INTAKE, Verdict
-from serving.row_schemas import row_schema
+from serving.names import CustomerNames
+from serving.row_schemas import row_schema as schema_of
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 CONTRACTS = load_contracts(CHECKOUT / "data_contracts")
+NAMES = CustomerNames(CONTRACTS["identities"])
 # What other rows there are is judged where a row lands; and what warns refuses nothing.
 RULES = [
     (name, field, rule)
@@ -32,9 +35,18 @@ VALID: dict[str, Any] = {
 }
 
 
+def check(contract: Contract, rows: list[dict[str, Any]], at: datetime) -> list[Found]:
+    return RowCheck(contract, NAMES.is_id).check(rows, at)
+
+
+def row_schema(contract: Contract) -> dict[str, Any]:
+    return schema_of(contract, NAMES.no_id)
+
+
 def valid_row(contract: Contract) -> dict[str, Any]:
-    """A row in which every field is filled."""
-    return {field.name: (field.enum or [VALID[field.type]])[0] for field in contract.fields}
+    """A row in which every field that is sent is filled."""
+    sent = [field for field in contract.fields if field.name != RECEIVED_AT]
+    return {field.name: (field.enum or [VALID[field.type]])[0] for field in sent}
 
 
 def breach(field: Field, rule: Rule) -> Any:
@@ -100,10 +112,16 @@ def test_two_rules_of_a_kind_both_hold() -> None:
         ("occurred_at", 0),
         ("occurred_at", "2026-03-02"),
         ("slot", True),
+        ("colour", "red"),
+        ("occurred_at", "2026-03-02T12:00:00"),
+        ("event_id", "e" * 201),
+        ("session_id", "s\n"),
+        ("customer_id", "email:" + "ab" * 32),
+        ("customer_id", ".."),
     ],
 )
-def test_schema_and_door_refuse_the_same_types(column: str, value: object) -> None:
-    """What JSON has as another type is no value of the field's."""
+def test_schema_and_door_refuse_the_same_values(column: str, value: object) -> None:
+    """What JSON has as another type, an id that is none, a time without its zone, and what no contract names."""
     contract = CONTRACTS["events"]
     row = valid_row(contract) | {column: value}
     assert isinstance(check(contract, [row], AT)[0], Verdict)

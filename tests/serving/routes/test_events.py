@@ -5,7 +5,9 @@ from datetime import timedelta
 from typing import Any
 
 import httpx
+import pytest
 
+from nextbest.adapters.quarantine import Quarantine
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.settings import Settings
 
@@ -113,3 +115,121 @@ def test_a_withdrawn_consent_binds_the_next_decision(
     clock.now += timedelta(seconds=1)
     send(ask, consent("granted", "2026-03-02T12:00:01Z", "k2"))
     assert action(decide()) == "beef"
+
+
+FAR = "it is more than 5 minutes later than now, 2026-03-02T12:00:00+00:00"
+ROW = b'{"contract": "events", "properties": {}}'
+NO_CONTROL = "is no id: an id has up to 200 characters, and no control character"
+NO_CUSTOMER = "it begins like an identifier (kind:), ends like a keyed hash, or is a dot, which no path can name"
+KINDS = "page_view, product_view, add_to_cart, email_open, click, impression, login"
+WRONG = {
+    "another type": ({"slot": "1"}, "slot", "events.slot is '1': it takes an integer"),
+    "an unknown name": ({"chanel": "web"}, "chanel", "events has no 'chanel'; did you mean 'channel'?"),
+    "a name of odd characters": ({"a/b~c%": 1}, "a~1b~0c%25", "events has no 'a/b~c%'"),
+    "nothing where something must be": (
+        {"channel": None},
+        "channel",
+        "events.channel is missing: it must have a value",
+    ),
+    "none of a list": (
+        {"type": "clik"},
+        "type",
+        f"events.type is 'clik': it takes {KINDS}; did you mean 'click'?",
+    ),
+    "too large": (
+        dict.fromkeys(("category", "treatment", "session_id", "decision_id"), "x" * 9_000),
+        "",
+        "the row of events is 36,187 bytes of JSON: it takes 32,000 or less",
+    ),
+    "no zone": (
+        {"occurred_at": "2026-03-02T12:00:00"},
+        "occurred_at",
+        "events.occurred_at is '2026-03-02T12:00:00': it takes a time with its zone, such as 2026-03-02T12:00:00Z",
+    ),
+    "no time": ({"occurred_at": "noon"}, "occurred_at", "events.occurred_at is 'noon': it takes a timestamp"),
+    "the future": (
+        {"occurred_at": "2026-03-02T12:06:00Z"},
+        "occurred_at",
+        f"events.occurred_at is '2026-03-02T12:06:00+00:00': {FAR}",
+    ),
+    "too long ago": (
+        {"occurred_at": "1999-12-31T23:59:59Z"},
+        "occurred_at",
+        "events.occurred_at is '1999-12-31T23:59:59Z': it takes nothing below 2000-01-01T00:00:00Z",
+    ),
+    "an empty key": ({"event_id": ""}, "event_id", "events.event_id is '': its length is 1 or more"),
+    "a long key": ({"event_id": "e" * 201}, "event_id", f"events.event_id {NO_CONTROL}"),
+    "a control character": ({"event_id": "e\u0000"}, "event_id", f"events.event_id {NO_CONTROL}"),
+    "an identifier for an id": (
+        {"customer_id": "email:a@example.org"},
+        "customer_id",
+        f"events.customer_id is no id of a customer: {NO_CUSTOMER}",
+    ),
+    "no path can name": (
+        {"customer_id": ".."},
+        "customer_id",
+        f"events.customer_id is no id of a customer: {NO_CUSTOMER}",
+    ),
+}
+
+
+@pytest.mark.parametrize(("fields", "place", "reason"), WRONG.values(), ids=WRONG)
+def test_each_fault_of_a_row_has_its_answer(
+    ask: Ask, quarantine: Quarantine, fields: dict[str, Any], place: str, reason: str
+) -> None:
+    """422 with place and reason where no row is valid; the row is in quarantine with the same reason."""
+    response = send(ask, impression("e1") | {"properties": impression("e1")["properties"] | fields})
+    assert response.status_code == 422
+    assert response.json()["errors"] == [
+        {"detail": reason, "pointer": "#/events/0/properties" + (f"/{place}" if place else "")}
+    ]
+    (kept,) = quarantine.rows()
+    assert (kept.reason, kept.sender) == (reason, "tests")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        (b"{", 400, "the body is not JSON"),
+        (b'{"events": [{"contract": "events", "properties": {"a": "\xff"}}]}', 400, "the body is not UTF-8"),
+        (b'{"events": [{"contract": "event", "properties": {}}]}', 422, "it takes consents, events, outcomes, at #/ev"),
+        (
+            b'{"events": [{"contract": 7, "properties": {}}]}',
+            422,
+            "Expected `string`, got `integer`: a number in quotes is one, at #/events/0/contract",
+        ),
+        (b'{"events": [{"contract": "events", "properties": {"": 1}}]}', 422, "#/events/0/properties"),
+        (
+            b'{"events": [{"contract": "events", "properties": {}, "more": 1}]}',
+            422,
+            "unknown field `more`, at #/events/0",
+        ),
+        (b'{"events": [' + (ROW + b",") * 500 + ROW + b"]}", 422, "length <= 500"),
+        (b" " * 2_000_001, 413, "the body is larger than 2,000,000 bytes"),
+    ],
+)
+def test_each_fault_of_a_body_has_its_answer(
+    ask: Ask, quarantine: Quarantine, body: bytes, status: int, said: str
+) -> None:
+    """What has no rows that could be judged is refused as a whole, with the place: the sender has all of it."""
+    response = ask("POST", "/v1/events", content=body, headers={"content-type": "application/json"})
+    assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
+    assert said in response.json()["detail"]
+    assert quarantine.rows() == []
+
+
+def test_rejects_are_not_answered_without_a_quarantine(ask: Ask, settings: Settings) -> None:
+    """503 with Retry-After: the client keeps them, and nothing is dropped in silence; valid rows need none."""
+    settings.quarantine.parent.mkdir(exist_ok=True)
+    settings.quarantine.write_text("a file where the folder should be")
+    response = send(ask, impression("e1", type="dream"))
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+    assert "the quarantine cannot be used now" in response.json()["detail"]
+    assert send(ask, impression("e1")).status_code == 202
+
+
+def test_an_erased_customer_is_in_no_quarantine(ask: Ask, quarantine: Quarantine) -> None:
+    """What was rejected of them is forgotten with the rest."""
+    send(ask, impression("e1", type="dream"), impression("e2", type="dream", customer_id="c2"))
+    assert ask("DELETE", "/v1/customers/c1").status_code == 200
+    assert [each.row["customer_id"] for each in quarantine.rows()] == ["c2"]
