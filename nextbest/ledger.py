@@ -108,24 +108,29 @@ def made(entries: Entries, decision: DecisionMade, forgotten: datetime = EPOCH) 
 
 
 def seen(entries: Entries, impression: ActionSeen) -> Entries:
-    """One unseen contact was seen: of the slot named, the action's first; or the first that holds the action.
+    """One contact was seen: of the slot named, the action's first; or the first that holds the action.
 
-    Nothing is seen before it was decided: a channel's clock that is behind must not take a contact out of its window.
+    It is one that is unseen, if there is any; else the earliest impression is the one that counts, in whatever order
+    they come. Nothing is seen before it was decided: a channel's clock that is behind must not take a contact out of
+    its window.
     """
     if any(entry.impression_id == impression.event_id for entry in entries.values()):
         return entries
     by_slot, action = impression.slot is not None, impression.action
-    unseen = [
-        (entry.contact.slot, entry.contact.action != action, not entry.is_held, key)
+    meant = [
+        (entry.is_seen, entry.contact.slot, entry.contact.action != action, not entry.is_held, key)
         for key, entry in entries.items()
-        if not entry.is_seen and (entry.contact.slot == impression.slot if by_slot else entry.contact.action == action)
+        if (entry.contact.slot == impression.slot if by_slot else entry.contact.action == action)
     ]
-    if not unseen:
+    if not meant:
         return entries
-    key = min(unseen)[-1]
-    at = max(impression.at, entries[key].contact.decided_at)
-    contact = msgspec.structs.replace(entries[key].contact, impressed_at=at, expires_at=at)
-    return {**entries, key: msgspec.structs.replace(entries[key], contact=contact, impression_id=impression.event_id)}
+    key = min(meant)[-1]
+    entry, contact = entries[key], entries[key].contact
+    at = max(impression.at, contact.decided_at)
+    if contact.impressed_at and contact.impressed_at <= at:
+        return entries
+    contact = msgspec.structs.replace(contact, impressed_at=at, expires_at=at)
+    return {**entries, key: msgspec.structs.replace(entry, contact=contact, impression_id=impression.event_id)}
 
 
 def released(entries: Entries, slot: int) -> Entries:

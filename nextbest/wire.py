@@ -5,7 +5,7 @@ speaks too. Does not belong here: handling them (serving).
 """
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -20,7 +20,8 @@ LONG_TEXT_LIMIT = 10_000
 LIST_LIMIT = 1_000
 """Most items of a list, and members of an object, in an event."""
 EVENTS_LIMIT = 500
-INTAKE = ("events", "outcomes", "consents", "transactions")
+Taken = Literal["events", "outcomes", "consents", "transactions"]
+INTAKE: tuple[Taken, ...] = get_args(Taken)
 """Contracts whose rows the API takes in."""
 
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -217,7 +218,7 @@ class DecisionDetails(msgspec.Struct, frozen=True, kw_only=True):
 class EventRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A row under the contract it names."""
 
-    contract: Literal["events", "outcomes", "consents", "transactions"]
+    contract: Taken
     properties: Annotated[dict[Name, Value], Meta(max_length=LIST_LIMIT)]
     sent_at: Annotated[datetime, Meta(tz=True, description="When it was sent, by the sender's clock.")] | None = None
 

@@ -55,8 +55,8 @@ class Intake:
         self.log, self.state, self.clock = log, state, clock
         self.quarantine, self.meter, self.is_same = quarantine, meter, is_same
         is_customer_id = CustomerNames(contracts["identities"]).is_id
-        self._checks = {name: RowCheck(contracts[name], is_customer_id) for name in INTAKE}
-        self._envelopes = {name: Envelopes(contracts[name]) for name in INTAKE}
+        self._checks: dict[str, RowCheck] = {name: RowCheck(contracts[name], is_customer_id) for name in INTAKE}
+        self._envelopes: dict[str, Envelopes] = {name: Envelopes(contracts[name]) for name in INTAKE}
 
     def judging_by(self, is_same: IsSame) -> "Intake":
         """The same way in, for rows of which something else makes two the same."""

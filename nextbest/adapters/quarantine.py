@@ -22,6 +22,7 @@ from nextbest.adapters.files import FOR_OWNER
 from nextbest.adapters.sqlite import PATIENCE_S, Reader, Schema, Writer
 from nextbest.contracts import Contract
 from nextbest.errors import NextbestError
+from nextbest.wire import Taken
 
 T = TypeVar("T")
 
@@ -89,7 +90,7 @@ class Reject(msgspec.Struct, frozen=True, kw_only=True):
     """A row that the API rejects now: `row` as it was sent."""
 
     sender: str
-    contract: str
+    contract: Taken
     rule: str
     column: str
     reason: str

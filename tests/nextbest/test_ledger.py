@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -91,6 +92,17 @@ def test_an_impression_is_of_the_action_it_names() -> None:
     unnamed = seen(expired, impression(slot=0))
     assert [entry.contact.action for entry in unnamed.values() if entry.is_seen] == ["milk"]
     assert overruns(expired, unnamed) == 0
+
+
+def test_the_earliest_impression_counts() -> None:
+    """Whichever comes first, and however often: events may come late."""
+    held = reserved({}, [contact()], "c")
+    early, late = impression(slot=0), msgspec.structs.replace(impression(slot=0, event_id="l"), at=NOW + HOUR)
+    once = seen(held, early)
+    assert seen(once, late) == once
+    assert seen(seen(held, late), early) == once
+    assert seen(seen(seen(held, late), early), late) == once
+    assert overruns(seen(held, late), once) == 0
 
 
 def test_of_nothing_there_is_no_impression() -> None:

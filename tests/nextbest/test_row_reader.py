@@ -106,6 +106,7 @@ def test_what_is_sure_is_what_the_exact_way_finds(contract: Contract, data: st.D
     sure = check.sure(row, AT)
     if sure is not None:
         (exact,) = check.exact([row], AT)
+        assert isinstance(exact, dict)
         assert sure == exact
         assert [*sure] == [*exact]
         assert [type(value) for value in sure.values()] == [type(value) for value in exact.values()]

@@ -156,7 +156,7 @@ def test_what_ends_between_log_and_quarantine_loses_nothing(
 ) -> None:
     """The row is in both, and sending it again finds the duplicate and cleans up."""
     asyncio.run(intake.take([event("e1", channel="pigeon")], sender="shop"))
-    mended = [msgspec.structs.replace(each, row=each.row | {"channel": "web"}) for each in quarantine.rows()]
+    mended = [msgspec.structs.replace(each, row={**each.row, "channel": "web"}) for each in quarantine.rows()]
 
     async def fails(_ids: object) -> int:
         raise QuarantineUnavailableError("the process ends here")
