@@ -30,10 +30,15 @@ ROW_BYTES: Final = 32_000
 """Most bytes of a row as JSON."""
 ID_LENGTH: Final = 200
 CONTROL: Final = r"[\x00-\x1f\x7f-\x9f]"
-"""The pattern of what no id has in it."""
+"""The pattern of what no id has in it; a customer's is asked what a path can name, and is that alone."""
 DUPLICATE: Final = Verdict("duplicate")
 _SIZE, _ZONE, _ID, _FUTURE = "size", "zone", "id", "future"
 _CUSTOMER = "customer_id"
+_NO_ID: Final = f"is no id: it takes up to {ID_LENGTH} characters, and no control character"
+_NO_CUSTOMER: Final = (
+    f"is no id of a customer: it takes up to {ID_LENGTH} characters, does not begin like an identifier (kind:) "
+    "nor end like a keyed hash, and is no dot, which no path can name"
+)
 _DEFAULTS: Final = MappingProxyType({"source": "live"})
 _SHOWN: Final = 100
 """Characters of a value that a reason repeats."""
@@ -73,9 +78,9 @@ class RowCheck:
 
     def __init__(self, contract: Contract, is_customer_id: Callable[[str], bool]) -> None:
         self.contract = contract
-        self._is_customer_id = is_customer_id
         self._names = {field.name for field in contract.fields} | {RECEIVED_AT}
-        self._ids = tuple(field.name for field in contract.fields if is_id_column(field))
+        ids = [field.name for field in contract.fields if is_id_column(field)]
+        self._ids = {name: is_customer_id if name == _CUSTOMER else control_free for name in ids}
         self._times = tuple(field.name for field in contract.fields if field.type == "timestamp")
         self._received = RECEIVED_AT in {field.name for field in contract.fields}
         self._key = itemgetter(*contract.key) if contract.key else None
@@ -85,7 +90,7 @@ class RowCheck:
         self._without_key = msgspec.structs.replace(contract, fields=fields, min_rows=0)
         self._reader = RowReader(
             contract,
-            ids={name: is_customer_id if name == _CUSTOMER else control_free for name in self._ids},
+            ids=self._ids,
             id_length=ID_LENGTH,
             defaults=_DEFAULTS,
             most_bytes=ROW_BYTES,
@@ -172,16 +177,10 @@ class RowCheck:
         that belongs nowhere but in a keyed hash.
         """
         name, time = self.contract.name, self.contract.event_time
-        for column in self._ids:
+        for column, is_id in self._ids.items():
             value = row[column]
-            if value is not None and (len(value) > ID_LENGTH or not control_free(value)):
-                right = f"an id has up to {ID_LENGTH} characters, and no control character"
-                return _rejected(f"{name}.{column} is no id: {right}", _ID, column)
-            if value is not None and column == _CUSTOMER and not self._is_customer_id(value):
-                right = (
-                    "it begins like an identifier (kind:), ends like a keyed hash, or is a dot, which no path can name"
-                )
-                return _rejected(f"{name}.{column} is no id of a customer: {right}", _ID, column)
+            if value is not None and (len(value) > ID_LENGTH or not is_id(value)):
+                return _rejected(f"{name}.{column} {_NO_CUSTOMER if column == _CUSTOMER else _NO_ID}", _ID, column)
         if time is None or row[time] <= received_at + _CLOCK_AHEAD:
             return row
         ahead = f"more than {_CLOCK_AHEAD // timedelta(minutes=1)} minutes later than now, {received_at.isoformat()}"

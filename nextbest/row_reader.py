@@ -106,14 +106,11 @@ class RowReader:
             return lambda value: allowed(value) if type(value) is str else None
         if "pattern" in bounds:
             return None if is_id else _matching(bounds["pattern"], least, most)
-        if is_id:  # what is printable has no control character
+        if is_id:
             can_be_named = self._ids[field.name]
             return lambda value: (
                 value
-                if type(value) is str
-                and least <= len(value) <= most
-                and value.isprintable()
-                and (value.isalnum() or can_be_named(value))
+                if type(value) is str and least <= len(value) <= most and (value.isalnum() or can_be_named(value))
                 else None
             )
         return lambda value: value if type(value) is str and least <= len(value) <= most else None

@@ -10,21 +10,20 @@ from contextlib import suppress
 import msgspec
 
 from nextbest.contracts import Contract
-from nextbest.row_check import CONTROL
 from nextbest.wire import CustomerReference
 
 
 class CustomerNames:
     """By the contract of identities: what begins with one of its kinds is no id, nor is what ends with a keyed hash.
 
-    Nor is `.` or `..`, of which every client makes another path, nor what has a control character in it. Other ids may
-    have colons. An e-mail address where its keyed hash belongs must not become an id, which is kept.
+    Nor is `.` or `..`, of which every client makes another path. Other ids may have colons. An e-mail address where its
+    keyed hash belongs must not become an id, which is kept.
     """
 
     def __init__(self, identities: Contract) -> None:
         self.kinds = identities.field("kind").enum or ()
         any_kind = f"({'|'.join(map(re.escape, self.kinds))})"
-        self.no_id = rf"^{any_kind}:|^[\s\S]+:[0-9a-f]{{64}}$|^\.{{1,2}}$|{CONTROL}"
+        self.no_id = rf"^{any_kind}:|^[\s\S]+:[0-9a-f]{{64}}$|^\.{{1,2}}$"
         """The pattern of what is no id."""
         self._no_id = re.compile(self.no_id)
         self.identifier = rf"^{any_kind}:[0-9a-f]{{64}}$"
@@ -47,6 +46,6 @@ class CustomerNames:
             with suppress(msgspec.ValidationError):
                 return msgspec.convert({"customer_id": name}, CustomerReference)
         raise msgspec.ValidationError(
-            "a customer is an id of 1 to 200 characters (no control characters), or kind:hmac of an identifier: "
+            "a customer is an id of 1 to 200 characters, or kind:hmac of an identifier: "
             f"one of {', '.join(self.kinds)}, and 64 lower-case hexadecimal digits"
         )

@@ -39,7 +39,11 @@ OUTCOMES = Contract(
 
 
 ZONED = "it takes a time with its zone, such as"
-NO_CUSTOMER = "it begins like an identifier (kind:), ends like a keyed hash, or is a dot, which no path can name"
+NO_ID = "is no id: it takes up to 200 characters, and no control character"
+NO_CUSTOMER = (
+    "is no id of a customer: it takes up to 200 characters, does not begin like an identifier (kind:) "
+    "nor end like a keyed hash, and is no dot, which no path can name"
+)
 
 
 def outcome(outcome_id: str, **fields: Any) -> dict[str, Any]:
@@ -194,19 +198,19 @@ def test_a_channel_is_told_what_the_door_would_say(values: dict[str, Any], reaso
         ({"outcome_id": ""}, "outcomes.outcome_id is '': its length is 1 or more", "min_length", "outcome_id"),
         (
             {"outcome_id": "o" * 201},
-            "outcomes.outcome_id is no id: an id has up to 200 characters, and no control character",
+            f"outcomes.outcome_id {NO_ID}",
             "id",
             "outcome_id",
         ),
         (
             {"decision_id": "d\n1"},
-            "outcomes.decision_id is no id: an id has up to 200 characters, and no control character",
+            f"outcomes.decision_id {NO_ID}",
             "id",
             "decision_id",
         ),
         (
             {"customer_id": "email:a@example.org"},
-            f"outcomes.customer_id is no id of a customer: {NO_CUSTOMER}",
+            f"outcomes.customer_id {NO_CUSTOMER}",
             "id",
             "customer_id",
         ),

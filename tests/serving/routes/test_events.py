@@ -119,8 +119,11 @@ def test_a_withdrawn_consent_binds_the_next_decision(
 
 FAR = "it is more than 5 minutes later than now, 2026-03-02T12:00:00+00:00"
 ROW = b'{"contract": "events", "properties": {}}'
-NO_CONTROL = "is no id: an id has up to 200 characters, and no control character"
-NO_CUSTOMER = "it begins like an identifier (kind:), ends like a keyed hash, or is a dot, which no path can name"
+NO_ID = "is no id: it takes up to 200 characters, and no control character"
+NO_CUSTOMER = (
+    "is no id of a customer: it takes up to 200 characters, does not begin like an identifier (kind:) "
+    "nor end like a keyed hash, and is no dot, which no path can name"
+)
 KINDS = "page_view, product_view, add_to_cart, email_open, click, impression, login"
 WRONG = {
     "another type": ({"slot": "1"}, "slot", "events.slot is '1': it takes an integer"),
@@ -158,17 +161,17 @@ WRONG = {
         "events.occurred_at is '1999-12-31T23:59:59Z': it takes nothing below 2000-01-01T00:00:00Z",
     ),
     "an empty key": ({"event_id": ""}, "event_id", "events.event_id is '': its length is 1 or more"),
-    "a long key": ({"event_id": "e" * 201}, "event_id", f"events.event_id {NO_CONTROL}"),
-    "a control character": ({"event_id": "e\u0000"}, "event_id", f"events.event_id {NO_CONTROL}"),
+    "a long key": ({"event_id": "e" * 201}, "event_id", f"events.event_id {NO_ID}"),
+    "a control character": ({"event_id": "e\u0000"}, "event_id", f"events.event_id {NO_ID}"),
     "an identifier for an id": (
         {"customer_id": "email:a@example.org"},
         "customer_id",
-        f"events.customer_id is no id of a customer: {NO_CUSTOMER}",
+        f"events.customer_id {NO_CUSTOMER}",
     ),
     "no path can name": (
         {"customer_id": ".."},
         "customer_id",
-        f"events.customer_id is no id of a customer: {NO_CUSTOMER}",
+        f"events.customer_id {NO_CUSTOMER}",
     ),
 }
 
