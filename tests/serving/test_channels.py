@@ -29,6 +29,7 @@ from openfeature.exception import (
 from nextbest import wire
 from nextbest.adapters.complete_journey.simulation import identifier_hmac
 from nextbest.adapters.key_file import KeyFile
+from nextbest.adapters.quarantine import MOST_ROWS
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.supervisor import Supervisor, free_ports
 from nextbest.client import ApiError, Client
@@ -36,10 +37,12 @@ from nextbest.commands.processes import decision_service
 from nextbest.contracts import Contract
 from nextbest.intake import envelope
 from nextbest.keys import SCOPES, Scope
+from nextbest.row_check import ROW_BYTES
 from nextbest.segment_wire import BATCH_BYTES, BATCH_LIMIT, MESSAGE_BYTES
 from nextbest.settings import CHECKOUT, Settings
 from nextbest.wire import DecisionRequest, DecisionResponse, SlotAnswer
 from serving import bodies
+from serving.app import EVENTS_IN_FLIGHT, IN_FLIGHT
 from serving.metrics import METRICS
 
 pytestmark = pytest.mark.integration
@@ -129,11 +132,13 @@ def said(home: Settings, tmp_path_factory: pytest.TempPathFactory, segment_node:
 
 def test_every_example_of_the_page_works(said: list[str]) -> None:
     """curl, Python, JavaScript and OpenFeature, from a key to forgetting a customer: each says what the page says."""
-    _, asked, hashed, sent, consents, blocking, awaited, script, evaluated, flag, *segment, failed, behind = said
+    _, asked, hashed, sent, mended, consents, blocking, awaited, script, evaluated, flag, *segment, failed, behind = said
     assert '"tier":"full","degraded":[],"logged":true' in asked
     assert '"id":"app_message"' in asked
     assert hashed.strip() == identifier_hmac("email", "household.439@example.com")
     assert '"accepted":2,"duplicates":0,"rejected":0' in sent
+    assert "events.channel is 'wap': it takes web, app, email" in mended
+    assert mended.endswith("1 accepted, 0 there already, 0 rejected again\n")
     assert '"purpose":"personalization","regime":"opt_in","status":"withdrawn","is_allowed":false' in consents
     assert re.match(r"home_banner \w+ [\d.e-]+ \{'headline': ", blocking)
     assert "1 accepted" in blocking
@@ -179,6 +184,9 @@ def test_the_page_has_the_limits_that_there_are() -> None:
     limits = {
         f"{bodies.DECISION_BYTES:,} bytes",
         f"{bodies.EVENTS_BYTES:,} bytes, {wire.EVENTS_LIMIT} rows; texts of {wire.LONG_TEXT_LIMIT:,} characters",
+        f"{ROW_BYTES:,} bytes in a row",
+        f"{MOST_ROWS:,} of them",
+        f"{EVENTS_IN_FLIGHT} that bring events, then 429; {IN_FLIGHT} others",
         f"{bodies.SMALL_BYTES:,} bytes",
         f"{BATCH_BYTES:,} bytes, {BATCH_LIMIT:,} messages of {MESSAGE_BYTES:,} bytes each",
         f"texts of {wire.TEXT_LIMIT:,} characters",
