@@ -132,7 +132,9 @@ def said(home: Settings, tmp_path_factory: pytest.TempPathFactory, segment_node:
 
 def test_every_example_of_the_page_works(said: list[str]) -> None:
     """curl, Python, JavaScript and OpenFeature, from a key to forgetting a customer: each says what the page says."""
-    _, asked, hashed, sent, mended, consents, blocking, awaited, script, evaluated, flag, *segment, failed, behind = said
+    _, asked, hashed, sent, mended, consents, blocking, awaited, script, evaluated, flag, *segment, failed, behind = (
+        said
+    )
     assert '"tier":"full","degraded":[],"logged":true' in asked
     assert '"id":"app_message"' in asked
     assert hashed.strip() == identifier_hmac("email", "household.439@example.com")
