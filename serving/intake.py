@@ -10,11 +10,12 @@ from copy import copy
 from datetime import datetime
 from typing import Any
 
-from nextbest.adapters.quarantine import Quarantine, Reject
+from nextbest.adapters.quarantine import Quarantine
 from nextbest.contracts import Contract
 from nextbest.envelope import Envelope
 from nextbest.intake import Envelopes, key_taken, says_the_same
 from nextbest.log import EventLog
+from nextbest.rejects import Reject
 from nextbest.row_check import DUPLICATE, RowCheck
 from nextbest.state import State
 from nextbest.wire import INTAKE, EventRow, EventsResponse, Verdict

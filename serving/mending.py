@@ -11,10 +11,11 @@ from typing import Any
 
 import msgspec
 
-from nextbest.adapters.quarantine import Kept, Quarantine, Reject, id_of
+from nextbest.adapters.quarantine import Quarantine
 from nextbest.advice import did_you_mean, listed
 from nextbest.contracts import Contract
 from nextbest.errors import NextbestError
+from nextbest.rejects import Kept, Reject, id_of
 from nextbest.wire import EVENTS_LIMIT, EventRow, Verdict
 from serving.intake import Intake
 

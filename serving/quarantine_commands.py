@@ -19,9 +19,10 @@ from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.files import FOR_OWNER, write_whole
 from nextbest.adapters.landing import Door
 from nextbest.adapters.logs import open_log
-from nextbest.adapters.quarantine import Kept, Quarantine
+from nextbest.adapters.quarantine import Quarantine
 from nextbest.adapters.states import open_state
 from nextbest.contracts import Contract
+from nextbest.rejects import Kept
 from nextbest.settings import Settings
 from nextbest.wire import INTAKE, Verdict
 from serving.intake import Intake

@@ -6,7 +6,6 @@ anything, also what belongs nowhere, so the file is its owner's alone. Does not 
 """
 
 import asyncio
-import hashlib
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ from nextbest.adapters.files import FOR_OWNER
 from nextbest.adapters.sqlite import PATIENCE_S, Reader, Schema, Writer
 from nextbest.contracts import Contract
 from nextbest.errors import NextbestError
-from nextbest.wire import Taken
+from nextbest.rejects import Kept, Reject, id_of
 
 T = TypeVar("T")
 
@@ -84,33 +83,6 @@ _COUNTS = "SELECT minute, sender, contract, rejected FROM minutes WHERE minute >
 
 class QuarantineUnavailableError(NextbestError):
     """The quarantine cannot be used; nothing of the call was kept or removed."""
-
-
-class Reject(msgspec.Struct, frozen=True, kw_only=True):
-    """A row that the API rejects now: `row` as it was sent."""
-
-    sender: str
-    contract: Taken
-    rule: str
-    column: str
-    reason: str
-    row: Mapping[str, Any]
-    sent_at: datetime | None = None
-
-
-class Kept(Reject, frozen=True, kw_only=True):
-    """A row in quarantine: how often it came, first and last."""
-
-    id: str
-    first_at: datetime
-    last_at: datetime
-    times: int
-
-
-def id_of(reject: Reject) -> str:
-    """The same for the same row that breaks the same rule, however often it is sent, by whom, and in whatever order."""
-    said = msgspec.json.encode([reject.contract, reject.rule, reject.row], order="sorted")
-    return hashlib.blake2b(said, digest_size=8).hexdigest()
 
 
 class Quarantine:

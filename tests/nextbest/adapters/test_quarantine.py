@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from nextbest.adapters.quarantine import Quarantine, QuarantineUnavailableError, Reject
+from nextbest.adapters.quarantine import Quarantine, QuarantineUnavailableError
 from nextbest.contracts import Contract
+from nextbest.rejects import Reject
 
 AT = datetime(2026, 3, 2, 12, 0, 30, tzinfo=UTC)
 CONTRACTS = {
@@ -149,7 +150,8 @@ KILLED = """
 import asyncio, os, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from nextbest.adapters.quarantine import Quarantine, Reject
+from nextbest.adapters.quarantine import Quarantine
+from nextbest.rejects import Reject
 
 quarantine = Quarantine(Path(sys.argv[1]), {})
 reject = Reject(sender="shop", contract="events", rule="enum", column="type", reason="", row={"event_id": "e1"})
