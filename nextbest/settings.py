@@ -230,6 +230,11 @@ class Settings:
         return self.state / "log" / "events.db"
 
     @property
+    def skipped_records(self) -> Path:
+        """Of the log: those that could not be brought into State."""
+        return self.state / "log" / "skipped.json"
+
+    @property
     def online_state(self) -> Path:
         return self.state / "online" / "state.db"
 

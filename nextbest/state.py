@@ -22,6 +22,16 @@ class StateUnavailableError(NextbestError):
     """State could not be read or changed; nothing of the call took effect that repeating it would not repeat."""
 
 
+class StateBehindError(StateUnavailableError):
+    """State has not caught up with the log yet: it is new, was lost, or is being rebuilt, and knows less than was said.
+
+    Whoever decided by it would forget opt-outs, pauses and caps.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("State is being rebuilt from the event log; `nextbest log status` says how far it is")
+
+
 class SnapshotScope(msgspec.Struct, frozen=True):
     """What a snapshot is to hold: contacts and interactions that count after a moment, and the usage of counters."""
 
@@ -33,7 +43,11 @@ class SnapshotScope(msgspec.Struct, frozen=True):
 
 
 class State(Protocol):
-    """Every call is idempotent and atomic, whatever the number of processes."""
+    """Every call is idempotent and atomic, whatever the number of processes.
+
+    Offsets are of one log, and so are kept by its id (`nextbest.log`). A call given a `log_id` to rest on raises
+    `StateBehindError` where State has never caught up with that log.
+    """
 
     async def customer_of(self, identifiers: Sequence[Identifier]) -> str | None:
         """The customer the first known one of `identifiers` belongs to."""
@@ -43,11 +57,11 @@ class State(Protocol):
         """The identifiers that belong to the customer; it may take its time."""
         ...
 
-    async def snapshot(self, customer_id: str | None, scope: SnapshotScope) -> Snapshot:
+    async def snapshot(self, customer_id: str | None, scope: SnapshotScope, log_id: str = "") -> Snapshot:
         """What is known of the customer as far as `scope` asks; for nobody only pauses and usage. One round trip."""
         ...
 
-    async def reserve(self, proposal: Proposal, now: datetime) -> Grant:
+    async def reserve(self, proposal: Proposal, now: datetime, log_id: str = "") -> Grant:
         """Grant each slot the first candidate whose caps and limits all have room, counting what is granted at once.
 
         Whatever has expired by `now` is given back first, and for good: a clock that is set back cannot bring it to
@@ -69,11 +83,28 @@ class State(Protocol):
         """Give an unseen contact back before it expires: the decision did not take place."""
         ...
 
-    async def apply(self, records: Sequence[Envelope], offset: int | None) -> None:
-        """Bring the effects of `records` into State, together with `offset`, the log's position after them.
+    async def apply(
+        self,
+        records: Sequence[Envelope],
+        offset: int | None,
+        log_id: str = "",
+        *,
+        after: int | None = None,
+        is_end: bool = False,
+    ) -> None:
+        """Bring the effects of `records` into State, together with `offset`, the position after them in the log.
 
         What is not above the offset kept is ignored. With `offset` none the effects come ahead of the log's tail, so
         that they bind at once; applying the records again in their turn changes nothing.
+
+        Args:
+            records: In the log's order.
+            offset: Of the last of them.
+            log_id: The log's.
+            after: The offset they were read after: where State is not that far, since it was emptied meanwhile, all of
+                the call is ignored.
+            is_end: They were the last of the log: from now on State has caught up with it.
+
         """
         ...
 
@@ -89,12 +120,23 @@ class State(Protocol):
         """
         ...
 
-    async def rewind(self) -> None:
-        """Forget how far the log was applied, for it is another one; what is applied twice changes nothing."""
+    async def rewind(self, log_id: str = "") -> None:
+        """Forget how far the log was applied, for it is an older copy; what is applied twice changes nothing."""
         ...
 
-    async def applied_offset(self) -> int:
+    async def applied_offset(self, log_id: str = "") -> int:
         """The log's position up to which records are in State; 0 at first."""
+        ...
+
+    async def is_caught_up(self, log_id: str = "") -> bool:
+        """Whether State has once been brought to the log's end, and not been emptied since."""
+        ...
+
+    async def clear(self) -> None:
+        """Forget in one step all that a log says, and how far it was applied, so that it can be applied from nothing.
+
+        The policy, the model set and the count of overruns stay: they are not in the log.
+        """
         ...
 
     async def publish_policy(self, policy_hash: str) -> None: ...

@@ -27,6 +27,7 @@ from nextbest.settings import Settings
 from serving import openapi
 from serving.api import Api
 from serving.backpressure import Backpressure
+from serving.basis import Basis
 from serving.customers import Customers
 from serving.decider import Decider
 from serving.details import Details
@@ -78,8 +79,7 @@ def build(settings: Settings) -> ASGIApp:
         policies=policies,
         models=models,
         features=features,
-        state=state,
-        log=log,
+        basis=Basis(state, log),
         contract=contracts["decisions"],
         clock=_now,
         budget_ms=settings.budget_ms,
@@ -122,7 +122,7 @@ def api(
     log, state, clock = decider.log, decider.state, decider.clock
     names = CustomerNames(contracts["identities"])
     intake = Intake(contracts=contracts, log=log, state=state, clock=clock, quarantine=quarantine, meter=meter)
-    customers = Customers(state=state, log=log, features=decider.features, intake=intake, names=names, clock=clock)
+    customers = Customers(basis=decider.basis, features=decider.features, intake=intake, names=names, clock=clock)
     operations: list[Operation] = []
 
     def describe() -> dict[str, Any]:

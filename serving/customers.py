@@ -15,6 +15,7 @@ from nextbest.log import EventLog
 from nextbest.policy import Policy
 from nextbest.state import SnapshotScope, State
 from nextbest.wire import Consent, Consents, CustomerExport, Erasure, EventRow, Status
+from serving.basis import Basis
 from serving.decider import FeatureReader
 from serving.intake import Intake
 from serving.names import CustomerNames
@@ -26,28 +27,39 @@ _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 class Customers:
     """The customers of one home."""
 
-    state: State
-    log: EventLog
+    basis: Basis
     features: FeatureReader
     intake: Intake
     names: CustomerNames
     clock: Callable[[], datetime]
+
+    @property
+    def state(self) -> State:
+        return self.basis.state
+
+    @property
+    def log(self) -> EventLog:
+        return self.basis.log
 
     async def resolve(self, name: str) -> str | None:
         """The customer id that `name` is, or that its identifier belongs to; none for an unknown one.
 
         Raises:
             msgspec.ValidationError: it is no name of a customer.
+            StateBehindError: it is unknown to a State that has yet to catch up.
 
         """
         whom = self.names.meant_by(name)
         if whom.kind is None or whom.hmac is None:
             return whom.customer_id
-        return await self.state.customer_of((Identifier(kind=whom.kind, hmac=whom.hmac),))
+        customer_id = await self.state.customer_of((Identifier(kind=whom.kind, hmac=whom.hmac),))
+        if customer_id is None:
+            await self.basis.check()
+        return customer_id
 
     async def consents(self, customer_id: str, policy: Policy) -> Consents:
         """What the customer has said, by every purpose of the policy."""
-        said = (await self.state.snapshot(customer_id, SnapshotScope(_EVER, _EVER))).consents
+        said = (await self.basis.snapshot(customer_id, SnapshotScope(_EVER, _EVER))).snapshot.consents
         return Consents(
             customer_id=customer_id,
             consents=tuple(
@@ -88,7 +100,13 @@ class Customers:
         return await self.consents(customer_id, policy)
 
     async def export(self, customer_id: str) -> CustomerExport:
-        """Everything online that is about the customer."""
+        """Everything online that is about the customer.
+
+        Raises:
+            StateBehindError: State alone knows what is filed about them, and has yet to.
+
+        """
+        await self.basis.check()
         identifiers = await self.state.identifiers_of(customer_id)
         entries = await self.log.filed_under(_filing(customer_id, identifiers))
         return CustomerExport(
@@ -109,9 +127,11 @@ class Customers:
         Raises:
             QuarantineUnavailableError: nothing was erased yet.
             LogUnavailableError: of the log nothing was erased yet, or not all.
+            StateBehindError: nothing was erased: State has yet to know the customer's identifiers.
             StateUnavailableError: State has yet to forget.
 
         """
+        await self.basis.check()
         filing = _filing(customer_id, await self.state.identifiers_of(customer_id))
         await self.intake.quarantine.forget(customer_id)
         before = await self._strip(filing)

@@ -31,8 +31,9 @@ from nextbest.records import DecisionRecord, Snapshot
 from nextbest.reservations import reserve
 from nextbest.residual import Beliefs
 from nextbest.situation import Models
-from nextbest.state import SnapshotScope, State, StateUnavailableError
+from nextbest.state import SnapshotScope, State, StateBehindError, StateUnavailableError
 from nextbest.wire import DecisionRequest
+from serving.basis import Basis
 from serving.defects import place_of
 from serving.pace import Deadline, Pace
 from serving.policies import InForce
@@ -101,8 +102,7 @@ class Decider:
     policies: CurrentPolicy
     models: CurrentModels
     features: FeatureReader
-    state: State
-    log: EventLog
+    basis: Basis
     contract: Contract
     """Of `decisions`: a decision is logged as its rows."""
     clock: Callable[[], datetime]
@@ -112,6 +112,14 @@ class Decider:
     meter: Meter = field(default_factory=NoMeter)
     giving_back: set["asyncio.Task[None]"] = field(default_factory=set)
     """What is under way beside the answers."""
+
+    @property
+    def state(self) -> State:
+        return self.basis.state
+
+    @property
+    def log(self) -> EventLog:
+        return self.basis.log
 
     @property
     def in_force(self) -> InForce:
@@ -170,6 +178,8 @@ class Decider:
                 return earlier or await self._decide(attempt, policy, beliefs)
         except TimeoutError:
             reason = f"{attempt.waits_for}_slow"
+        except StateBehindError:
+            reason = "state_rebuilding"
         except StateUnavailableError:
             reason = "state_unavailable"
         except LogUnavailableError:
@@ -212,7 +222,7 @@ class Decider:
         proposal = propose(request, lap=watch.lap)
         attempt.waits_for = "state"
         attempt.slots = sum(placement.slots for placement in proposal.placements) if proposal.reserves else 0
-        grant = await self.state.reserve(proposal, now)
+        grant = await self.state.reserve(proposal, now, attempt.log_id)
         watch.lap("reserve")
         decision = settle(proposal, grant, watch.stage_us)
         watch.lap("settle")
@@ -232,7 +242,7 @@ class Decider:
             request = msgspec.structs.replace(request, customer_id=customer_id)
         reading = asyncio.create_task(self._profile(request.customer_id, attempt.deadline))
         try:
-            snapshot = await self.state.snapshot(request.customer_id, scope)
+            snapshot, attempt.log_id = await self.basis.snapshot(request.customer_id, scope)
             watch.lap("state")
             attempt.waits_for = "features"
             profile = await reading
@@ -291,6 +301,8 @@ class Attempt:
     deadline: Deadline
     watch: Stopwatch
     waits_for: str = "state"
+    log_id: str = ""
+    """The log that State had caught up with when it was read."""
     slots: int = 0
     """How many it may have reserved."""
     is_repeatable: bool = False

@@ -6,6 +6,7 @@ belong here: what a replica is made of (`serving.app`).
 
 import asyncio
 import logging
+from datetime import UTC, datetime
 from typing import Any
 
 from ray import serve
@@ -14,11 +15,12 @@ from ray.serve.schema import LoggingConfig
 from starlette.types import ASGIApp
 
 from nextbest.adapters.logs import open_log
+from nextbest.adapters.skipped_records import SkippedRecords
 from nextbest.adapters.states import open_state
 from nextbest.settings import Settings
-from serving import processor as events
 from serving.app import IN_FLIGHT, build
 from serving.loopback import keep_replica_local
+from serving.processor import Processor
 
 _STOP_S = 2.0
 _DRAIN_S = 0.1
@@ -38,6 +40,7 @@ def replica() -> ASGIApp:
 
 @serve.deployment(
     name="events",
+    max_surge_percent=_SURGE_PERCENT,
     ray_actor_options={"num_cpus": 0},
     graceful_shutdown_timeout_s=_STOP_S,
     graceful_shutdown_wait_loop_s=_DRAIN_S,
@@ -49,8 +52,13 @@ class EventProcessor:
     async def __init__(self) -> None:  # type: ignore[misc]  # Ray awaits it
         keep_replica_local()
         settings = Settings.from_env()
-        log, state = open_log(settings), open_state(settings)
-        self._following = asyncio.get_running_loop().create_task(events.follow(log, state))
+        processor = Processor(
+            log=open_log(settings),
+            state=open_state(settings),
+            skipped=SkippedRecords(settings.skipped_records),
+            clock=lambda: datetime.now(UTC),
+        )
+        self._following = asyncio.get_running_loop().create_task(processor.follow())
 
     def check_health(self) -> None:
         if self._following.done():

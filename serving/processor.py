@@ -1,40 +1,72 @@
 """The event processor: brings what the log holds into State, soon after it was logged.
 
-Belongs here: following the log. Does not belong here: what a record does (`nextbest.state`).
+Belongs here: when to look for more, and what happens while log or State is down. Does not belong here: what is applied
+next (`nextbest.following`), or what a record does (`nextbest.state`).
 """
 
 import asyncio
 import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 
+from nextbest.adapters.skipped_records import SkippedRecords
+from nextbest.envelope import Envelope
+from nextbest.following import Step, step
 from nextbest.log import EventLog, LogUnavailableError
 from nextbest.state import State, StateUnavailableError
-from serving.defects import without_paths
+from serving.defects import place_of, without_paths
 
 _log = logging.getLogger(__name__)
-_BATCH_RECORDS = 1_000
-_POLL_S = 0.05
+_LOOK_S = 0.01
+_ANYWAY_S = 0.25
+"""State may have been lost or emptied: it is asked how far it is even if nothing new came."""
 _RETRY_S = 1.0
 
 
-async def process(log: EventLog, state: State) -> int:
-    """Apply the next records; returns how many there were. A log that ends before what was applied is another one."""
-    applied = await state.applied_offset()
-    if applied > await log.last_offset():
-        _log.warning("the log was replaced: all of it is applied to State, which keeps what it knew")
-        await state.rewind()
-        applied = 0
-    records = await log.read(applied, _BATCH_RECORDS)
-    if records:
-        await state.apply([record for _, record in records], records[-1][0])
-    return len(records)
+def _nobody(_: object) -> None:
+    return None
 
 
-async def follow(log: EventLog, state: State) -> None:
-    """Apply records as they come, until cancelled; a log or State that is down is tried again."""
-    while True:
-        try:
-            wait_s = _POLL_S if await process(log, state) < _BATCH_RECORDS else 0.0
-        except (LogUnavailableError, StateUnavailableError) as error:
-            _log.warning("events wait: %s", without_paths(error))
-            wait_s = _RETRY_S
-        await asyncio.sleep(wait_s)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Processor:
+    """Follows one log. Two of them at once, while servers are rolled, do the same work twice, to the same effect."""
+
+    log: EventLog
+    state: State
+    skipped: SkippedRecords
+    clock: Callable[[], datetime]
+    note: Callable[[Step], None] = _nobody
+    """Told of each step that was made."""
+    note_skipped: Callable[[Envelope], None] = _nobody
+
+    async def step(self) -> Step:
+        """Apply the records that come next, and say what they were."""
+        made = await step(self.log, self.state, self._skip)
+        if made.is_restart:
+            _log.warning("the log is an older copy: all of it is applied to State, which keeps what it knew")
+        self.note(made)
+        return made
+
+    async def follow(self) -> None:
+        """Apply records as they come, until cancelled; a log or State that is down is tried again."""
+        while True:
+            try:
+                made = await self.step()
+                if made.is_end:
+                    await self._more_than(made.offset)
+            except (LogUnavailableError, StateUnavailableError) as error:
+                _log.warning("events wait: %s", without_paths(error))
+                await asyncio.sleep(_RETRY_S)
+
+    async def _more_than(self, offset: int) -> None:
+        """Return once the log goes on, or after a while. One look is one read of the log's last page."""
+        until = time.monotonic() + _ANYWAY_S
+        while await self.log.last_offset() <= offset and time.monotonic() < until:  # noqa: ASYNC110  another process writes
+            await asyncio.sleep(_LOOK_S)
+
+    def _skip(self, log_id: str, offset: int, record: Envelope, error: Exception) -> None:
+        _log.error("record %s at offset %d is passed over: %s", record.event_id, offset, place_of(error))
+        self.skipped.add(log_id, offset, record, error, self.clock())
+        self.note_skipped(record)

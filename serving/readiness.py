@@ -6,7 +6,7 @@ Belongs here: asking every part. Does not belong here: what a decision does with
 from dataclasses import dataclass
 
 from nextbest.log import LogUnavailableError
-from nextbest.state import StateUnavailableError
+from nextbest.state import StateBehindError, StateUnavailableError
 from nextbest.wire import Readiness
 from serving.decider import Decider
 
@@ -42,8 +42,12 @@ class Probe:
         return ""
 
     async def _state(self) -> str:
+        log, state = self.decider.log, self.decider.state
         try:
-            behind = await self.decider.log.last_offset() - await self.decider.state.applied_offset()
+            behind = await log.last_offset() - await state.applied_offset(await log.log_id())
+            await self.decider.basis.check()
+        except StateBehindError:
+            return f"State is being rebuilt: {behind:,} records of the log are not applied yet"
         except (StateUnavailableError, LogUnavailableError):
             return "State cannot be used"
         return f"{behind:,} records of the log are not applied yet" if behind > _BEHIND_RECORDS else ""

@@ -30,8 +30,8 @@ from nextbest.adapters.policy_files import read_document
 from nextbest.adapters.states import open_state
 from nextbest.adapters.supervisor import free_ports
 from nextbest.envelope import Envelope
+from nextbest.following import step
 from nextbest.settings import Settings
-from serving.processor import process
 
 _HERE = Path(__file__).parent
 _GLUE_FEATURES = _HERE / "glue_features"
@@ -121,7 +121,7 @@ async def _fill(settings: Settings, model_set_id: str) -> None:
     with closing(open_log(settings)) as log, closing(open_state(settings)) as state:
         while batch := list(islice(entries, _BATCH)):
             await log.append(batch)
-        while await process(log, state):
+        while not (await step(log, state)).is_end:
             pass
         await state.publish_model_set(model_set_id)
 

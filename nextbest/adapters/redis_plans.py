@@ -101,7 +101,7 @@ def parts_of(changes: Sequence[Effect]) -> Iterator[list[Effect]]:
         yield part
 
 
-def reservation(proposal: Proposal, now: datetime, found: Found) -> tuple[Grant, Writes | None]:
+def reservation(proposal: Proposal, now: datetime, found: Found, log_id: str = "") -> tuple[Grant, Writes | None]:
     """What is granted, and what must be written for it; nothing where it holds nothing new."""
     record = proposal.record
     earlier = entries_of(found.tries)
@@ -112,6 +112,7 @@ def reservation(proposal: Proposal, now: datetime, found: Found) -> tuple[Grant,
     if not new and not arms:
         return grant, None  # all of it was read in one step
     writes = Writes(
+        log_id=log_id,
         version=None if record.customer_id is None else (record.customer_id, found.version),
         decisions={record.decision_id: found.tries},
         room=[
@@ -135,9 +136,9 @@ def _new_arms(proposal: Proposal, kept: Iterable[Arm]) -> list[Latest]:
 
 
 def applied(changes: Sequence[Effect], base: Writes, ask: Ask, found: Reply) -> Writes:
-    """What effects come to, beside what `base` says of the log's offset."""
+    """What effects come to, beside what `base` says of the part of the log they are."""
     known = dict(zip(ask.decisions, found.decisions, strict=True))
-    writes = Writes(above=base.above, offset=base.offset, decisions=known)
+    writes = Writes(part=base.part, decisions=known)
     before: dict[str, Entries] = {decision_id: entries_of(each) for decision_id, each in known.items()}
     after = dict(before)
     forgotten = from_microseconds(int(found.forgotten or 0))

@@ -1,4 +1,4 @@
-"""The Lua scripts of State on Redis: one reads, one writes if what was read still holds, one forgets interactions.
+"""The Lua scripts of State on Redis: one reads, one writes if what was read still holds, others forget and empty.
 
 Belongs here: what must happen in one step on the server, and how it is asked for. Numbers that a script passes on are
 below 2^53, for Lua knows doubles only; what it would join into text is text already. Does not belong here: any
@@ -16,12 +16,15 @@ Keys, all below one prefix:
     interactions:ID   sorted  event ids of the customer's interactions, by moment
     consents:ID, arms:ID, identifiers, pauses
                       hash    name -> "moment rank value"
-    facts             hash    log_offset, model_set_id, overruns, contacts_forgotten
+    facts             hash    log_offset:ID and caught_up:ID of each log, model_set_id, policy_hash, overruns,
+                              contacts_forgotten
 """
 
 import hashlib
 
 import msgspec
+
+from nextbest.adapters.state_effects import Part
 
 PREFIX = "nextbest:"
 
@@ -32,6 +35,8 @@ Known = tuple[str, str, int]
 class Ask(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What is to be read; with `now`, whatever has expired by then is given back first."""
 
+    log_id: str = ""
+    """Of the log that State must have caught up with; otherwise nothing is read, and nothing given back."""
     customer_id: str | None = None
     now: str | None = None
     overdue_rows: int = 0
@@ -62,6 +67,7 @@ class Reply(msgspec.Struct, array_like=True):
     seen: list[str | None]
     held: list[str | None]
     version: str | None
+    is_caught_up: int = 1
     forgotten: str | None = None
     """Up to when contacts have been forgotten; asked for with decisions."""
 
@@ -81,8 +87,10 @@ class Latest(msgspec.Struct, array_like=True):
 class Writes(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What must still hold, and what is written then."""
 
-    above: int | None = None
-    """The log's offset below or at which nothing is to be done."""
+    log_id: str = ""
+    """Of the log that State must have caught up with."""
+    part: Part | None = None
+    """Of which log the effects are: nothing is to be done where they do not follow, or are there already."""
     version: tuple[str, str] | None = None
     """A customer, and how often their contacts had been changed."""
     decisions: dict[str, list[Known]] = {}
@@ -101,7 +109,6 @@ class Writes(msgspec.Struct, kw_only=True, omit_defaults=True):
     forget: tuple[str, list[str]] | None = None
     """A customer, and the names of their identifiers: everything else said of them goes."""
     overruns: int = 0
-    offset: int | None = None
 
 
 READ = """
@@ -135,6 +142,9 @@ local function entries(ids)
   return found
 end
 
+if ask.log_id and redis.call('HEXISTS', p .. 'facts', 'caught_up:' .. ask.log_id) == 0 then
+  return {{}, {}, {}, {}, {}, {}, {}, {}, '', 0}
+end
 if ask.now then
   local everybody = redis.call('ZRANGEBYSCORE', p .. 'held', '-inf', ask.now, 'LIMIT', 0, ask.overdue_rows)
   for _, id in ipairs(everybody) do give_back(id) end
@@ -143,7 +153,7 @@ if ask.now then
   end
 end
 
-local reply = {{}, redis.call('HGETALL', p .. 'pauses'), {}, {}, {}, {}, {}, {}, false}
+local reply = {{}, redis.call('HGETALL', p .. 'pauses'), {}, {}, {}, {}, {}, {}, false, 1, false}
 if customer then
   reply[1] = redis.call('HGETALL', p .. 'consents:' .. customer)
   reply[3] = redis.call('HGETALL', p .. 'arms:' .. customer)
@@ -159,7 +169,7 @@ end
 for i, id in ipairs(ask.decisions or {}) do
   reply[6][i] = entries(redis.call('SMEMBERS', p .. 'decision:' .. id))
 end
-if ask.decisions then reply[10] = redis.call('HGET', p .. 'facts', 'contacts_forgotten') end
+if ask.decisions then reply[11] = redis.call('HGET', p .. 'facts', 'contacts_forgotten') end
 for i, counter in ipairs(ask.counters or {}) do
   reply[7][i] = redis.call('HGET', p .. 'usage:seen', counter)
   reply[8][i] = redis.call('HGET', p .. 'usage:held', counter)
@@ -174,7 +184,19 @@ local function number(hash, name)
   return tonumber(redis.call('HGET', p .. hash, name) or '0')
 end
 
-if writes.above and writes.above <= number('facts', 'log_offset') then return 1 end
+if writes.log_id and redis.call('HEXISTS', p .. 'facts', 'caught_up:' .. writes.log_id) == 0 then return 0 end
+local part = writes.part
+local function note_end()
+  if part.is_end and not part.has_more then redis.call('HSET', p .. 'facts', 'caught_up:' .. part.log_id, 1) end
+end
+if part then
+  local applied = number('facts', 'log_offset:' .. part.log_id)
+  if part.after and part.after > applied then return 1 end
+  if part.offset <= applied then
+    note_end()
+    return 1
+  end
+end
 if writes.version and number('versions', writes.version[1]) ~= tonumber(writes.version[2]) then return 0 end
 for decision, known in pairs(writes.decisions or {}) do
   if redis.call('SCARD', p .. 'decision:' .. decision) ~= #known then return 0 end
@@ -242,7 +264,26 @@ if writes.forget then
   redis.call('DEL', p .. 'consents:' .. customer, p .. 'arms:' .. customer, p .. 'interactions:' .. customer)
 end
 if writes.overruns then redis.call('HINCRBY', p .. 'facts', 'overruns', writes.overruns) end
-if writes.offset then redis.call('HSET', p .. 'facts', 'log_offset', writes.offset) end
+if part then
+  if not part.has_more then redis.call('HSET', p .. 'facts', 'log_offset:' .. part.log_id, part.offset) end
+  note_end()
+end
+return 1
+"""
+
+CLEAR = """
+local p = KEYS[1]
+local of_the_log = {}
+for _, word in ipairs({'contacts', 'decision', 'customer', 'held', 'usage', 'versions', 'interactions', 'consents',
+  'arms', 'identifiers', 'pauses'}) do of_the_log[word] = true end
+for _, key in ipairs(redis.call('KEYS', p .. '*')) do
+  if of_the_log[string.match(key, '^[^:]*', #p + 1)] then redis.call('UNLINK', key) end
+end
+for _, name in ipairs(redis.call('HKEYS', p .. 'facts')) do
+  if string.match(name, '^log_offset') or string.match(name, '^caught_up') or name == 'contacts_forgotten' then
+    redis.call('HDEL', p .. 'facts', name)
+  end
+end
 return 1
 """
 
@@ -261,5 +302,5 @@ def _digest(script: str) -> str:
     return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
-READ_DIGEST, WRITE_DIGEST, FORGET_DIGEST = _digest(READ), _digest(WRITE), _digest(FORGET)
+READ_DIGEST, WRITE_DIGEST, FORGET_DIGEST, CLEAR_DIGEST = map(_digest, (READ, WRITE, FORGET, CLEAR))
 """What the server calls them."""

@@ -5,6 +5,7 @@ of it is done again. Does not belong here: the plans (`nextbest.adapters.redis_p
 (`nextbest.adapters.redis_scripts`), or what a record means (`nextbest.state`).
 """
 
+import re
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
@@ -39,6 +40,8 @@ from nextbest.adapters.redis_plans import (
     write_change,
 )
 from nextbest.adapters.redis_scripts import (
+    CLEAR,
+    CLEAR_DIGEST,
     FORGET,
     FORGET_DIGEST,
     PREFIX,
@@ -50,7 +53,7 @@ from nextbest.adapters.redis_scripts import (
     Reply,
     Writes,
 )
-from nextbest.adapters.state_effects import well_formed
+from nextbest.adapters.state_effects import Part, well_formed
 from nextbest.envelope import Envelope, Identifier
 from nextbest.messages import Grant, Proposal
 from nextbest.records import Interaction, Snapshot
@@ -61,6 +64,7 @@ from nextbest.state import (
     DecisionMade,
     Effect,
     SnapshotScope,
+    StateBehindError,
     StateUnavailableError,
     horizon,
 )
@@ -72,12 +76,14 @@ _SCANNED = 1_000
 _OVERDUE_ROWS = 1_000
 """Most contacts of all customers that one reservation gives back: it must not wait for a long standstill's."""
 _FACTS = f"{PREFIX}facts"
-_OFFSET = "log_offset"
+_OFFSET, _CAUGHT_UP = "log_offset", "caught_up"
+"""Facts by log: each is named with its id."""
 _MODEL_SET = "model_set_id"
 _POLICY = "policy_hash"
 _OVERRUNS = "overruns"
 _FORGOTTEN = "contacts_forgotten"
 _FORGOTTEN_AT_ONCE = 250  # the server does nothing else meanwhile
+_OVERFLOW = re.compile("not an integer or out of range|would overflow")
 _encode = msgspec.json.encode
 _interaction_of = msgspec.json.Decoder(Interaction).decode
 
@@ -99,8 +105,9 @@ class RedisState:
     async def identifiers_of(self, customer_id: str) -> tuple[Identifier, ...]:
         return tuple(sorted(map(identifier_of, await self._names_of(customer_id))))
 
-    async def snapshot(self, customer_id: str | None, scope: SnapshotScope) -> Snapshot:
+    async def snapshot(self, customer_id: str | None, scope: SnapshotScope, log_id: str = "") -> Snapshot:
         ask = Ask(
+            log_id=log_id,
             customer_id=customer_id,
             now=None if scope.now is None else str(to_microseconds(scope.now)),
             overdue_rows=_OVERDUE_ROWS,
@@ -121,14 +128,15 @@ class RedisState:
             usage=found.usage,
         )
 
-    async def reserve(self, proposal: Proposal, now: datetime) -> Grant:
+    async def reserve(self, proposal: Proposal, now: datetime, log_id: str = "") -> Grant:
         record, since, names = proposal.record, horizon(proposal, now), counters(proposal, now)
         seen = self._lately.pop(record.customer_id or "", None)
         if seen is not None and is_enough(seen, record.decision_id, since, names):
-            grant = await self._reserve_as_seen(proposal, now, seen.found)
+            grant = await self._reserve_as_seen(proposal, now, seen.found, log_id)
             if grant is not None:
                 return grant
         ask = Ask(
+            log_id=log_id,
             customer_id=record.customer_id,
             now=str(to_microseconds(now)),
             overdue_rows=_OVERDUE_ROWS,
@@ -136,7 +144,9 @@ class RedisState:
             decisions=(record.decision_id,),
             counters=tuple(names),
         )
-        return await self._until_unchanged(ask, lambda reply: reservation(proposal, now, found_of(reply, names, since)))
+        return await self._until_unchanged(
+            ask, lambda reply: reservation(proposal, now, found_of(reply, names, since), log_id)
+        )
 
     async def commit(self, decision_id: str, slot: int, event_id: str, impressed_at: datetime) -> None:
         seen = ActionSeen(decision_id=decision_id, event_id=event_id, slot=slot, action=None, at=impressed_at)
@@ -152,14 +162,24 @@ class RedisState:
 
         await self._until_unchanged(Ask(decisions=(decision_id,)), plan)
 
-    async def apply(self, records: Sequence[Envelope], offset: int | None) -> None:
+    async def apply(
+        self,
+        records: Sequence[Envelope],
+        offset: int | None,
+        log_id: str = "",
+        *,
+        after: int | None = None,
+        is_end: bool = False,
+    ) -> None:
         """As the protocol says; a long batch is cut, and only its last part moves the offset."""
         changes = well_formed(records)
         if not changes and offset is None:
             return
         parts = list(parts_of(changes)) or [[]]
         for number, part in enumerate(parts, start=1):
-            writes = Writes(above=offset, offset=offset if number == len(parts) else None)
+            writes = Writes()
+            if offset is not None:
+                writes.part = Part(log_id, offset, after=after, is_end=is_end, has_more=number < len(parts))
             match part:
                 case [CustomerErased(customer_id=customer_id)]:
                     await self._forget(customer_id, writes)
@@ -193,11 +213,18 @@ class RedisState:
             if cursor == "0":
                 return
 
-    async def rewind(self) -> None:
-        await self._ask("HSET", _FACTS, _OFFSET, 0)
+    async def rewind(self, log_id: str = "") -> None:
+        await self._ask("HSET", _FACTS, f"{_OFFSET}:{log_id}", 0)
 
-    async def applied_offset(self) -> int:
-        return int(await self._fact(_OFFSET) or 0)
+    async def applied_offset(self, log_id: str = "") -> int:
+        return int(await self._fact(f"{_OFFSET}:{log_id}") or 0)
+
+    async def is_caught_up(self, log_id: str = "") -> bool:
+        return await self._fact(f"{_CAUGHT_UP}:{log_id}") is not None
+
+    async def clear(self) -> None:
+        """As the protocol says; the server does nothing else meanwhile: about a second for a million keys."""
+        await _answer(run_script(self._lines.here(), CLEAR_DIGEST, CLEAR, (1, PREFIX)))
 
     async def publish_policy(self, policy_hash: str) -> None:
         await self._ask("HSET", _FACTS, _POLICY, policy_hash)
@@ -224,7 +251,7 @@ class RedisState:
         while len(self._lately) > _KEPT:
             self._lately.popitem(last=False)
 
-    async def _reserve_as_seen(self, proposal: Proposal, now: datetime, found: Found) -> Grant | None:
+    async def _reserve_as_seen(self, proposal: Proposal, now: datetime, found: Found, log_id: str) -> Grant | None:
         """Reserve by what the snapshot found, without reading again: none where anything has changed since.
 
         What is written tests all that the grant rests on, as after a reading of its own. Only what has expired in
@@ -232,7 +259,7 @@ class RedisState:
         """
         if is_short(proposal, now, found):
             return None
-        grant, writes = reservation(proposal, now, found)
+        grant, writes = reservation(proposal, now, found, log_id)
         return grant if writes is None or await self._write(writes) else None
 
     async def _take_effect(self, changes: Sequence[Effect], writes: Writes) -> None:
@@ -245,7 +272,7 @@ class RedisState:
         ask = Ask(customer_id=customer_id, contacts_since="-inf")
 
         def plan(found: Reply) -> tuple[None, Writes]:
-            writes = Writes(above=base.above, offset=base.offset, forget=(customer_id, names))
+            writes = Writes(part=base.part, forget=(customer_id, names))
             writes.version = (customer_id, found.version or "0")
             entries = {entry.key: entry for entry in kept(found.contacts)}
             write_change(writes, entries, ledger.forgotten(entries))
@@ -273,7 +300,10 @@ class RedisState:
                 return result
 
     async def _read(self, ask: Ask) -> Reply:
-        return msgspec.convert(await self._run(READ_DIGEST, READ, _encode(ask)), Reply)
+        reply = msgspec.convert(await self._run(READ_DIGEST, READ, _encode(ask)), Reply)
+        if not reply.is_caught_up:
+            raise StateBehindError
+        return reply
 
     async def _write(self, writes: Writes) -> bool:
         return bool(await self._run(WRITE_DIGEST, WRITE, _encode(writes)))
@@ -286,7 +316,18 @@ class RedisState:
 
 
 async def _answer(reply: Awaitable[Any]) -> Any:
+    """What the server replies; what it refuses because of a value is no fault of its own.
+
+    Raises:
+        StateUnavailableError: it cannot be used.
+        OverflowError: a number is too large for it.
+
+    """
     try:
         return await reply
+    except hiredis.ReplyError as error:
+        if _OVERFLOW.search(str(error)):
+            raise OverflowError(str(error)) from error
+        raise StateUnavailableError(f"State cannot be used: {error}") from error
     except (LineError, hiredis.HiredisError) as error:
         raise StateUnavailableError(f"State cannot be used: {error}") from error

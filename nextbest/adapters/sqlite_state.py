@@ -19,7 +19,7 @@ import msgspec
 from nextbest import ledger
 from nextbest.adapters.moments import from_microseconds, to_microseconds
 from nextbest.adapters.sqlite import PATIENCE_S, Parameters, Reader, Schema, Writer
-from nextbest.adapters.state_effects import well_formed
+from nextbest.adapters.state_effects import Part, well_formed
 from nextbest.envelope import Envelope, Identifier
 from nextbest.ledger import Change, Entries, Entry
 from nextbest.messages import Grant, Proposal
@@ -35,11 +35,14 @@ from nextbest.state import (
     Effect,
     IdentifierLinked,
     SnapshotScope,
+    StateBehindError,
     StateUnavailableError,
     horizon,
 )
 
 T = TypeVar("T")
+_Found = defaultdict[str, list[tuple[Any, ...]]]
+"""Rows by what they are, without it."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS consents (
@@ -78,7 +81,8 @@ CREATE TABLE IF NOT EXISTS facts (
   name TEXT PRIMARY KEY, value TEXT NOT NULL
 ) WITHOUT ROWID
 """
-_OFFSET = "log_offset"
+_OFFSET, _CAUGHT_UP = "log_offset", "caught_up"
+"""Facts by log: each is named with its id."""
 _MODEL_SET = "model_set_id"
 _POLICY = "policy_hash"
 _OVERRUNS = "overruns"
@@ -94,7 +98,7 @@ DROP TABLE IF EXISTS interactions;
 DROP TABLE IF EXISTS contacts;
 DROP TABLE IF EXISTS usage;
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-DELETE FROM facts WHERE name = 'log_offset';
+DELETE FROM facts WHERE name LIKE 'log_offset%' OR name LIKE 'caught_up%';
 """
 _SCHEMA = Schema(3, _TABLES, _UPGRADE)
 
@@ -114,6 +118,7 @@ SELECT 'usage', counter, seen, held, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM usage
 WHERE counter IN ({}) AND (seen != 0 OR held != 0)
 """
 _COUNTED = f"SELECT 'contact', {_CONTACT} FROM contacts WHERE {_COUNTING}"  # noqa: S608
+_MARK = "SELECT 'mark', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM facts WHERE name = :mark"
 _SNAPSHOT = f"""
 {_COUNTED}
 UNION ALL SELECT 'consent', purpose, status, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM consents
@@ -123,6 +128,7 @@ UNION ALL SELECT 'arm', experiment, arm, probability, 0, 0, 0, 0, 0, 0, 0, 0, 0 
   WHERE customer_id = :customer_id
 UNION ALL SELECT 'interaction', at, event_id, kind, action, channel, 0, 0, 0, 0, 0, 0, 0 FROM interactions
   WHERE customer_id = :customer_id AND at > :interactions_since
+UNION ALL {_MARK}
 UNION ALL {_USED}
 """  # noqa: S608
 _BEFORE_RESERVING = f"""
@@ -131,6 +137,7 @@ UNION ALL SELECT * FROM (
   SELECT 'overdue', {_CONTACT} FROM contacts WHERE {_IS_OVERDUE} ORDER BY expires_at LIMIT {_OVERDUE_ROWS})
 UNION ALL SELECT 'entry', {_CONTACT} FROM contacts WHERE decision_id = :decision_id
 UNION ALL {_COUNTED}
+UNION ALL {_MARK}
 UNION ALL {_USED}
 """  # noqa: S608
 _WRITE = "INSERT OR REPLACE INTO contacts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -166,6 +173,10 @@ ON CONFLICT DO UPDATE SET customer_id = excluded.customer_id, at = excluded.at W
 _IDENTIFIERS = "SELECT kind, hmac FROM identifiers WHERE customer_id = ? ORDER BY kind, hmac"
 _ALL_OF_CUSTOMER = f"{_ENTRY} WHERE customer_id = ?"
 _BY_CUSTOMER = ("consents", "identifiers", "arms", "interactions")
+_OF_THE_LOG = (*_BY_CUSTOMER, "pauses", "contacts", "usage")
+_FORGET_LOGS = (
+    "DELETE FROM facts WHERE name LIKE 'log_offset:%' OR name LIKE 'caught_up:%' OR name = 'contacts_forgotten'"
+)
 _PAUSE = """
 INSERT INTO pauses (action, is_paused, at) VALUES (:action, :is_paused, :at)
 ON CONFLICT DO UPDATE SET is_paused = excluded.is_paused, at = excluded.at
@@ -202,16 +213,20 @@ class SqliteState:
     async def identifiers_of(self, customer_id: str) -> tuple[Identifier, ...]:
         return tuple(Identifier(*row) for row in self._rows(_IDENTIFIERS, (customer_id,)))
 
-    async def snapshot(self, customer_id: str | None, scope: SnapshotScope) -> Snapshot:
+    async def snapshot(self, customer_id: str | None, scope: SnapshotScope, log_id: str = "") -> Snapshot:
         asked = {
+            "mark": f"{_CAUGHT_UP}:{log_id}",
             "customer_id": customer_id,
             "contacts_since": to_microseconds(scope.contacts_since),
             "interactions_since": to_microseconds(scope.interactions_since),
         }
-        return _snapshot(self._rows(*_about(_SNAPSHOT, asked, scope.counters)), scope.contacts_since)
+        found = _by_kind(self._rows(*_about(_SNAPSHOT, asked, scope.counters)))
+        if log_id and not found["mark"]:
+            raise StateBehindError
+        return _snapshot(found, scope.contacts_since)
 
-    async def reserve(self, proposal: Proposal, now: datetime) -> Grant:
-        return await self._write(lambda connection: _reserve(connection, proposal, now))
+    async def reserve(self, proposal: Proposal, now: datetime, log_id: str = "") -> Grant:
+        return await self._write(lambda connection: _reserve(connection, proposal, now, log_id))
 
     async def commit(self, decision_id: str, slot: int, event_id: str, impressed_at: datetime) -> None:
         seen = ActionSeen(decision_id=decision_id, event_id=event_id, slot=slot, action=None, at=impressed_at)
@@ -222,10 +237,21 @@ class SqliteState:
             lambda connection: _step(connection, decision_id, lambda entries: ledger.released(entries, slot))
         )
 
-    async def apply(self, records: Sequence[Envelope], offset: int | None) -> None:
+    async def apply(
+        self,
+        records: Sequence[Envelope],
+        offset: int | None,
+        log_id: str = "",
+        *,
+        after: int | None = None,
+        is_end: bool = False,
+    ) -> None:
         changes = well_formed(records)
-        if changes or offset is not None:
-            await self._write(lambda connection: _apply(connection, changes, offset))
+        if offset is not None:
+            part = Part(log_id, offset, after=after, is_end=is_end)
+            await self._write(lambda connection: _apply(connection, changes, part))
+        elif changes:
+            await self._write(lambda connection: _take_effects(connection, changes))
 
     async def overruns(self) -> int:
         return int(self._fact(_OVERRUNS) or 0)
@@ -244,11 +270,17 @@ class SqliteState:
             last = found[-1]
             yield found
 
-    async def rewind(self) -> None:
-        await self._write(lambda connection: connection.execute(_SET_FACT, (_OFFSET, "0")))
+    async def rewind(self, log_id: str = "") -> None:
+        await self._write(lambda connection: connection.execute(_SET_FACT, (f"{_OFFSET}:{log_id}", "0")))
 
-    async def applied_offset(self) -> int:
-        return int(self._fact(_OFFSET) or 0)
+    async def applied_offset(self, log_id: str = "") -> int:
+        return int(self._fact(f"{_OFFSET}:{log_id}") or 0)
+
+    async def is_caught_up(self, log_id: str = "") -> bool:
+        return self._fact(f"{_CAUGHT_UP}:{log_id}") is not None
+
+    async def clear(self) -> None:
+        await self._write(_clear)
 
     async def publish_policy(self, policy_hash: str) -> None:
         await self._write(lambda connection: connection.execute(_SET_FACT, (_POLICY, policy_hash)))
@@ -288,10 +320,14 @@ def _about(query: str, asked: Mapping[str, object], counters: Sequence[str]) -> 
     return query.format(", ".join(f":{place}" for place in places)), {**asked, **places}
 
 
-def _snapshot(rows: Iterable[tuple[Any, ...]], contacts_since: datetime) -> Snapshot:
-    found: defaultdict[str, list[tuple[Any, ...]]] = defaultdict(list)
+def _by_kind(rows: Iterable[tuple[Any, ...]]) -> _Found:
+    found: _Found = defaultdict(list)
     for row in rows:
         found[row[0]].append(row[1:])
+    return found
+
+
+def _snapshot(found: _Found, contacts_since: datetime) -> Snapshot:
     return Snapshot(
         consents={purpose: status for purpose, status, *_ in found["consent"]},
         contacts=ledger.counting(map(_entry, found["contact"]), contacts_since),
@@ -309,15 +345,18 @@ def _usage(rows: Iterable[tuple[Any, ...]]) -> dict[str, Usage]:
     return {counter: Usage(seen, held) for counter, seen, held, *_ in rows}
 
 
-def _reserve(connection: sqlite3.Connection, proposal: Proposal, now: datetime) -> Grant:
+def _reserve(connection: sqlite3.Connection, proposal: Proposal, now: datetime, log_id: str) -> Grant:
     record, counted, since = proposal.record, counters(proposal, now), horizon(proposal, now)
     asked = {
         "customer_id": record.customer_id,
         "decision_id": record.decision_id,
         "contacts_since": to_microseconds(since),
         "now": to_microseconds(now),
+        "mark": f"{_CAUGHT_UP}:{log_id}",
     }
     found = _read(connection, asked, counted)
+    if log_id and not found["mark"]:
+        raise StateBehindError
     if overdue := {entry.key: entry for entry in map(_entry, found["overdue"])}:
         _write_change(connection, overdue, {key: ledger.given_back(entry) for key, entry in overdue.items()})
         found = _read(connection, asked, counted)
@@ -333,17 +372,12 @@ def _reserve(connection: sqlite3.Connection, proposal: Proposal, now: datetime) 
     return grant
 
 
-def _read(
-    connection: sqlite3.Connection, asked: Mapping[str, object], counted: Sequence[str]
-) -> Mapping[str, list[tuple[Any, ...]]]:
+def _read(connection: sqlite3.Connection, asked: Mapping[str, object], counted: Sequence[str]) -> _Found:
     """All that a reservation rests on.
 
     With what is overdue: all of the customer's, which caps are about to count, and some of everybody's.
     """
-    found: defaultdict[str, list[tuple[Any, ...]]] = defaultdict(list)
-    for row in connection.execute(*_about(_BEFORE_RESERVING, asked, counted)):
-        found[row[0]].append(row[1:])
-    return found
+    return _by_kind(connection.execute(*_about(_BEFORE_RESERVING, asked, counted)))
 
 
 def _step(connection: sqlite3.Connection, decision_id: str, step: Callable[[Entries], Entries]) -> None:
@@ -422,11 +456,25 @@ def _keep_arms(
         connection.executemany(statement, rows)
 
 
-def _apply(connection: sqlite3.Connection, changes: Sequence[Effect], offset: int | None) -> None:
-    if offset is not None:
-        if offset <= int(_fact(connection, _OFFSET) or 0):
-            return
-        connection.execute(_SET_FACT, (_OFFSET, str(offset)))
+def _apply(connection: sqlite3.Connection, changes: Sequence[Effect], part: Part) -> None:
+    name = f"{_OFFSET}:{part.log_id}"
+    applied = int(_fact(connection, name) or 0)
+    if part.after is not None and part.after > applied:
+        return
+    if part.offset > applied:
+        connection.execute(_SET_FACT, (name, str(part.offset)))
+        _take_effects(connection, changes)
+    if part.is_end:
+        connection.execute(_SET_FACT, (f"{_CAUGHT_UP}:{part.log_id}", "1"))
+
+
+def _clear(connection: sqlite3.Connection) -> None:
+    for table in _OF_THE_LOG:
+        connection.execute(f"DELETE FROM {table}")  # noqa: S608  our own names
+    connection.execute(_FORGET_LOGS)
+
+
+def _take_effects(connection: sqlite3.Connection, changes: Sequence[Effect]) -> None:
     for change in changes:
         _take_effect(connection, change)
 
@@ -466,7 +514,10 @@ def _fact(connection: sqlite3.Connection, name: str) -> str | None:
 
 @contextmanager
 def _unavailable() -> Iterator[None]:
+    """What SQLite refuses because of a value is no fault of the file's, and goes further as it is."""
     try:
         yield
+    except (sqlite3.IntegrityError, sqlite3.DataError):
+        raise
     except sqlite3.Error as error:
         raise StateUnavailableError(f"State cannot be used: {error}") from error

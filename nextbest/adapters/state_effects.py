@@ -1,6 +1,7 @@
 """From records of the log to the effects that a State adapter has to bring about.
 
-Belongs here: passing over what is not well formed. Does not belong here: what a record does (`nextbest.state`).
+Belongs here: which part of a log they are, and passing over what is not well formed. Does not belong here: what a
+record does (`nextbest.state`).
 """
 
 import logging
@@ -12,6 +13,17 @@ from nextbest.envelope import Envelope
 from nextbest.state import Effect, effects
 
 _log = logging.getLogger(__name__)
+
+
+class Part(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A part of a log that is applied at once, as `State.apply` takes it."""
+
+    log_id: str
+    offset: int
+    after: int | None = None
+    is_end: bool = False
+    has_more: bool = False
+    """More of it follows in steps of their own, so that the offset does not move yet."""
 
 
 def well_formed(records: Sequence[Envelope]) -> list[Effect]:

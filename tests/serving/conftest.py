@@ -41,6 +41,7 @@ from nextbest.messages import Profile
 from nextbest.model_set import FeatureSpec, Model, model_set
 from nextbest.settings import Settings
 from serving.app import api
+from serving.basis import Basis
 from serving.cluster import Cluster
 from serving.decider import Decider
 from serving.metrics import Meter
@@ -255,6 +256,9 @@ def log(settings: Settings) -> Iterator[SqliteLog]:
 
 @pytest.fixture
 def state(settings: Settings) -> Iterator[SqliteState]:
+    """One that has caught up with the log, as the event processor would have seen to."""
+    with closing(SqliteLog(settings.event_log)) as log, closing(SqliteState(settings.online_state)) as state:
+        asyncio.run(state.apply([], 0, asyncio.run(log.log_id()), is_end=True))
     with closing(SqliteState(settings.online_state)) as state:
         yield state
 
@@ -353,8 +357,7 @@ def replica(  # noqa: PLR0917  every part of a replica
         policies=policies,
         models=models,
         features=features,
-        state=state,
-        log=log,
+        basis=Basis(state, log),
         contract=contracts["decisions"],
         clock=clock,
         budget_ms=settings.budget_ms,

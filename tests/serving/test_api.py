@@ -13,6 +13,7 @@ import pytest
 from nextbest import records
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
+from nextbest.log import LogUnavailableError
 from nextbest.settings import Settings
 from nextbest.state import SnapshotScope
 from nextbest.wire import DecisionDetails
@@ -104,19 +105,19 @@ def test_without_log_or_state_nothing_is_counted_or_logged(
 ) -> None:
     """A part that cannot be used leaves the consent-free, cap-exempt fallback, and the answer says it is not logged."""
     publish(settings, 0.1)
-    shutil.rmtree(settings.state / part, ignore_errors=True)
+    shutil.rmtree(settings.state / part)
     (settings.state / part).write_text("a file where the folder should be")
     answer = decide(client)
     assert (action(answer), answer["degraded"], answer["logged"]) == ("do_nothing", [reason], False)
 
 
 def test_a_decision_that_cannot_be_logged_gives_back_its_reservation(
-    client: Any, settings: Settings, publish: Publish, state: SqliteState
+    client: Any, settings: Settings, publish: Publish, state: SqliteState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the customer never saw counts toward no cap."""
     publish(settings, 0.1)
-    (settings.state / "log").write_text("a file where the folder should be")
-    decide(client)
+    monkeypatch.setattr(SqliteLog, "append", _full)
+    assert decide(client)["degraded"] == ["log_unavailable"]
     assert asyncio.run(state.snapshot("c1", SnapshotScope(LONG_AGO, LONG_AGO))).contacts == ()
 
 
@@ -170,19 +171,22 @@ async def _killed(*_args: object, **_options: object) -> None:
     raise KilledError
 
 
+async def _full(*_args: object, **_options: object) -> None:
+    raise LogUnavailableError("database or disk is full")
+
+
 async def _broken(*_args: object, **_options: object) -> None:
     raise KeyError("the customer's secret")
 
 
 def test_a_decision_made_again_once_the_log_is_back_counts(
-    client: Any, settings: Settings, publish: Publish, state: SqliteState
+    client: Any, settings: Settings, publish: Publish, state: SqliteState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the first try gave back the second one holds."""
     publish(settings, 0.1)
-    blocking = settings.state / "log"
-    blocking.write_text("a file where the folder should be")
-    assert not decide(client, request_id="r1")["logged"]
-    blocking.unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(SqliteLog, "append", _full)
+        assert not decide(client, request_id="r1")["logged"]
     assert action(decide(client, request_id="r1")) == "beef"
     assert len(asyncio.run(state.snapshot("c1", SnapshotScope(LONG_AGO, LONG_AGO))).contacts) == 1
 

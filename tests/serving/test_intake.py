@@ -1,6 +1,7 @@
 """What becomes of a batch of rows, on a real log and State."""
 
 import asyncio
+import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -142,5 +143,6 @@ def test_the_envelope_says_when_it_was_sent_and_that_it_is_an_impression(intake:
 def test_rows_that_are_all_invalid_are_said_so_without_a_log(intake: Intake, settings: Settings) -> None:
     """What the sender must mend does not depend on whether the log can be had: sending it again would not help."""
     settings.state.mkdir(exist_ok=True)
+    shutil.rmtree(settings.state / "log")
     (settings.state / "log").write_text("a file where the folder should be")
     assert take(intake, EventRow("events", {"event_id": "e1"})) == ["rejected"]

@@ -16,6 +16,7 @@ from nextbest.adapters.policy_archive import read_and_archive
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.states import open_state
 from nextbest.envelope import Envelope
+from nextbest.following import step
 from nextbest.settings import Settings
 from nextbest.state import SnapshotScope
 
@@ -29,6 +30,7 @@ from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.states import open_state
 from nextbest.messages import Profile
 from nextbest.settings import CHECKOUT, Settings
+from serving.basis import Basis
 from serving.decider import Decider
 from serving.policies import Policies
 from nextbest.wire import CustomerReference, DecisionRequest
@@ -51,8 +53,8 @@ async def main():
     contract = load_contracts(CHECKOUT / "data_contracts")["decisions"]
     clock = lambda: datetime.now(UTC)
     decider = Decider(
-        policies=policies, models=NoModels(), features=Features(), state=state, log=log, contract=contract, clock=clock,
-        budget_ms=60_000,
+        policies=policies, models=NoModels(), features=Features(), basis=Basis(state, log),
+        contract=contract, clock=clock, budget_ms=60_000,
     )
 
     async def decide(n):
@@ -100,8 +102,9 @@ def publish(settings: Settings, policy: dict[str, Any]) -> None:
     for name, content in policy.items():
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(content))
     name = read_and_archive(folder, settings.policies_archive).hash
-    with closing(open_state(settings)) as state:
+    with closing(open_state(settings)) as state, closing(SqliteLog(settings.event_log)) as log:
         asyncio.run(state.publish_policy(name))
+        asyncio.run(step(log, state))
 
 
 def test_the_same_request_in_many_processes_is_one_decision(

@@ -1,18 +1,49 @@
-"""The event processor brings the log into State, soon and once."""
+"""The event processor brings the log into State, soon and once, whatever is in the log."""
 
 import asyncio
+import shutil
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
+import pytest
+
+from nextbest import records
+from nextbest.adapters.skipped_records import SkippedRecords
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.envelope import Envelope
-from nextbest.state import SnapshotScope
+from nextbest.log import EventLog
+from nextbest.records import DecisionRecord, PlacementRecord, SlotRecord
+from nextbest.settings import Settings
+from nextbest.state import SnapshotScope, State, StateBehindError, StateUnavailableError
 from serving.app import running
-from serving.processor import follow, process
+from serving.processor import Processor
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
+SCOPE = SnapshotScope(AT, AT)
+
+
+@pytest.fixture
+def state(settings: Settings) -> Iterator[SqliteState]:
+    """One that has caught up with nothing yet."""
+    with closing(SqliteState(settings.online_state)) as state:
+        yield state
+
+
+def processor(log: EventLog, state: State, folder: Path = Path("nowhere")) -> Processor:
+    return Processor(log=log, state=state, skipped=SkippedRecords(folder / "skipped.json"), clock=lambda: AT)
+
+
+def process(log: EventLog, state: State, folder: Path = Path("nowhere")) -> int:
+    """How many records one step applies."""
+    return len(asyncio.run(processor(log, state, folder).step()).records)
+
+
+def said(state: State, log_id: str = "") -> dict[str, str]:
+    return dict(asyncio.run(state.snapshot("c1", SCOPE, log_id)).consents)
 
 
 def consent(status: str, at: datetime) -> Envelope:
@@ -29,38 +60,158 @@ def consent(status: str, at: datetime) -> Envelope:
     )
 
 
+def poison() -> Envelope:
+    """A decision that takes more of a volume than any store can count."""
+    slot = SlotRecord(
+        slot=0, action="beef", treatment="beef", probability=1.0, expires_at=AT, takes={"volume@2026-03-02": 2**64}
+    )
+    placement = PlacementRecord(id="home_banner", channel="web", pmf={}, order=(), slots=(slot,))
+    made = DecisionRecord(
+        decision_id="d1", request_id="d1", occurred_at=AT, customer_id="c1", policy_hash="p", placements=(placement,)
+    )
+    entry = consent("granted", AT)
+    properties = {"slot": 0, "record": records.encode(made).decode().replace(str(2**64 - 1), str(2**64))}
+    return msgspec.structs.replace(entry, event_id="decisions/d1/0", type="decision", properties=properties)
+
+
 def test_applies_what_is_new(log: SqliteLog, state: SqliteState) -> None:
     """Each call goes on where the last one ended, over restarts too."""
     log.append_sync([consent("granted", AT)])
-    assert asyncio.run(process(log, state)) == 1
+    assert process(log, state) == 1
     log.append_sync([consent("withdrawn", AT + timedelta(seconds=1))])
-    assert asyncio.run(process(log, state)) == 1
-    assert asyncio.run(process(log, state)) == 0
-    assert asyncio.run(state.snapshot("c1", SnapshotScope(AT, AT))).consents == {"marketing": "withdrawn"}
+    assert process(log, state) == 1
+    assert process(log, state) == 0
+    assert said(state) == {"marketing": "withdrawn"}
 
 
 def test_an_event_is_visible_within_a_tenth_of_a_second(log: SqliteLog, state: SqliteState) -> None:
     """Acknowledged by the log, known to the next decision 100 ms later."""
 
     async def follow_for_a_moment() -> dict[str, str]:
-        async with running(follow(log, state)):
+        async with running(processor(log, state).follow()):
             await asyncio.sleep(0.05)
             await log.append([consent("withdrawn", AT)])
             await asyncio.sleep(0.1)
-            return dict((await state.snapshot("c1", SnapshotScope(AT, AT))).consents)
+            return dict((await state.snapshot("c1", SCOPE)).consents)
 
     assert asyncio.run(follow_for_a_moment()) == {"marketing": "withdrawn"}
 
 
-def test_a_log_that_was_replaced_is_applied_from_its_beginning(
-    log: SqliteLog, state: SqliteState, tmp_path: Path
+def test_state_says_when_it_has_caught_up(log: SqliteLog, state: SqliteState) -> None:
+    """Not before the log's end; from then on, however much comes, and again once it was emptied."""
+    log_id = asyncio.run(log.log_id())
+    log.append_sync([consent("granted", AT + timedelta(seconds=second)) for second in range(1_001)])
+    for rest in (1, 2):
+        assert process(log, state) == 1_000
+        with pytest.raises(StateBehindError):
+            said(state, log_id)
+        assert process(log, state) == rest
+        log.append_sync([consent("withdrawn", AT + timedelta(days=1))])
+        assert said(state, log_id) == {"marketing": "granted" if rest == 1 else "withdrawn"}
+        asyncio.run(state.clear())
+
+
+def test_an_empty_log_is_caught_up_with(log: SqliteLog, state: SqliteState) -> None:
+    """A new home has nothing to wait for."""
+    assert process(log, state) == 0
+    assert said(state, asyncio.run(log.log_id())) == {}
+
+
+def test_an_older_copy_of_the_log_is_applied_from_its_beginning(
+    log: SqliteLog, state: SqliteState, settings: Settings, tmp_path: Path
 ) -> None:
-    """An older copy or an empty one: State follows it, and keeps what it knew."""
-    log.append_sync([consent("granted", AT + timedelta(seconds=second)) for second in range(3)])
-    asyncio.run(process(log, state))
-    with closing(SqliteLog(tmp_path / "restored.db")) as restored:
-        assert asyncio.run(process(restored, state)) == 0
-        assert asyncio.run(state.snapshot("c1", SnapshotScope(AT, AT))).consents == {"marketing": "granted"}
+    """State follows it, and keeps what it knew."""
+    log.append_sync([consent("granted", AT)])
+    asyncio.run(log.replace([]))  # all of it is in the file
+    copy = shutil.copy(settings.event_log, tmp_path / "copy.db")
+    log.append_sync([consent("granted", AT + timedelta(seconds=second)) for second in range(1, 3)])
+    process(log, state)
+    with closing(SqliteLog(Path(copy))) as restored:
+        assert process(restored, state) == 1
+        assert said(state, asyncio.run(log.log_id())) == {"marketing": "granted"}
         restored.append_sync([consent("withdrawn", AT + timedelta(seconds=9))])
-        assert asyncio.run(process(restored, state)) == 1
-    assert asyncio.run(state.snapshot("c1", SnapshotScope(AT, AT))).consents == {"marketing": "withdrawn"}
+        assert process(restored, state) == 1
+    assert said(state) == {"marketing": "withdrawn"}
+
+
+def test_another_log_is_applied_from_its_beginning(log: SqliteLog, state: SqliteState, tmp_path: Path) -> None:
+    """However long it is; and until all of it is there State is behind."""
+    log.append_sync([consent("granted", AT)])
+    process(log, state)
+    with closing(SqliteLog(tmp_path / "another.db")) as another:
+        another.append_sync([consent("withdrawn", AT + timedelta(seconds=second)) for second in range(1, 4)])
+        with pytest.raises(StateBehindError):
+            said(state, asyncio.run(another.log_id()))
+        assert process(another, state) == 3
+        assert said(state, asyncio.run(another.log_id())) == {"marketing": "withdrawn"}
+    assert process(log, state) == 0
+
+
+def test_two_processors_do_no_harm(log: SqliteLog, state: SqliteState, settings: Settings) -> None:
+    """The old and the new one, while servers are rolled, each with a connection of its own."""
+
+    async def follow_twice() -> int:
+        with closing(SqliteState(settings.online_state)) as other:
+            async with running(processor(log, state).follow()), running(processor(log, other).follow()):
+                for second in range(50):
+                    status = "withdrawn" if second % 2 else "granted"
+                    await log.append([consent(status, AT + timedelta(seconds=second))])
+                    await asyncio.sleep(0)
+                while await state.applied_offset(await log.log_id()) < 50:  # noqa: ASYNC110  nobody sets an event
+                    await asyncio.sleep(0.001)
+        return await state.applied_offset(await log.log_id())
+
+    assert asyncio.run(follow_twice()) == 50
+    assert said(state) == {"marketing": "withdrawn"}
+
+
+def test_a_record_that_cannot_be_applied_holds_up_no_other(
+    log: SqliteLog, state: SqliteState, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is passed over, said in the server's log, and kept for a person to look at; applied again, it is so once."""
+    log.append_sync([poison(), consent("withdrawn", AT)])
+    for _ in range(2):
+        assert process(log, state, tmp_path) == 2
+        assert said(state, asyncio.run(log.log_id())) == {"marketing": "withdrawn"}
+        asyncio.run(state.clear())
+    assert "record decisions/d1/0 at offset 1 is passed over: OverflowError" in caplog.text
+    kept = SkippedRecords(tmp_path / "skipped.json").read()
+    assert kept.count == 1
+    assert [(each.offset, each.event_id, each.error) for each in kept.last] == [(1, "decisions/d1/0", "OverflowError")]
+
+
+def test_what_was_read_before_state_was_emptied_is_not_applied_after(log: SqliteLog, state: SqliteState) -> None:
+    """A processor that was on its way must not make believe that what went before is there."""
+    log_id = asyncio.run(log.log_id())
+    asyncio.run(state.apply([consent("granted", AT)], 5, log_id, is_end=True))
+    asyncio.run(state.clear())
+    asyncio.run(state.apply([consent("granted", AT)], 6, log_id, after=5, is_end=True))
+    assert (asyncio.run(state.applied_offset(log_id)), asyncio.run(state.is_caught_up(log_id))) == (0, False)
+    assert said(state) == {}
+
+
+def test_a_state_that_is_down_is_tried_again(
+    log: SqliteLog, state: SqliteState, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a pause, and then all of it is applied: nothing is passed over because a disk was full."""
+    log.append_sync([consent("withdrawn", AT)])
+    tries: list[int] = []
+    apply = SqliteState.apply
+
+    async def full_at_first(*arguments: object, **options: object) -> None:
+        tries.append(1)
+        if len(tries) < 3:
+            raise StateUnavailableError("State cannot be used: database or disk is full")
+        await apply(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(SqliteState, "apply", full_at_first)
+    monkeypatch.setattr("serving.processor._RETRY_S", 0.001)
+
+    async def follow_until_applied() -> None:
+        async with running(processor(log, state).follow()):
+            while not await state.is_caught_up(await log.log_id()):  # noqa: ASYNC110  nobody sets an event
+                await asyncio.sleep(0.001)
+
+    asyncio.run(asyncio.wait_for(follow_until_applied(), 10))
+    assert said(state) == {"marketing": "withdrawn"}
+    assert caplog.text.count("events wait: State cannot be used: database or disk is full") == 2

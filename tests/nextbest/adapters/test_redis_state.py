@@ -13,7 +13,7 @@ from nextbest.adapters.redis_state import RedisState
 from nextbest.envelope import Envelope, Identifier
 from nextbest.messages import Limit, Option, PlacementProposal, Proposal
 from nextbest.records import DO_NOTHING, DecisionRecord
-from nextbest.state import SnapshotScope, StateUnavailableError
+from nextbest.state import SnapshotScope, StateBehindError, StateUnavailableError
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 SCOPE = SnapshotScope(NOW - timedelta(days=1), NOW - timedelta(days=1))
@@ -71,6 +71,8 @@ CALLS: list[Callable[[RedisState], Any]] = [
     lambda state: state.overruns(),
     lambda state: state.rewind(),
     lambda state: state.applied_offset(),
+    lambda state: state.is_caught_up(),
+    lambda state: state.clear(),
     lambda state: state.publish_model_set("m1"),
     lambda state: state.current_model_set(),
 ]
@@ -86,6 +88,27 @@ def test_a_server_that_is_down_is_an_error_of_its_own(server: Server) -> None:
                 asyncio.run(call(state))
         server.start()
         assert asyncio.run(state.current_model_set()) == "m1"
+
+
+def test_a_server_that_was_emptied_says_so(server: Server) -> None:
+    """It is not taken for one that never heard a word."""
+    with closing(RedisState(server.url, PATIENCE_S)) as state:
+        asyncio.run(state.apply([link(1)], 1, "log", is_end=True))
+        asyncio.run(state.snapshot("c1", SCOPE, "log"))
+        server.command("FLUSHDB")
+        with pytest.raises(StateBehindError):
+            asyncio.run(state.snapshot("c1", SCOPE, "log"))
+
+
+def test_what_others_keep_on_the_server_is_left_when_state_is_cleared(server: Server) -> None:
+    """The online features, and the note that they are there."""
+    with closing(RedisState(server.url, PATIENCE_S)) as state:
+        server.command("SET", "nextbest:online_features", "v1")
+        server.command("HSET", "customer:c1", "spend", "1")
+        asyncio.run(state.publish_policy("p"))
+        asyncio.run(state.apply([link(1)], 1, "log", is_end=True))
+        asyncio.run(state.clear())
+    assert server.keys() == {"nextbest:online_features", "customer:c1", "nextbest:facts"}
 
 
 def test_a_server_that_does_not_answer_is_given_up(server: Server) -> None:

@@ -25,7 +25,7 @@ from nextbest.records import (
     Usage,
 )
 from nextbest.settings import Settings
-from nextbest.state import SnapshotScope
+from nextbest.state import SnapshotScope, StateBehindError
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 TTL = timedelta(hours=1)
@@ -515,3 +515,83 @@ def test_a_customer_with_much_to_forget_keeps_the_rest(state: OpenState) -> None
     asyncio.run(state.apply(done, 1))
     asyncio.run(state.forget_before(NOW, moments[1_150]))
     assert [each.at for each in known(state).interactions] == moments[1_151:]
+
+
+def rests_on(state: OpenState, log_id: str) -> bool:
+    """Whether a snapshot and a reservation may rest on the log."""
+    asked = proposal(f"on {log_id}")
+    try:
+        asyncio.run(state.snapshot("c1", EVERYTHING, log_id))
+        asyncio.run(state.reserve(asked, NOW, log_id))
+    except StateBehindError:
+        with pytest.raises(StateBehindError):
+            asyncio.run(state.reserve(asked, NOW, log_id))
+        return False
+    return True
+
+
+def test_offsets_are_of_one_log(state: OpenState) -> None:
+    """Of another log nothing is applied yet, and nothing decided by: not before State was once at its end."""
+    asyncio.run(state.apply([consent("granted", NOW)], 7, "one"))
+    assert [asyncio.run(state.applied_offset(each)) for each in ("one", "other")] == [7, 0]
+    assert not rests_on(state, "one")
+    asyncio.run(state.apply([], 7, "one", after=7, is_end=True))
+    assert [rests_on(state, each) for each in ("one", "other")] == [True, False]
+    asyncio.run(state.apply([consent("withdrawn", NOW + TTL)], 3, "other", after=0, is_end=True))
+    asyncio.run(state.apply([], 8, "one", after=7))
+    assert [asyncio.run(state.applied_offset(each)) for each in ("one", "other")] == [8, 3]
+    assert [rests_on(state, each) for each in ("one", "other")] == [True, True]
+    assert known(state).consents == {"marketing": "withdrawn"}
+
+
+def test_a_log_that_is_applied_again_leaves_its_mark(state: OpenState) -> None:
+    """State knows what it knew while it goes through an older copy."""
+    asyncio.run(state.apply([consent("granted", NOW)], 7, "one", is_end=True))
+    asyncio.run(state.rewind("one"))
+    assert asyncio.run(state.applied_offset("one")) == 0
+    assert rests_on(state, "one")
+
+
+def test_a_state_that_is_cleared_is_as_new(state: OpenState) -> None:
+    """But for what is in no log; and what was read of the log before that cannot be applied any more."""
+    asyncio.run(state.publish_policy("p"))
+    asyncio.run(state.publish_model_set("m"))
+    batch = [*said_of("c1"), record("pause", "p1", NOW, action="eggs")]
+    asyncio.run(state.apply(batch, 4, "one", is_end=True))
+    chosen(state, proposal("d1", limits=(volume(10),), arms=(Arm("control", "treated", 0.9),)))
+    late = proposal("d2", limits=(volume(10),))
+    asyncio.run(state.reserve(late, NOW))
+    asyncio.run(state.reserve(proposal("d3", customer_id="c1"), NOW + 2 * TTL))
+    asyncio.run(state.commit("d2", 0, "seen", NOW + 2 * TTL))
+    assert asyncio.run(state.overruns()) == 1
+    asyncio.run(state.clear())
+    assert known(state) == Snapshot()
+    assert not rests_on(state, "one")
+    asyncio.run(state.apply(batch, 5, "one", after=4, is_end=True))
+    assert (asyncio.run(state.applied_offset("one")), known(state)) == (0, Snapshot())
+    assert asyncio.run(state.identifiers_of("c1")) == ()
+    assert [asyncio.run(each) for each in (state.current_policy(), state.current_model_set())] == ["p", "m"]
+    assert asyncio.run(state.overruns()) == 1
+
+
+def test_a_state_that_is_behind_gives_nothing_back(state: OpenState) -> None:
+    """An impression of the log must find its contact held, however long ago that was: it is no overrun."""
+    asked = proposal("d1", limits=(volume(10),))
+    asyncio.run(state.apply([decision(asked, asyncio.run(state.reserve(asked, NOW)))], 1, "one"))
+    for call in (
+        state.reserve(proposal("d2"), NOW + 2 * TTL, "one"),
+        state.snapshot("c1", SnapshotScope(LONG_AGO, LONG_AGO, (), NOW + 2 * TTL), "one"),
+    ):
+        with pytest.raises(StateBehindError):
+            asyncio.run(call)
+    assert known(state).usage == {VOLUME: Usage(held=1)}
+
+
+def test_a_long_batch_is_at_the_end_only_with_its_last_part(state: OpenState) -> None:
+    """However it is cut: hundreds of words, an erasure in between, and more."""
+    words = [consent("granted", NOW + timedelta(seconds=second)) for second in range(600)]
+    batch = [*words, erasure("erasure/1", "c1", NOW), consent("withdrawn", NOW)]
+    asyncio.run(state.apply(batch, len(batch), "one", after=0, is_end=True))
+    assert asyncio.run(state.applied_offset("one")) == len(batch)
+    assert rests_on(state, "one")
+    assert known(state).consents == {"marketing": "withdrawn"}

@@ -1,5 +1,6 @@
 """The kill switch over HTTP."""
 
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -53,6 +54,7 @@ def test_an_action_that_the_policy_has_not_is_not_found(ask: Ask, log: SqliteLog
 
 def test_a_switch_is_logged_although_state_is_down(ask: Ask, settings: Settings, log: SqliteLog) -> None:
     """503, and it binds once the event processor has brought it into State: a recall does not wait for that."""
+    shutil.rmtree(settings.state / "online")
     (settings.state / "online").write_text("a file where the folder should be")
     response = ask("POST", "/v1/actions/beef/pause", json={})
     assert (response.status_code, response.headers["retry-after"]) == (503, "1")

@@ -1,6 +1,7 @@
 """A customer's own rights: to see, to change, to have, and to be forgotten."""
 
 import asyncio
+import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -11,9 +12,9 @@ import pytest
 from nextbest import records
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
+from nextbest.following import step
 from nextbest.log import LogUnavailableError
 from nextbest.settings import Settings
-from serving.processor import process
 
 Ask = Callable[..., httpx.Response]
 Decide = Callable[..., dict[str, Any]]
@@ -112,8 +113,8 @@ def test_an_erased_customer_is_found_nowhere(  # noqa: PLR0917  everywhere that 
     assert (gone.status_code, "erased" in gone.json()["detail"]) == (410, True)
     stored = b"".join(path.read_bytes() for path in settings.event_log.parent.iterdir())
     assert b"my secret" not in stored
-    asyncio.run(state.rewind())
-    asyncio.run(process(log, state))
+    asyncio.run(state.clear())
+    asyncio.run(step(log, state))
     assert ask("GET", "/v1/customers/c1/export").json()["state"] == {}
 
 
@@ -144,6 +145,7 @@ def test_a_name_that_is_too_long_is_nobodys(ask: Ask) -> None:
 def test_a_log_that_is_down_says_nothing_was_changed(ask: Ask, settings: Settings) -> None:
     """503 with Retry-After, and no path of the server."""
     settings.state.mkdir(exist_ok=True)
+    shutil.rmtree(settings.state / "log")
     (settings.state / "log").write_text("a file where the folder should be")
     response = ask("PUT", CONSENTS, json={"consents": {"marketing": "withdrawn"}})
     assert (response.status_code, response.headers["retry-after"]) == (503, "1")

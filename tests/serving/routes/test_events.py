@@ -1,5 +1,6 @@
 """Events, outcomes and consents that come over HTTP: what is said of each, and that it binds."""
 
+import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -97,6 +98,7 @@ def test_events_under_taken_keys_are_a_conflict(ask: Ask) -> None:
 def test_events_are_not_acknowledged_when_the_log_is_down(ask: Ask, settings: Settings) -> None:
     """503 with Retry-After: the client keeps them and sends again."""
     settings.state.mkdir(exist_ok=True)
+    shutil.rmtree(settings.state / "log")
     (settings.state / "log").write_text("a file where the folder should be")
     response = send(ask, impression("e1"))
     assert (response.status_code, response.headers["retry-after"]) == (503, "1")

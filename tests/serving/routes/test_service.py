@@ -1,6 +1,7 @@
 """What the server says of itself."""
 
 import asyncio
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -11,11 +12,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.contracts import Contract
+from nextbest.following import step
 from nextbest.intake import envelope
 from nextbest.settings import Settings
 from serving import docs
 from serving.metrics import METRICS
-from serving.processor import process
 
 Ask = Callable[..., httpx.Response]
 Decide = Callable[..., dict[str, Any]]
@@ -83,6 +84,7 @@ def test_readiness_names_parts_and_no_paths(ask: Ask, settings: Settings) -> Non
     """Where files are is nobody's business outside."""
     for part in ("log", "online"):
         (settings.state / part).parent.mkdir(exist_ok=True)
+        shutil.rmtree(settings.state / part)
         (settings.state / part).write_text("a file where the folder should be")
     said = ask("GET", "/readyz")
     assert said.json()["missing"] == {"log": "the event log cannot be used", "state": "State cannot be used"}
@@ -108,5 +110,5 @@ def test_a_state_far_behind_the_log_is_not_ready(
     log.append_sync([envelope(contracts["consents"], row | {"consent_id": f"k{n}"}, clock.now) for n in range(1_001)])
     unready = ask("GET", "/readyz")
     assert unready.json()["missing"] == {"state": "1,001 records of the log are not applied yet"}
-    asyncio.run(process(log, state))
+    asyncio.run(step(log, state))
     assert ask("GET", "/readyz").status_code == 200
