@@ -90,7 +90,9 @@ class Settings:
         within=range(1, 60_001),
     )
     alert_webhook: str = _setting(
-        "NEXTBEST_ALERT_WEBHOOK", "", "URL that is told of every failed run, in JSON with a `text`; empty tells nobody"
+        "NEXTBEST_ALERT_WEBHOOK",
+        "",
+        "URL that is told of failed runs and of an unusual stream of events, in JSON with a `text`; empty tells nobody",
     )
     haproxy: bool = _setting("NEXTBEST_HAPROXY", True, "put HAProxy before the replicas instead of Ray's Python proxy")
 
@@ -261,6 +263,11 @@ class Settings:
     def metrics(self) -> Path:
         """What each replica has counted since the server was started."""
         return self.run / "metrics"
+
+    @property
+    def stream_watch(self) -> Path:
+        """What is usual of the stream of events, kept over a restart."""
+        return self.run / "stream.json"
 
     @property
     def run(self) -> Path:

@@ -3,24 +3,19 @@
 Belongs here: what is said, and that it is said once, whoever notices the failure first: the command line for its own
 run, the daemon's sensor for the others and for a run that was killed. No value of any row is said: what failed is named
 and linked, for the receiver may be a chat that anybody reads. Does not belong here: noticing (`orchestration.commands`,
-`orchestration.defs.sensors`).
+`orchestration.defs.sensors`), or the posting (`nextbest.adapters.webhook`).
 """
 
 import logging
-import urllib.request
 from collections.abc import Iterator
-from http.client import HTTPException
-from threading import Thread
-from typing import Any, Final
-from urllib.error import HTTPError
+from typing import Any
 
 import dagster as dg
-import msgspec
 from dagster import DagsterEventType, DagsterInstance, DagsterRun
 
+from nextbest.adapters.webhook import post
 from nextbest.settings import Settings
 
-_TIMEOUT_SECONDS: Final = 5
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -35,38 +30,10 @@ def alert(settings: Settings, instance: DagsterInstance, run: DagsterRun) -> boo
     """
     if not settings.alert_webhook or not _claim(settings, run.run_id):
         return False
-    body = msgspec.json.encode(message(settings, instance, run))
-    said: list[str] = []
-    # In a thread: a receiver that answers a byte at a time never meets the limit of its socket.
-    post = Thread(target=lambda: said.append(_post(settings.alert_webhook, body)), daemon=True)
-    post.start()
-    post.join(_TIMEOUT_SECONDS)
-    mistake = said[0] if said else f"no answer in {_TIMEOUT_SECONDS} seconds"
+    mistake = post(settings.alert_webhook, message(settings, instance, run))
     if mistake:
         _LOGGER.error("NEXTBEST_ALERT_WEBHOOK did not take the alert of run %s: %s", run.run_id, mistake)
     return not mistake
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirected POST becomes a GET without its body: the alert would be lost, and look delivered."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
-def _post(address: str, body: bytes) -> str:
-    """What went wrong, or nothing."""
-    try:
-        request = urllib.request.Request(  # noqa: S310  whoever sets the variable chooses the address
-            address, data=body, headers={"content-type": "application/json"}, method="POST"
-        )
-        with urllib.request.build_opener(_NoRedirect).open(request, timeout=_TIMEOUT_SECONDS):
-            return ""
-    except HTTPError as error:
-        error.close()
-        return str(error)
-    except (OSError, ValueError, HTTPException) as error:
-        return str(error) or type(error).__name__
 
 
 def message(settings: Settings, instance: DagsterInstance, run: DagsterRun) -> dict[str, Any]:

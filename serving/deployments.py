@@ -20,7 +20,9 @@ from nextbest.adapters.states import open_state
 from nextbest.settings import Settings
 from serving.app import IN_FLIGHT, build
 from serving.loopback import keep_replica_local
+from serving.metrics import Meter
 from serving.processor import Processor
+from serving.stream_monitor import StreamMonitor
 
 _STOP_S = 2.0
 _DRAIN_S = 0.1
@@ -47,22 +49,34 @@ def replica() -> ASGIApp:
     logging_config=_LOGGING,
 )
 class EventProcessor:
-    """Follows the log; unhealthy, and so started again, when it no longer does."""
+    """Follows the log, and watches it; unhealthy, and so started again, when it no longer does."""
 
     async def __init__(self) -> None:  # type: ignore[misc]  # Ray awaits it
         keep_replica_local()
         settings = Settings.from_env()
+        log, meter = open_log(settings), Meter(settings.metrics)
+        monitor = StreamMonitor(
+            log=log, meter=meter, path=settings.stream_watch, clock=_now, webhook=settings.alert_webhook
+        )
         processor = Processor(
-            log=open_log(settings),
+            log=log,
             state=open_state(settings),
             skipped=SkippedRecords(settings.skipped_records),
-            clock=lambda: datetime.now(UTC),
+            clock=_now,
+            note=monitor.note,
+            note_skipped=monitor.note_skipped,
         )
-        self._following = asyncio.get_running_loop().create_task(processor.follow())
+        loop = asyncio.get_running_loop()
+        self._beside = [loop.create_task(each) for each in (processor.follow(), monitor.watch(), meter.keep_writing())]
 
     def check_health(self) -> None:
-        if self._following.done():
-            self._following.result()
+        for each in self._beside:
+            if each.done():
+                each.result()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def application(replicas: int, version: str) -> Any:

@@ -46,6 +46,13 @@ METRICS: dict[str, tuple[str, _Labels]] = {
     "nextbest_rejects": ("Those that were rejected, by the rule they break.", ("sender", "contract", "rule")),
     "nextbest_cap_rejections": ("Candidates that a contact rule kept out, by rule.", ("rule",)),
     "nextbest_stage_seconds": ("Time of a decision's stages.", ("stage",)),
+    "nextbest_log_lag_records": ("Records of the event log that State does not have yet.", ()),
+    "nextbest_log_oldest_unprocessed_seconds": ("How long the oldest of them has been waiting.", ()),
+    "nextbest_log_skipped": ("Records that could not be brought into State, by type.", ("type",)),
+    "nextbest_stream_alerts": (
+        "Alerts about the stream of events, by what is unusual and of what.",
+        ("kind", "source"),
+    ),
     "nextbest_in_use": (
         "Replicas, by policy, model set and code in use.",
         ("policy", "model_set", "code"),
@@ -53,7 +60,8 @@ METRICS: dict[str, tuple[str, _Labels]] = {
 }
 """Every metric with what it means and its labels; a counter's name ends in `_total` when it is scraped."""
 _HISTOGRAMS = ("nextbest_request_seconds", "nextbest_stage_seconds")
-_GAUGE = "nextbest_in_use"
+_IN_USE = "nextbest_in_use"
+_GAUGES = ("nextbest_log_lag_records", "nextbest_log_oldest_unprocessed_seconds")
 
 
 class Tally(msgspec.Struct, kw_only=True):
@@ -63,6 +71,8 @@ class Tally(msgspec.Struct, kw_only=True):
     times: dict[str, list[tuple[_Labels, tuple[int, ...], float]]] = {}
     """Per histogram and labels, how many are in each bucket (the last is without a bound), and the sum in seconds."""
     in_use: _Labels | None = None
+    gauges: dict[str, float] = {}
+    """What is so now, where the process knows it."""
 
 
 _decode = msgspec.json.Decoder(Tally).decode
@@ -78,6 +88,12 @@ class Meter:
         self._times: dict[tuple[str, str], tuple[np.ndarray[Any, Any], float]] = {}
         self.in_use: Callable[[], _Labels | None] = _nothing
         """What the replica decides with: policy, model set and code."""
+        self.gauges: dict[str, float] = {}
+        """By metric, what is so now."""
+
+    def count(self, metric: str, *labels: str) -> None:
+        """One more of a metric."""
+        self._counts[metric][labels] += 1
 
     def note(self, record: DecisionRecord) -> None:
         """One more decision was made."""
@@ -119,7 +135,7 @@ class Meter:
         for (metric, label), (buckets, total) in self._times.items():
             times[metric].append(((label,), tuple(buckets.tolist()), total))
         counts = {metric: list(counted.items()) for metric, counted in self._counts.items()}
-        return Tally(counts=counts, times=dict(times), in_use=self.in_use())
+        return Tally(counts=counts, times=dict(times), in_use=self.in_use(), gauges=self.gauges)
 
     def write(self) -> None:
         """Put the tally where other replicas find it."""
@@ -141,7 +157,7 @@ class Meter:
 
     def retire(self) -> None:
         """Write for the last time: what was counted stays, and nothing is in use here any more."""
-        self.in_use = _nothing
+        self.in_use, self.gauges = _nothing, {}
         self.write()
 
     def _add(self, key: tuple[str, str], took: "np.ndarray[Any, Any]") -> None:
@@ -156,12 +172,12 @@ def _nothing() -> None:
 
 
 def _read(path: Path) -> Tally:
-    """The tally of another replica; of one that does not write any more nothing is in use."""
+    """The tally of another process; of one that does not write any more nothing is so now."""
     try:
         found, age_s = _decode(path.read_bytes()), time.time() - path.stat().st_mtime
     except (OSError, msgspec.DecodeError):
         return Tally()  # it was removed, or is of another version
-    return found if age_s < _GONE_S else msgspec.structs.replace(found, in_use=None)
+    return found if age_s < _GONE_S else msgspec.structs.replace(found, in_use=None, gauges={})
 
 
 class _Collector(Collector):
@@ -172,8 +188,10 @@ class _Collector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         for name, (meaning, labels) in METRICS.items():
-            if name == _GAUGE:
-                yield self._gauge(name, meaning, labels)
+            if name == _IN_USE:
+                yield self._in_use(name, meaning, labels)
+            elif name in _GAUGES:
+                yield self._gauge(name, meaning)
             elif name in _HISTOGRAMS:
                 yield self._histogram(name, meaning, labels)
             else:
@@ -198,7 +216,14 @@ class _Collector(Collector):
             family.add_metric(values, list(zip(bounds, np.cumsum(buckets).tolist(), strict=True)), sum_s)
         return family
 
-    def _gauge(self, name: str, meaning: str, labels: _Labels) -> Metric:
+    def _gauge(self, name: str, meaning: str) -> Metric:
+        """What the worst of them knows; nothing where nobody does."""
+        family = GaugeMetricFamily(name, meaning, labels=())
+        if known := [tally.gauges[name] for tally in self._tallies if name in tally.gauges]:
+            family.add_metric((), max(known))
+        return family
+
+    def _in_use(self, name: str, meaning: str, labels: _Labels) -> Metric:
         family = GaugeMetricFamily(name, meaning, labels=labels)
         for values, count in sorted(Counter(each.in_use for each in self._tallies if each.in_use).items()):
             family.add_metric(values, count)

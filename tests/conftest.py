@@ -1,14 +1,19 @@
 """What tests of several rooms share: where homes are, stores of State (SQLite and a real Redis), a built warehouse."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -162,3 +167,34 @@ def dbt(landed_home: Settings, yesterday: date) -> Dbt:
 def built(dbt: Dbt) -> "subprocess.CompletedProcess[str]":
     """`dbt build` of everything: models, data tests and unit tests."""
     return dbt("build")
+
+
+@contextmanager
+def _receiving(status: int = 200) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A server, and what it was told."""
+    heard: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Keep quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/hook", heard
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture(scope="session")
+def receiver() -> Callable[..., AbstractContextManager[tuple[str, list[dict[str, Any]]]]]:
+    """The way to a real server for alerts, which answers with a status."""
+    return _receiving

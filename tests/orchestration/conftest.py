@@ -1,11 +1,8 @@
 """A real run of the pipeline on a sample, and lineage read from dbt and Feast: once for all tests that look at it."""
 
-import json
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -100,34 +97,3 @@ def lineage_home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 def empty_home(tmp_path: Path) -> Home:
     """A home that a test may break."""
     return Home(Settings(home=tmp_path, households=20))
-
-
-@contextmanager
-def _receiving(status: int = 200) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A server, and what it was told."""
-    heard: list[dict[str, Any]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            heard.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-            self.send_response(status)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Keep quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/hook", heard
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-@pytest.fixture(scope="session")
-def receiver() -> Callable[..., AbstractContextManager[tuple[str, list[dict[str, Any]]]]]:
-    """The way to a real server for alerts, which answers with a status."""
-    return _receiving
