@@ -3,10 +3,10 @@
 Belongs here: what is counted, and by which rule a minute is unusual. Does not belong here: reading the log or the
 clock, or telling somebody (`serving.stream_monitor`).
 
-The last minute, looked at every ten seconds, is compared with the minutes before it: it must be improbable (counts are
-compared by their roots, which vary alike however large they are; how much, the past says, and Poisson's law at least),
-far off (a factor, so that a day's rhythm is none), and beyond everything of that past. Where a minute holds too little
-to say anything, a quarter of an hour may. A source that is new has no past, and so is never unusual.
+The last minute, looked at every ten seconds, is compared with the minutes before it: it must be improbable (under
+Poisson's law, or a wider one where the past varies more), far off (a factor, so that a day's rhythm is none), and
+beyond everything of that past. Where a minute holds too little to say anything, a quarter of an hour may. A source that
+is new has no past, and so is never unusual.
 """
 
 import math
@@ -22,7 +22,7 @@ _WINDOW = 6  # ticks: a minute
 _PAST, _ENOUGH = 45, 30
 _QUARTER, _QUARTERS, _ENOUGH_QUARTERS = 15, 8, 6
 _KEPT = _QUARTER * (_QUARTERS + 1)
-_UNLIKELY, _UNLIKELY_LOW = 6.0, 5.0
+_UNLIKELY = 5.0
 """Standard deviations: of what happens ten thousand times a day nothing must look unusual by chance."""
 _FEW, _PLENTY = 5.0, 15.0
 """Below the one a usual minute says nothing about an unusual one, from the other on it says all."""
@@ -233,22 +233,25 @@ def _by_quarter(stream: Stream) -> _Verdicts:
 def _against(past: Sequence[int], bounds: tuple[int, int], found: int) -> _Verdicts:
     usual = median(past)
     far = _deviation(past, found)
-    is_low = far < -_UNLIKELY_LOW and found < _LOW * usual and found < bounds[0]
+    is_low = far < -_UNLIKELY and found < _LOW * usual and found < bounds[0]
     is_high = far > _UNLIKELY and found > _HIGH * usual and found > bounds[1]
     yield "volume_low", found, usual, is_low or (False if found > usual / _OVER else None)
     yield "volume_high", found, usual, is_high or (False if found < usual * _OVER else None)
 
 
 def _deviation(past: Sequence[int], found: int) -> float:
-    """How far `found` is from the past, in standard deviations of counts by their roots (Anscombe's transform)."""
-    roots = [_root(each) for each in past]
-    middle = median(roots)
-    spread = 1.4826 * median(abs(each - middle) for each in roots)
-    return (_root(found) - middle) / max(1.0, spread)
+    """How far `found` is from the past, in standard deviations: the signed root of its deviance under Poisson's law.
+
+    A past that varies more than that law says makes a standard deviation larger: by how much, its middle half says.
+    """
+    usual = max(median(past), 0.5)
+    spread = 1.4826 * median(abs(_deviance(each, usual)) for each in past)
+    return _deviance(found, usual) / max(1.0, spread)
 
 
-def _root(count: int) -> float:
-    return 2.0 * math.sqrt(count + 0.375)
+def _deviance(count: int, mean: float) -> float:
+    gain = count * math.log(count / mean) if count else 0.0
+    return math.copysign(math.sqrt(max(2.0 * (gain - count + mean), 0.0)), count - mean)
 
 
 def _latency(stream: Stream, window: Amount) -> _Verdicts:

@@ -81,9 +81,9 @@ def morning(three_hours: Simulation) -> Simulation:
     return deepcopy(three_hours)
 
 
-@pytest.mark.parametrize(("source", "within_s"), [("web", SOON_S), ("app", SOON_S), ("store", SOON_S), ("mail", 60)])
+@pytest.mark.parametrize(("source", "within_s"), [("web", SOON_S), ("app", SOON_S), ("store", 60), ("mail", 60)])
 def test_a_source_that_falls_silent_is_found_within_a_minute(morning: Simulation, source: str, within_s: int) -> None:
-    """It alone, once while it lasts, and once when it is over; of twenty records a minute a whole one must be missed."""
+    """It alone, once while it lasts, and once when it is over; of few a whole minute must be missed."""
     said = morning.run(1_200, lambda name, _second: float(name != source))
     assert [(each.kind, each.source, each.is_over) for _, each in said] == [("volume_low", source, False)]
     assert said[0][0] <= within_s
