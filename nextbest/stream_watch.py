@@ -27,6 +27,8 @@ _UNLIKELY = 5.0
 _FEW, _PLENTY = 5.0, 15.0
 """Below the one a usual minute says nothing about an unusual one, from the other on it says all."""
 _HIGH, _LOW, _OVER = 3.0, 0.4, 2.0
+_FARTHER = 1.6
+"""By how much a quarter of an hour must be farther off: it is compared with hours, in which a day goes on."""
 _LATER, _LATE_S, _TIMED = 2.0, 1.0, 10
 """Latency is unusual when it is four times (2² times) what it was, a second at least, and of ten events or more."""
 _REJECTS = 20
@@ -227,14 +229,14 @@ def _by_quarter(stream: Stream) -> _Verdicts:
     ends = range(len(older), _QUARTER - 1, -_QUARTER)
     past = [sum(each.count for each in older[end - _QUARTER : end]) for end in ends][:_QUARTERS]
     if len(past) >= _ENOUGH_QUARTERS and median(past) >= _FEW:
-        yield from _against(past, (min(past), max(past)), sum(stream.recent))
+        yield from _against(past, (min(past), max(past)), sum(stream.recent), _FARTHER)
 
 
-def _against(past: Sequence[int], bounds: tuple[int, int], found: int) -> _Verdicts:
+def _against(past: Sequence[int], bounds: tuple[int, int], found: int, farther: float = 1.0) -> _Verdicts:
     usual = median(past)
     far = _deviation(past, found)
-    is_low = far < -_UNLIKELY and found < _LOW * usual and found < bounds[0]
-    is_high = far > _UNLIKELY and found > _HIGH * usual and found > bounds[1]
+    is_low = far < -_UNLIKELY and found < _LOW / farther * usual and found < bounds[0]
+    is_high = far > _UNLIKELY and found > _HIGH * farther * usual and found > bounds[1]
     yield "volume_low", found, usual, is_low or (False if found > usual / _OVER else None)
     yield "volume_high", found, usual, is_high or (False if found < usual * _OVER else None)
 

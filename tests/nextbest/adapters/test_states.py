@@ -595,3 +595,17 @@ def test_a_long_batch_is_at_the_end_only_with_its_last_part(state: OpenState) ->
     assert asyncio.run(state.applied_offset("one")) == len(batch)
     assert rests_on(state, "one")
     assert known(state).consents == {"marketing": "withdrawn"}
+
+
+@pytest.mark.parametrize("amount", [2**63 + 9, 2**64])
+def test_a_number_too_large_to_count_is_no_fault_of_the_store(state: OpenState, amount: int) -> None:
+    """It raises what whoever follows the log can tell from a store that is down; and nothing else is lost by it."""
+    asked = proposal("d1", limits=(volume(10),))
+    entry = decision(asked, asyncio.run(state.reserve(asked, NOW)))
+    text = entry.properties["record"].replace(f'"takes":{{"{VOLUME}":1}}', f'"takes":{{"{VOLUME}":{amount}}}')
+    broken = msgspec.structs.replace(entry, properties=entry.properties | {"record": text})
+    with pytest.raises(OverflowError):
+        asyncio.run(state.apply([broken], 1))
+    assert asyncio.run(state.applied_offset()) == 0
+    asyncio.run(state.apply([consent("granted", NOW)], 2))
+    assert known(state).consents == {"marketing": "granted"}
