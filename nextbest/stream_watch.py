@@ -127,6 +127,8 @@ class Watch(msgspec.Struct):
     def advance(self, now: datetime) -> list[Alert]:
         """Judge every tick that is over by `now`: all that was received by then has been counted."""
         found: list[Alert] = []
+        if not -_WINDOW <= _tick(now) - self.until <= _BLIND:  # the clock jumped, or nobody looked for long
+            self.resume(now)
         for tick in range(self.until + 1, _tick(now)):
             self.until = tick
             if tick - self.since >= _WINDOW - 1:

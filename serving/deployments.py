@@ -67,7 +67,7 @@ class EventProcessor:
             note_skipped=monitor.note_skipped,
         )
         loop = asyncio.get_running_loop()
-        self._beside = [loop.create_task(each) for each in (processor.follow(), monitor.watch(), meter.keep_writing())]
+        self._beside = [loop.create_task(each) for each in (monitor.watch(), processor.follow(), meter.keep_writing())]
 
     def check_health(self) -> None:
         for each in self._beside:

@@ -152,6 +152,15 @@ def test_a_break_is_no_silence(morning: Simulation) -> None:
         assert morning.run(2_400) == []
 
 
+@pytest.mark.parametrize("jump", [timedelta(days=1), -timedelta(hours=1)])
+def test_a_clock_that_jumps_is_no_alarm(morning: Simulation, jump: timedelta) -> None:
+    """Forward a day or back an hour: the watch goes on from there, and finds what is unusual then."""
+    morning.second += int(jump.total_seconds())
+    morning.next_flush = morning.second
+    assert morning.run(2_400) == []
+    assert [each.source for _, each in morning.run(60, lambda name, _second: float(name != "web"))] == ["web"]
+
+
 def test_a_lag_is_said_once() -> None:
     """And that it is over, once it is clearly so."""
     watch = Watch()

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,10 +13,12 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from click.testing import CliRunner
 
 from nextbest.adapters import supervisor
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.supervisor import Supervisor, free_ports
+from nextbest.commands.log import log as log_command
 from nextbest.contracts import Contract
 from nextbest.intake import envelope
 from nextbest.settings import Settings
@@ -52,6 +55,24 @@ def test_a_consent_from_the_log_binds(server: Server, contracts: dict[str, Contr
     with closing(SqliteLog(server.settings.event_log)) as log:
         log.append_sync([envelope(contracts["consents"], row, NOW)])
     assert eventually(lambda: server.action("c1") == "do_nothing", 1)
+
+
+def test_state_is_made_anew_while_decisions_go_on(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever said no hears nothing meanwhile: fallbacks that say why, until all of the log is there again."""
+    for name, value in server.settings.environment().items():
+        monkeypatch.setenv(name, value)
+    server.client.put("/v1/customers/c40/consents", json={"consents": {"marketing": "withdrawn"}}).raise_for_status()
+    with ThreadPoolExecutor() as beside:
+        replays = beside.submit(lambda: [CliRunner().invoke(log_command, ["replay", "--yes"]) for _ in range(5)])
+        answers = [server.decide("c40")]
+        while not replays.done():
+            answers.append(server.decide("c40"))
+    assert [each.exit_code for each in replays.result()] == [0] * 5
+    assert {each["placements"][0]["slots"][0]["action"] for each in answers} == {"do_nothing"}
+    assert {reason for each in answers for reason in each["degraded"]} <= {"state_rebuilding", "state_unavailable"}
+    assert server.decide("c40")["degraded"] == []
+    assert server.action("c41") == "beef"
+    assert eventually(lambda: "nextbest_log_lag_records 0.0" in server.client.get("/metrics").text, 10)
 
 
 def test_an_id_with_a_slash_is_one_name(server: Server) -> None:
