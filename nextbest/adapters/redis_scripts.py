@@ -210,6 +210,12 @@ for _, room in ipairs(writes.room or {}) do
   if used < room[3] or used > room[4] then return 0 end
 end
 
+for _, use in ipairs(writes.usage or {}) do -- before anything is written: what is written stays
+  if math.max(math.abs(use[2]), math.abs(use[3])) >= 2^53 then
+    return redis.error_reply('ERR value is not an integer or out of range')
+  end
+end
+
 for _, put in ipairs(writes.put or {}) do
   local id, entry, decision, customer, latest, expiry = unpack(put)
   redis.call('HSET', p .. 'contacts', id, entry)

@@ -5,7 +5,6 @@ of it is done again. Does not belong here: the plans (`nextbest.adapters.redis_p
 (`nextbest.adapters.redis_scripts`), or what a record means (`nextbest.state`).
 """
 
-import re
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
@@ -83,7 +82,7 @@ _POLICY = "policy_hash"
 _OVERRUNS = "overruns"
 _FORGOTTEN = "contacts_forgotten"
 _FORGOTTEN_AT_ONCE = 250  # the server does nothing else meanwhile
-_OVERFLOW = re.compile("not an integer or out of range|would overflow")
+_OVERFLOW = "not an integer or out of range"
 _encode = msgspec.json.encode
 _interaction_of = msgspec.json.Decoder(Interaction).decode
 
@@ -326,7 +325,7 @@ async def _answer(reply: Awaitable[Any]) -> Any:
     try:
         return await reply
     except hiredis.ReplyError as error:
-        if _OVERFLOW.search(str(error)):
+        if _OVERFLOW in str(error):
             raise OverflowError(str(error)) from error
         raise StateUnavailableError(f"State cannot be used: {error}") from error
     except (LineError, hiredis.HiredisError) as error:

@@ -1,7 +1,6 @@
 """The event processor brings the log into State, soon and once, whatever is in the log."""
 
 import asyncio
-import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -18,7 +17,7 @@ from nextbest.envelope import Envelope
 from nextbest.log import EventLog
 from nextbest.records import DecisionRecord, PlacementRecord, SlotRecord
 from nextbest.settings import Settings
-from nextbest.state import SnapshotScope, State, StateBehindError, StateUnavailableError
+from nextbest.state import SnapshotScope, State, StateUnavailableError
 from serving.app import running
 from serving.processor import Processor
 
@@ -74,16 +73,6 @@ def poison() -> Envelope:
     return msgspec.structs.replace(entry, event_id="decisions/d1/0", type="decision", properties=properties)
 
 
-def test_applies_what_is_new(log: SqliteLog, state: SqliteState) -> None:
-    """Each call goes on where the last one ended, over restarts too."""
-    log.append_sync([consent("granted", AT)])
-    assert process(log, state) == 1
-    log.append_sync([consent("withdrawn", AT + timedelta(seconds=1))])
-    assert process(log, state) == 1
-    assert process(log, state) == 0
-    assert said(state) == {"marketing": "withdrawn"}
-
-
 def test_an_event_is_visible_within_a_tenth_of_a_second(log: SqliteLog, state: SqliteState) -> None:
     """Acknowledged by the log, known to the next decision 100 ms later."""
 
@@ -95,56 +84,6 @@ def test_an_event_is_visible_within_a_tenth_of_a_second(log: SqliteLog, state: S
             return dict((await state.snapshot("c1", SCOPE)).consents)
 
     assert asyncio.run(follow_for_a_moment()) == {"marketing": "withdrawn"}
-
-
-def test_state_says_when_it_has_caught_up(log: SqliteLog, state: SqliteState) -> None:
-    """Not before the log's end; from then on, however much comes, and again once it was emptied."""
-    log_id = asyncio.run(log.log_id())
-    log.append_sync([consent("granted", AT + timedelta(seconds=second)) for second in range(1_001)])
-    for rest in (1, 2):
-        assert process(log, state) == 1_000
-        with pytest.raises(StateBehindError):
-            said(state, log_id)
-        assert process(log, state) == rest
-        log.append_sync([consent("withdrawn", AT + timedelta(days=1))])
-        assert said(state, log_id) == {"marketing": "granted" if rest == 1 else "withdrawn"}
-        asyncio.run(state.clear())
-
-
-def test_an_empty_log_is_caught_up_with(log: SqliteLog, state: SqliteState) -> None:
-    """A new home has nothing to wait for."""
-    assert process(log, state) == 0
-    assert said(state, asyncio.run(log.log_id())) == {}
-
-
-def test_an_older_copy_of_the_log_is_applied_from_its_beginning(
-    log: SqliteLog, state: SqliteState, settings: Settings, tmp_path: Path
-) -> None:
-    """State follows it, and keeps what it knew."""
-    log.append_sync([consent("granted", AT)])
-    asyncio.run(log.replace([]))  # all of it is in the file
-    copy = shutil.copy(settings.event_log, tmp_path / "copy.db")
-    log.append_sync([consent("granted", AT + timedelta(seconds=second)) for second in range(1, 3)])
-    process(log, state)
-    with closing(SqliteLog(Path(copy))) as restored:
-        assert process(restored, state) == 1
-        assert said(state, asyncio.run(log.log_id())) == {"marketing": "granted"}
-        restored.append_sync([consent("withdrawn", AT + timedelta(seconds=9))])
-        assert process(restored, state) == 1
-    assert said(state) == {"marketing": "withdrawn"}
-
-
-def test_another_log_is_applied_from_its_beginning(log: SqliteLog, state: SqliteState, tmp_path: Path) -> None:
-    """However long it is; and until all of it is there State is behind."""
-    log.append_sync([consent("granted", AT)])
-    process(log, state)
-    with closing(SqliteLog(tmp_path / "another.db")) as another:
-        another.append_sync([consent("withdrawn", AT + timedelta(seconds=second)) for second in range(1, 4)])
-        with pytest.raises(StateBehindError):
-            said(state, asyncio.run(another.log_id()))
-        assert process(another, state) == 3
-        assert said(state, asyncio.run(another.log_id())) == {"marketing": "withdrawn"}
-    assert process(log, state) == 0
 
 
 def test_two_processors_do_no_harm(log: SqliteLog, state: SqliteState, settings: Settings) -> None:
@@ -178,16 +117,6 @@ def test_a_record_that_cannot_be_applied_holds_up_no_other(
     kept = SkippedRecords(tmp_path / "skipped.json").read()
     assert kept.count == 1
     assert [(each.offset, each.event_id, each.error) for each in kept.last] == [(1, "decisions/d1/0", "OverflowError")]
-
-
-def test_what_was_read_before_state_was_emptied_is_not_applied_after(log: SqliteLog, state: SqliteState) -> None:
-    """A processor that was on its way must not make believe that what went before is there."""
-    log_id = asyncio.run(log.log_id())
-    asyncio.run(state.apply([consent("granted", AT)], 5, log_id, is_end=True))
-    asyncio.run(state.clear())
-    asyncio.run(state.apply([consent("granted", AT)], 6, log_id, after=5, is_end=True))
-    assert (asyncio.run(state.applied_offset(log_id)), asyncio.run(state.is_caught_up(log_id))) == (0, False)
-    assert said(state) == {}
 
 
 def test_a_state_that_is_down_is_tried_again(

@@ -604,8 +604,9 @@ def test_a_number_too_large_to_count_is_no_fault_of_the_store(state: OpenState, 
     entry = decision(asked, asyncio.run(state.reserve(asked, NOW)))
     text = entry.properties["record"].replace(f'"takes":{{"{VOLUME}":1}}', f'"takes":{{"{VOLUME}":{amount}}}')
     broken = msgspec.structs.replace(entry, properties=entry.properties | {"record": text})
-    with pytest.raises(OverflowError):
-        asyncio.run(state.apply([broken], 1))
+    for _ in range(2):
+        with pytest.raises(OverflowError):
+            asyncio.run(state.apply([broken], 1))
     assert asyncio.run(state.applied_offset()) == 0
     asyncio.run(state.apply([consent("granted", NOW)], 2))
     assert known(state).consents == {"marketing": "granted"}

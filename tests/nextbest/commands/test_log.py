@@ -17,7 +17,6 @@ from nextbest.adapters.states import open_state
 from nextbest.commands.log import log as log_command
 from nextbest.envelope import Envelope, Identifier
 from nextbest.following import step
-from nextbest.log_status import status_of_log
 from nextbest.settings import Settings
 from nextbest.state import SnapshotScope
 
@@ -171,19 +170,3 @@ def test_status_without_state_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     """The log is there to be looked at while State is down."""
     monkeypatch.setenv("NEXTBEST_STATE", "redis://127.0.0.1:9/0")
     assert "State cannot be used" in run("status").output
-
-
-def test_a_log_too_long_to_count_is_estimated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From pages at even distances: two thirds are views, and one third words about consents."""
-    monkeypatch.setattr("nextbest.log_status._PAGE", 60)
-    now = datetime.now(UTC)
-    with closing(open_log(Settings(home=tmp_path))) as log:
-        types = ("event", "event", "consent")
-        log.append_sync([record(n, types[n % 3], now - timedelta(minutes=20)) for n in range(5_200)])
-        found = asyncio.run(status_of_log(log, now))
-    assert found.is_estimated
-    assert found.per_second_last_hour == pytest.approx(5_200 / 3_600)
-    assert found.per_second_last_minute == 0
-    assert {each.type: each.records for each in found.last_hour} == pytest.approx(
-        {"event": 5_200 * 2 / 3, "consent": 5_200 / 3}, rel=0.01
-    )
