@@ -87,15 +87,20 @@ class StreamMonitor:
         self._kept.watch.resume(self.clock())
 
     def note(self, step: Step) -> None:
-        """Count the records of a step, each once, also where the log is applied again."""
-        kept = self._kept
+        """Count the records of a step, each once, also where the log is applied again; they are applied already."""
+        try:
+            self._note(step)
+        except Exception as error:  # noqa: BLE001  what comes next is applied all the same
+            _log.error("records were not counted: %s", place_of(error))
+
+    def _note(self, step: Step) -> None:
+        kept, self._applied = self._kept, step.offset
         if kept.log_id != step.log_id:
             kept.log_id, kept.offset = step.log_id, 0
         for offset, record in step.records:
             if offset > kept.offset:
                 self._count(record)
         kept.offset = max(kept.offset, step.offset)
-        self._applied = step.offset
 
     def note_skipped(self, record: Envelope) -> None:
         """A record cannot be applied."""

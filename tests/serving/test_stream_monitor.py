@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.envelope import Envelope
-from nextbest.following import step
+from nextbest.following import Step, step
 from serving.metrics import Meter
 from serving.stream_monitor import StreamMonitor, source_of
 
@@ -156,6 +157,15 @@ def test_a_source_names_no_person(stream: Stream, channel: str, named: str) -> N
     stream.send(1, channel)
     ((_, record),) = stream.log.read_sync(0, 1)
     assert source_of(record) == f"events/live/{named}"
+
+
+def test_a_record_that_cannot_be_counted_keeps_nobody_waiting(stream: Stream, caplog: pytest.LogCaptureFixture) -> None:
+    """Its times are of two kinds: they cannot be compared."""
+    stream.send(1)
+    ((offset, record),) = stream.log.read_sync(0, 1)
+    odd = msgspec.structs.replace(record, occurred_at=record.occurred_at.replace(tzinfo=None))
+    stream.monitor.note(Step("log", offset, [(offset, odd)], is_end=True))
+    assert "records were not counted: TypeError at " in caplog.text
 
 
 def test_a_defect_or_a_log_that_is_down_does_not_end_the_watch(
