@@ -6,6 +6,7 @@ any of those paths, or a default that depends on what is installed.
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -20,6 +21,10 @@ _PROJECT_FOLDERS = {"contracts": "data_contracts", "policies": "policies", "dbt"
 
 
 _PORTS = range(1, 65_536)
+_BROKER = r"([\w.-]+|\[[0-9a-fA-F:.]+\])(:[1-9]\d{0,4})?"
+# A topic's name has up to 249 characters, and `….dead` beside it needs one too.
+_TOPIC = r"(?!\.{1,2}(\?|$))[a-zA-Z0-9._-]{1,240}"
+_LOG_URL = re.compile(rf"kafka://{_BROKER}(,{_BROKER})*/{_TOPIC}(\?partitions=[1-9]\d{{0,3}})?")
 
 
 def _setting(variable: str, default: object, meaning: str, *, within: range | None = None) -> Any:
@@ -68,8 +73,9 @@ class Settings:
     log_url: str = _setting(
         "NEXTBEST_LOG",
         "",
-        "where the event log is: empty for an SQLite file in the home, or `kafka://host:port/topic` for a topic of a "
-        "Kafka broker",
+        "where the event log is: empty for an SQLite file in the home, or `kafka://host:port/topic` (several hosts with "
+        "commas) for a topic of Kafka, of which that file is then a copy; a topic that is not there yet is made, with "
+        "`?partitions=N` of more than one",
     )
     inbox_folder: str = _setting(
         "NEXTBEST_INBOX",
@@ -97,8 +103,9 @@ class Settings:
     haproxy: bool = _setting("NEXTBEST_HAPROXY", True, "put HAProxy before the replicas instead of Ray's Python proxy")
 
     def __post_init__(self) -> None:
-        """Refuse a number out of its bounds, servers that would be in each other's way, and a State of no kind."""
+        """Refuse a number out of its bounds, servers in each other's way, and a State or a log of no kind."""
         _check_state_url(self.state_url)
+        _check_log_url(self.log_url)
         ports: dict[int, str] = {}
         for f in fields(self):
             variable, within, value = f.metadata["variable"], f.metadata["within"], getattr(self, f.name)
@@ -114,8 +121,8 @@ class Settings:
         """Read the settings from `env` (default: the process environment); an empty value is an unset one.
 
         Raises:
-            SettingError: a value is not of its setting's type or out of its bounds, two servers have one port, or State
-                is at no address of Redis; the message names the variables.
+            SettingError: a value is not of its setting's type or out of its bounds, two servers have one port, State
+                is at no address of Redis, or the log at none of Kafka; the message names the variables.
 
         """
         env = os.environ if env is None else env
@@ -303,6 +310,15 @@ def _check_state_url(url: str) -> None:
         )
     if ":" in host:
         raise SettingError("NEXTBEST_STATE has an IPv6 address, which Feast cannot read: it takes the name of the host")
+
+
+def _check_log_url(url: str) -> None:
+    """The message leaves out what was said, as that of State does."""
+    if url and not _LOG_URL.fullmatch(url):
+        raise SettingError(
+            "NEXTBEST_LOG is no topic of Kafka: it takes kafka://host:port/topic (host:port,host:port for several "
+            "brokers, ?partitions=1 to 9999 at the end), or nothing for SQLite"
+        )
 
 
 def _feast_address(url: str) -> str:

@@ -66,6 +66,40 @@ def test_a_state_at_no_address_of_redis_is_refused(url: str) -> None:
     assert "secret" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "url", ["kafka://127.0.0.1:9092/events", "kafka://one,two.example:9,[::1]:9/nextbest.log-1?partitions=12"]
+)
+def test_the_log_may_be_on_kafka(url: str) -> None:
+    """Several brokers of one cluster may be named; a port may be left out."""
+    assert Settings.from_env({"NEXTBEST_LOG": url}).log_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://secret:1/topic",
+        "kafka:///secret",
+        "kafka://secret:9092",
+        "kafka://secret:9092/",
+        "kafka://secret:port/topic",
+        "kafka://me:secret@h:9092/topic",
+        "kafka://h:1,,h:2/secret",
+        "kafka://secret:9092/a/b",
+        "kafka://secret:9092/..",
+        "kafka://secret:9092/..?partitions=2",
+        "kafka://[secret/topic",
+        "kafka://secret:9092/topic?partitions=0",
+        "kafka://secret:9092/topic?partitons=2",
+        "secret",
+    ],
+)
+def test_a_log_at_no_topic_of_kafka_is_refused(url: str) -> None:
+    """Said at once, and without what may be a password."""
+    with pytest.raises(SettingError, match="NEXTBEST_LOG is no topic of Kafka") as refused:
+        Settings.from_env({"NEXTBEST_LOG": url})
+    assert "secret" not in str(refused.value)
+
+
 def test_feast_keeps_online_features_where_state_is(tmp_path: Path) -> None:
     """Below the home, or on the same database of the same server."""
     settings = Settings(home=tmp_path)
