@@ -73,9 +73,9 @@ class Settings:
     log_url: str = _setting(
         "NEXTBEST_LOG",
         "",
-        "where the event log is: empty for an SQLite file in the home, or `kafka://host:port/topic` (several hosts with "
-        "commas) for a topic of Kafka, of which that file is then a copy; a topic that is not there yet is made, with "
-        "`?partitions=N` of more than one",
+        "where the event log is: empty for an SQLite file in the home, or `kafka://host:port/topic` (several hosts "
+        "with commas) for a topic of Kafka, of which that file is then a copy; a topic that is not there yet is made, "
+        "with `?partitions=N` of more than one",
     )
     inbox_folder: str = _setting(
         "NEXTBEST_INBOX",

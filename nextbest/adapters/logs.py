@@ -1,16 +1,21 @@
 """The event log of a home: on SQLite or on Kafka, as `NEXTBEST_LOG` says.
 
-Belongs here: the choice, and what any of them offers beside the protocol. Does not belong here: either of them.
+Belongs here: the choice, whether what was chosen is there, and what any of them offers beside the protocol. Does not
+belong here: either of them.
 """
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Protocol
 
 from nextbest.adapters.sqlite import PATIENCE_S
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.envelope import Envelope
-from nextbest.log import Appended, Arrived, EventLog
+from nextbest.log import Appended, Arrived, EventLog, LogUnavailableError
 from nextbest.settings import Settings
+
+_LOOK_S = 3.0
 
 
 class OpenLog(EventLog, Protocol):
@@ -55,4 +60,40 @@ def open_log(settings: Settings, patience_s: float = PATIENCE_S) -> OpenLog:
         patience_s: Seconds after which a call that has not succeeded fails.
 
     """
+    if settings.log_url:
+        from nextbest.adapters.kafka_log import KafkaLog  # noqa: PLC0415  SQLite need not load Kafka's client
+        from nextbest.adapters.kafka_topic import Topic  # noqa: PLC0415
+
+        return KafkaLog(Topic.of(settings.log_url), settings.event_log, patience_s)
     return SqliteLog(settings.event_log, patience_s)
+
+
+async def mirror(settings: Settings) -> None:
+    """Bring into the home what is appended to a log elsewhere, until cancelled; a log in the home needs nothing."""
+    if settings.log_url:
+        from nextbest.adapters.kafka_mirror import Mirror  # noqa: PLC0415  as above
+        from nextbest.adapters.kafka_topic import Topic  # noqa: PLC0415
+        from nextbest.adapters.log_copy import LogCopy  # noqa: PLC0415
+
+        with closing(LogCopy(settings.event_log)) as copy:
+            await Mirror(Topic.of(settings.log_url), copy).follow()
+
+
+def check_log(settings: Settings) -> None:
+    """See, before anything starts, that the broker of the log answers; on SQLite there is none.
+
+    Raises:
+        LogUnavailableError: it does not within seconds; the message names the setting.
+
+    """
+    if not settings.log_url:
+        return
+    from nextbest.adapters.kafka_topic import BrokerError, Topic  # noqa: PLC0415  as above
+
+    try:
+        asyncio.run(Topic.of(settings.log_url).make(_LOOK_S))
+    except BrokerError as error:
+        raise LogUnavailableError(
+            f"nothing was started: NEXTBEST_LOG is {settings.log_url}, and that topic cannot be used ({error}). Start "
+            "the broker, or set NEXTBEST_LOG to one that runs, or to nothing for an SQLite file"
+        ) from error

@@ -1,6 +1,6 @@
 """The event log on SQLite: one file that many processes append to and read.
 
-Belongs here: the file's one table. SQLite admits one writing transaction at a time over all processes, so offsets
+Belongs here: the file's tables. SQLite admits one writing transaction at a time over all processes, so offsets
 become visible in their order. Does not belong here: what the records mean, or how commits are grouped
 (`nextbest.adapters.sqlite`).
 """
@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC
 from pathlib import Path
+from typing import Any, TypeVar
 
 from nextbest.adapters.sqlite import PATIENCE_S, Reader, Schema, Writer
 from nextbest.envelope import LANDED, Envelope, decode, encode, is_landed
 from nextbest.log import Appended, Arrived, LogUnavailableError
+
+T = TypeVar("T")
 
 _TABLES = """
 CREATE TABLE records (
@@ -34,6 +37,10 @@ CREATE TABLE IF NOT EXISTS emptied (
   PRIMARY KEY (contract, day)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sources (
+  topic TEXT, partition INTEGER, next_offset INTEGER NOT NULL,
+  PRIMARY KEY (topic, partition)
+) WITHOUT ROWID;
 INSERT OR IGNORE INTO facts VALUES ('log_id', lower(hex(randomblob(8))));
 INSERT INTO records SELECT position, event_id, decision_id,
   iif(event_id LIKE 'landing/%' AND json_extract(envelope, '$.contract') != '', 'landing/', '')
@@ -95,7 +102,7 @@ DELETE FROM emptied WHERE contract = ?1 AND day = ?2
   AND NOT EXISTS (SELECT 1 FROM records WHERE contract = ?1 AND day = ?2)
 """
 
-_Row = tuple[str, str | None, str, str, str, str]
+Row = tuple[str, str | None, str, str, str, str]
 """What `_INSERT` takes, and the partition key."""
 
 
@@ -110,8 +117,7 @@ class SqliteLog:
         self._reader = Reader(path, _SCHEMA)
 
     async def append(self, records: Sequence[Envelope], *, together: bool = False, fresh: bool = False) -> Appended:  # noqa: ARG002  a look costs nothing here
-        with _unavailable():
-            return await self._writer.run(_insertion(records, together=together))
+        return await self._write(_insertion(records, together=together))
 
     def append_sync(self, records: Sequence[Envelope]) -> Appended:
         with _unavailable():
@@ -139,9 +145,8 @@ class SqliteLog:
         return sorted((row for rows in found for row in rows), key=lambda row: row[0])
 
     async def replace(self, records: Sequence[tuple[int, Envelope]]) -> None:
-        with _unavailable():
-            await self._writer.run(lambda connection: _replace(connection, records))
-            await self._writer.empty_write_ahead_log()
+        await self._write(lambda connection: replace(connection, records))
+        await self._empty_write_ahead_log()
 
     def arrived_sync(self, contract: str) -> list[Arrived]:
         with _unavailable():
@@ -159,17 +164,33 @@ class SqliteLog:
         self._reader.close()
 
     def _read(self, query: str, parameters: tuple[object, ...]) -> list[tuple[int, Envelope]]:
+        return [(position, decode(text)) for position, text in self._rows(query, parameters)]
+
+    async def _write(self, job: Callable[[sqlite3.Connection], T]) -> T:
         with _unavailable():
-            rows = self._reader.rows(query, parameters)
-        return [(position, decode(text)) for position, text in rows]
+            return await self._writer.run(job)
+
+    async def _empty_write_ahead_log(self) -> None:
+        with _unavailable():
+            await self._writer.empty_write_ahead_log()
+
+    def _rows(self, query: str, parameters: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        with _unavailable():
+            return self._reader.rows(query, parameters)
 
 
 def _insertion(records: Sequence[Envelope], *, together: bool) -> Callable[[sqlite3.Connection], Appended]:
-    rows = [_row(record) for record in records]
-    return lambda connection: _insert(connection, rows, together=together)
+    rows = [row_of(record) for record in records]
+    return lambda connection: insert(connection, rows, together=together)
 
 
-def _row(record: Envelope) -> _Row:
+def row_of(record: Envelope) -> Row:
+    """What the log's table takes of a record.
+
+    Raises:
+        OverflowError: it was received at no day of the calendar.
+
+    """
     day = record.received_at.astimezone(UTC).date().isoformat()
     text = encode(record).decode()
     return record.event_id, record.decision_id, _arrived_under(record), day, text, record.partition_key
@@ -180,7 +201,8 @@ def _arrived_under(record: Envelope) -> str:
     return f"{LANDED}{record.contract}" if is_landed(record) and record.contract else record.contract
 
 
-def _insert(connection: sqlite3.Connection, rows: Sequence[_Row], *, together: bool) -> Appended:
+def insert(connection: sqlite3.Connection, rows: Sequence[Row], *, together: bool) -> Appended:
+    """Insert what is not there yet, in the open transaction; `together` is that of `EventLog.append`."""
     offsets: list[int] = []
     duplicates: set[str] = set()
     for row in rows:
@@ -196,7 +218,8 @@ def _insert(connection: sqlite3.Connection, rows: Sequence[_Row], *, together: b
     return Appended(offsets=tuple(offsets), duplicates=frozenset(duplicates))
 
 
-def _replace(connection: sqlite3.Connection, records: Sequence[tuple[int, Envelope]]) -> None:
+def replace(connection: sqlite3.Connection, records: Sequence[tuple[int, Envelope]]) -> None:
+    """Put records in the place of those at their offsets, in the open transaction."""
     for position, record in records:
         _, decision_id, contract, day, text, partition_key = _row(record)
         connection.execute(_UNFILE, (position,))

@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from nextbest.adapters.logs import check_log
 from nextbest.adapters.states import check_state
 from nextbest.adapters.supervisor import Service, ServiceError, Supervisor
 from nextbest.settings import Settings
@@ -110,8 +111,9 @@ def up() -> None:
     settings = Settings.from_env()
     watched = Supervisor.of(settings)
     running = watched.services()
-    if "serving" not in running:  # one that runs goes on without State, with fallbacks
+    if "serving" not in running:  # one that runs goes on without State or log, with fallbacks
         check_state(settings)
+        check_log(settings)
     is_built = settings.feast_registry.exists()
     if not is_built:
         console().print("Nothing is built here yet: decisions are fallbacks until `nextbest pipeline` has run.")

@@ -1,0 +1,144 @@
+"""The mirror: brings what is in the log's topic into the home's copy, soon, in order and once.
+
+Belongs here: reading the topic, and what becomes of it when the broker, the topic or the copy is not as it was. Does
+not belong here: what the copy does with records (`nextbest.adapters.log_copy`), or appending (`kafka_log`).
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+
+from nextbest.adapters.kafka_dead_letters import DeadLetters
+from nextbest.adapters.kafka_log import records_of
+from nextbest.adapters.kafka_topic import BrokerError, Topic, end
+from nextbest.adapters.log_copy import LogCopy
+from nextbest.envelope import Envelope
+from nextbest.log import LogUnavailableError
+
+_log = logging.getLogger(__name__)
+
+_BATCH_RECORDS = 500
+_PATIENCE_S = 10.0
+_LOOK_S = 1.0
+_RETRY_S = 1.0
+_FETCH_WAIT_MS = 20
+"""How long a broker may hold an empty answer back: not all of them send it at once when something comes."""
+_NOT_ENVELOPES = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+
+
+class Mirror:
+    """Follows `topic` into `copy`. One per home is enough; two do the same work twice, and no harm."""
+
+    def __init__(self, topic: Topic, copy: LogCopy, patience_s: float = _PATIENCE_S) -> None:
+        self._topic = topic
+        self._copy = copy
+        self._patience_s = patience_s
+        self._dead = DeadLetters(topic, patience_s)
+        self._next: dict[int, int] = {}
+        """By partition, what is to be read next: as in the copy."""
+
+    async def follow(self) -> None:
+        """Bring in what comes, until cancelled; a broker or a copy that cannot be used is tried again."""
+        try:
+            while True:
+                try:
+                    await self._follow()
+                except (BrokerError, KafkaError, LogUnavailableError, OSError) as error:
+                    _log.warning("the copy of the event log waits: %s", error)
+                await asyncio.sleep(_RETRY_S)
+        finally:
+            self._dead.close()
+
+    async def _follow(self) -> None:
+        partitions = await self._topic.make(self._patience_s)
+        known = self._copy.read_to(self._topic.name)
+        self._next = {partition: known.get(partition, 0) for partition in partitions}
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._topic.servers,
+            group_id=f"nextbest-{await self._copy.log_id()}",
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            fetch_max_wait_ms=_FETCH_WAIT_MS,
+            metadata_max_age_ms=round(_PATIENCE_S * 1_000),
+            request_timeout_ms=round(self._patience_s * 1_000),
+        )
+        try:
+            await consumer.start()
+            consumer.assign([TopicPartition(self._topic.name, partition) for partition in partitions])
+            for place in consumer.assignment():
+                consumer.seek(place, self._next[place.partition])
+            await self._follow_with(consumer)
+        finally:
+            await end(consumer)
+
+    async def _follow_with(self, consumer: AIOKafkaConsumer) -> None:
+        """Return when the topic has other partitions than before."""
+        looked = 0.0
+        while consumer.partitions_for_topic(self._topic.name) in (None, set(self._next)):
+            if time.monotonic() - looked > _LOOK_S:
+                await self._look(consumer)
+                looked = time.monotonic()
+            try:
+                found = await consumer.getmany(timeout_ms=round(_LOOK_S * 1_000), max_records=_BATCH_RECORDS)
+            except OffsetOutOfRangeError:
+                looked = 0.0
+                continue
+            if found:
+                await self._take_in(found)
+
+    async def _look(self, consumer: AIOKafkaConsumer) -> None:
+        """See that the topic still has what is to be read next, and say how far this is, for Kafka's own tools."""
+        places = list(consumer.assignment())
+        begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+        for place in places:
+            due = self._next[place.partition]
+            if begins[place] <= due <= ends[place]:
+                continue
+            _log.warning(
+                "%s/%s was read to %s and now holds %s to %s: it is read from its beginning; what the copy has "
+                "already counts once, and what the topic no longer has is lost to it",
+                *(place.topic, place.partition, due, begins[place], ends[place]),
+            )
+            self._next[place.partition] = begins[place]
+            consumer.seek(place, begins[place])
+        with suppress(KafkaError):
+            await consumer.commit({place: self._next[place.partition] for place in places})
+
+    async def _take_in(self, found: Mapping[TopicPartition, Sequence[Any]]) -> None:
+        """One transaction for all that has come; where a message cannot be taken in, one for each."""
+        messages = [message for batch in found.values() for message in batch]
+        records = [each for message in messages if (each := await self._records_of(message))]
+        read = {place.partition: batch[-1].offset + 1 for place, batch in found.items()}
+        try:
+            await self._copy.take_in(self._topic.name, records, read)
+        except LogUnavailableError:
+            raise
+        except Exception:  # noqa: BLE001  whatever it is, the one that it belongs to is a dead letter
+            for message in messages:
+                await self._take_in_alone(message)
+        self._next |= read
+
+    async def _take_in_alone(self, message: Any) -> None:
+        read = {message.partition: message.offset + 1}
+        try:
+            await self._copy.take_in(self._topic.name, [records_of(message.value)], read)
+        except LogUnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001  as above
+            await self._dead.put(message, f"it cannot be taken in: {error!r}")
+            await self._copy.take_in(self._topic.name, [], read)
+
+    async def _records_of(self, message: Any) -> Sequence[Envelope]:
+        """The records of a message; of a dead letter none."""
+        try:
+            return records_of(message.value)
+        except _NOT_ENVELOPES as error:
+            await self._dead.put(message, f"it is no envelope: {error}")
+            return ()
