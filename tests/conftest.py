@@ -142,6 +142,7 @@ class Broker:
         """Let it take connections and answer nothing."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        os.waitpid(self._process.pid, os.WUNTRACED)  # the signal takes a moment
 
     def resume(self) -> None:
         """Let it go on, with what it was asked meanwhile."""

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 _BATCH_RECORDS = 500
 _PATIENCE_S = 10.0
 _LOOK_S = 1.0
-_RETRY_S = 1.0
+_RETRY_S = 0.5
 _FETCH_WAIT_MS = 20
 """How long a broker may hold an empty answer back: not all of them send it at once when something comes."""
 _NOT_ENVELOPES = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
@@ -96,18 +96,18 @@ class Mirror:
     async def _look(self, consumer: AIOKafkaConsumer) -> None:
         """See that the topic still has what is to be read next, and say how far this is, for Kafka's own tools."""
         places = list(consumer.assignment())
-        begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+        begins = await consumer.beginning_offsets(places)
         for place in places:
-            due = self._next[place.partition]
-            if begins[place] <= due <= ends[place]:
+            due, first, last = self._next[place.partition], begins[place], consumer.highwater(place)
+            if first <= due and (last is None or due <= last):
                 continue
             _log.warning(
                 "%s/%s was read to %s and now holds %s to %s: it is read from its beginning; what the copy has "
                 "already counts once, and what the topic no longer has is lost to it",
-                *(place.topic, place.partition, due, begins[place], ends[place]),
+                *(place.topic, place.partition, due, first, last),
             )
-            self._next[place.partition] = begins[place]
-            consumer.seek(place, begins[place])
+            self._next[place.partition] = first
+            consumer.seek(place, first)
         with suppress(KafkaError):
             await consumer.commit({place: self._next[place.partition] for place in places})
 

@@ -12,13 +12,7 @@ from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import (
-    ClusterAuthorizationFailedError,
-    KafkaError,
-    TopicAlreadyExistsError,
-    TopicAuthorizationFailedError,
-    for_code,
-)
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 _SCHEME = "kafka://"
 _DEAD = ".dead"
@@ -28,8 +22,6 @@ _MESSAGE_BYTES = 16 * 2**20
 _BATCH_BYTES = 2**20
 """As many as brokers take at a time unless they are told otherwise; with aiokafka's 16 kB half as many records pass."""
 _LOOK_S = 0.05
-_THERE = (TopicAlreadyExistsError, TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
-"""It is there; or it is not ours to make, and whether it is there shows when it is used."""
 
 # Of every try to connect it says that it failed; whoever uses it says so once.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
@@ -86,8 +78,8 @@ class Topic(NamedTuple):
                 brokers = (await admin.describe_cluster())["brokers"]
                 wanted = NewTopic(self.name, self.partitions, min(_REPLICAS, len(brokers)))
                 answer = await admin.create_topics([wanted])
-                _refuse(*(code for _, code, *_ in answer.topic_errors))
-                while not (partitions := await self._led(admin)):  # noqa: ASYNC110  the brokers do not call
+                while not (partitions := await self._led(admin)):
+                    _refuse(*(code for _, code, *_ in answer.topic_errors))
                     await asyncio.sleep(_LOOK_S)
                 return partitions
         except (KafkaError, OSError) as error:  # a timeout is an OSError
@@ -181,7 +173,7 @@ class Sender:
                 opened.set_result(producer)
                 await asyncio.wait([producer._sender.sender_task])  # noqa: SLF001  one that trips sends no more
             finally:
-                await producer.stop()
+                await _end(producer)
         except (BrokerError, KafkaError, OSError) as error:
             if not opened.done():
                 opened.set_exception(error)
@@ -195,6 +187,13 @@ class _Open(NamedTuple):
     keeping: "asyncio.Task[None]"
 
 
+async def _end(producer: AIOKafkaProducer) -> None:
+    """Let go of a producer; its own `stop` would first send what nobody waits for any more."""
+    producer._closed = True  # noqa: SLF001  it would call itself forgotten
+    await asyncio.gather(producer._sender.close(), return_exceptions=True)  # noqa: SLF001
+    await producer.client.close()
+
+
 async def end(consumer: AIOKafkaConsumer) -> None:
     """Stop a consumer, also while no broker answers: then aiokafka trips over a request of its own."""
     ended = await asyncio.gather(consumer.stop(), return_exceptions=True)
@@ -203,9 +202,9 @@ async def end(consumer: AIOKafkaConsumer) -> None:
 
 
 def _refuse(*codes: int) -> None:
-    """Raise what the codes of brokers' answers stand for, unless it is nothing or that something is there."""
+    """Raise what the codes of brokers' answers stand for, unless it is nothing or that something is there already."""
     for code in codes:
-        if code and not issubclass(for_code(code), _THERE):
+        if code not in (0, TopicAlreadyExistsError.errno):
             raise for_code(code)
 
 

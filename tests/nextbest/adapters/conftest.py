@@ -56,17 +56,19 @@ class Following:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run)
         self._task: asyncio.Task[None] | None = None
+        self._is_running = threading.Event()
         self._thread.start()
 
     def end(self) -> None:
         """Cancel it, wherever it is, and return once it has ended."""
-        while self._task is None:
-            time.sleep(0.001)
-        self._loop.call_soon_threadsafe(self._task.cancel)
+        self._is_running.wait()
+        if self._task is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._task.cancel)
         self._thread.join()
 
     def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner, closing(LogCopy(self._path)) as copy:
+        copy = LogCopy(self._path, patience_s=0.05)
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner, closing(copy):
             try:
                 runner.run(self._follow(copy))
             except asyncio.CancelledError:
@@ -74,25 +76,38 @@ class Following:
 
     async def _follow(self, copy: LogCopy) -> None:
         self._task = asyncio.current_task()
+        self._is_running.set()
         await Mirror(self._topic, copy, patience_s=1.0).follow()
 
 
-Follow = Callable[[Topic, Path], Following]
+class Mirrored:
+    """A home whose log is a topic's copy, at `path`; nothing follows the topic until it is told to."""
+
+    def __init__(self, topic: Topic, path: Path) -> None:
+        self.topic = topic
+        self.path = path
+        self._started: list[Following] = []
+
+    def follow(self) -> Following:
+        """Start a mirror, which ends with the test at the latest."""
+        self._started.append(Following(self.topic, self.path))
+        return self._started[-1]
+
+    def entries(self) -> list[Envelope]:
+        """All that the copy holds."""
+        with closing(LogCopy(self.path)) as copy:
+            return [entry for _, entry in copy.read_sync(0, 1_000)]
+
+    def end(self) -> None:
+        for each in self._started:
+            each.end()
 
 
 @pytest.fixture
-def follow() -> Iterator[Follow]:
-    """Call it for a mirror that ends with the test, if it has not before."""
-    started: list[Following] = []
-
-    def start(topic: Topic, path: Path) -> Following:
-        started.append(Following(topic, path))
-        return started[-1]
-
-    yield start
-    for each in started:
-        if each._thread.is_alive():  # noqa: SLF001
-            each.end()
+def mirrored(topic: Topic, tmp_path: Path) -> Iterator[Mirrored]:
+    home = Mirrored(topic, tmp_path / "log" / "events.db")
+    yield home
+    home.end()
 
 
 class Eventually:

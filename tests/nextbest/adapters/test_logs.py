@@ -20,14 +20,13 @@ MakeRecord = Callable[..., Envelope]
 @pytest.fixture(params=["sqlite", "kafka"])
 def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenLog]:
     """A log in a home; one that is on Kafka is followed into the home."""
-    path = tmp_path / "log" / "events.db"
     if request.param == "sqlite":
-        with closing(SqliteLog(path)) as log:
+        with closing(SqliteLog(tmp_path / "log" / "events.db")) as log:
             yield log
         return
-    topic = request.getfixturevalue("topic")
-    request.getfixturevalue("follow")(topic, path)
-    with closing(KafkaLog(topic, path)) as log:
+    home = request.getfixturevalue("mirrored")
+    home.follow()
+    with closing(KafkaLog(home.topic, home.path)) as log:
         yield log
 
 

@@ -1,13 +1,13 @@
-"""The event log on SQLite keeps what it acknowledged, in order and once."""
+"""What is particular to the event log on SQLite: its file, its commits, and who else has it open."""
 
 import asyncio
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -15,24 +15,9 @@ import pytest
 
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.envelope import Envelope, encode
-from nextbest.log import Arrived, EventLog, LogUnavailableError
+from nextbest.log import Arrived, LogUnavailableError
 
-AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
-
-
-def record(event_id: str, decision_id: str | None = None) -> Envelope:
-    return Envelope(
-        event_id=event_id,
-        type="event",
-        contract="events",
-        contract_version="1.0.0",
-        source="live",
-        occurred_at=AT,
-        received_at=AT,
-        partition_key="c1",
-        decision_id=decision_id,
-        properties={"type": "login"},
-    )
+MakeRecord = Callable[..., Envelope]
 
 
 @pytest.fixture
@@ -40,59 +25,6 @@ def log(tmp_path: Path) -> Iterator[SqliteLog]:
     log = SqliteLog(tmp_path / "log" / "events.db")
     yield log
     log.close()
-
-
-def test_reads_back_what_was_appended_in_order(log: EventLog) -> None:
-    """Records come back whole, above the offset asked for and no more than the limit."""
-    appended = asyncio.run(log.append([record("a"), record("b"), record("c")]))
-    first, second, _ = appended.offsets
-    assert asyncio.run(log.read(0, 2)) == [(first, record("a")), (second, record("b"))]
-    assert [envelope.event_id for _, envelope in asyncio.run(log.read(second, 10))] == ["c"]
-    assert asyncio.run(log.last_offset()) == appended.offsets[-1]
-
-
-def test_a_duplicate_is_reported_and_ignored(log: SqliteLog) -> None:
-    """The same event id again, in another append or the same, keeps the first record and gives its offset."""
-    (offset,) = log.append_sync([record("a")]).offsets
-    again = log.append_sync([record("a", decision_id="other"), record("b"), record("b")])
-    assert again.duplicates == {"a", "b"}
-    assert again.offsets == (offset, again.offsets[1], again.offsets[1])
-    assert [envelope for _, envelope in log.read_sync(0, 10)] == [record("a"), record("b")]
-
-
-def test_records_appended_together_stand_or_fall_with_the_first(log: SqliteLog) -> None:
-    """Of two tries of one decision the log keeps one whole, whatever rows the other has."""
-    first = asyncio.run(log.append([record("a"), record("b")], together=True))
-    assert first.duplicates == frozenset()
-    again = asyncio.run(log.append([record("a"), record("b"), record("c")], together=True))
-    assert again.duplicates == {"a", "b", "c"}
-    assert again.offsets == first.offsets[:1] * 3
-    assert [envelope.event_id for _, envelope in log.read_sync(0, 10)] == ["a", "b"]
-
-
-def test_finds_what_is_about_a_decision(log: SqliteLog) -> None:
-    """A decision's records are found without reading the log."""
-    log.append_sync([record("a", decision_id="d1"), record("b"), record("c", decision_id="d1")])
-    assert [envelope.event_id for _, envelope in asyncio.run(log.about_decision("d1"))] == ["a", "c"]
-
-
-def test_finds_what_is_filed_under_keys(log: SqliteLog) -> None:
-    """In order, each once, and nothing of others."""
-    others = [msgspec.structs.replace(record(f"e{n}"), partition_key=f"c{n}") for n in range(3)]
-    log.append_sync([*others, record("e3")])
-    found = asyncio.run(log.filed_under(["c2", "c1", "c1", "nobody"]))
-    assert [entry.event_id for _, entry in found] == ["e1", "e2", "e3"]
-
-
-def test_a_record_is_replaced_where_it_is(log: SqliteLog, tmp_path: Path) -> None:
-    """Under its new key, at its old offset; what it was cannot be read from the files any more."""
-    log.append_sync([record("e1"), msgspec.structs.replace(record("e2"), properties={"said": "a secret"})])
-    ((offset, found),) = asyncio.run(log.filed_under(["c1"]))[1:]
-    asyncio.run(log.replace([(offset, msgspec.structs.replace(found, partition_key="erased", properties={}))]))
-    assert [entry.properties for _, entry in log.read_sync(0, 10)] == [{"type": "login"}, {}]
-    assert [each for each, _ in asyncio.run(log.filed_under(["erased"]))] == [offset]
-    assert [entry.event_id for _, entry in asyncio.run(log.filed_under(["c1"]))] == ["e1"]
-    assert all(b"a secret" not in path.read_bytes() for path in (tmp_path / "log").iterdir())
 
 
 _EARLIER = """
@@ -103,7 +35,7 @@ PRAGMA user_version = 1;
 """
 
 
-def test_a_file_of_an_earlier_version_keeps_its_records(tmp_path: Path) -> None:
+def test_a_file_of_an_earlier_version_keeps_its_records(tmp_path: Path, record: MakeRecord) -> None:
     """Each with its offset, found by its key and its decision; what comes next is counted on."""
     path = tmp_path / "events.db"
     earlier = record("e1", decision_id="d1")
@@ -121,10 +53,10 @@ def test_a_file_of_an_earlier_version_keeps_its_records(tmp_path: Path) -> None:
         assert again == 7 < new
 
 
-def test_what_arrived_is_known_by_contract_and_day(log: SqliteLog) -> None:
+def test_what_arrived_is_known_by_contract_and_day(log: SqliteLog, record: MakeRecord) -> None:
     """With its newest offset; what came out of the landing has not arrived, nor what another day brought."""
     out_of_landing = record("landing/x")
-    tomorrow = msgspec.structs.replace(record("d"), received_at=AT + timedelta(days=1))
+    tomorrow = msgspec.structs.replace(record("d"), received_at=record("d").received_at + timedelta(days=1))
     log.append_sync([record("a"), out_of_landing, record("b"), tomorrow, record("c")])
     today = Arrived("events", "2026-03-02", 5, 0)
     assert log.arrived_sync("events") == [today, Arrived("events", "2026-03-03", 4, 0)]
@@ -136,7 +68,7 @@ def test_what_arrived_is_known_by_contract_and_day(log: SqliteLog) -> None:
     assert log.of_day_sync(today, 5, 2) == []
 
 
-def test_what_is_emptied_has_left_its_day(log: SqliteLog) -> None:
+def test_what_is_emptied_has_left_its_day(log: SqliteLog, record: MakeRecord) -> None:
     """However often; and a day that is removed is one on which nothing arrived."""
     log.append_sync([record("a"), record("b")])
     bare = msgspec.structs.replace(record("a"), contract="", partition_key="erased")
@@ -151,7 +83,7 @@ def test_what_is_emptied_has_left_its_day(log: SqliteLog) -> None:
     assert asyncio.run(log.filed_under(["c1", "erased"])) == [(1, bare)]
 
 
-def test_concurrent_appends_share_commits(log: SqliteLog) -> None:
+def test_concurrent_appends_share_commits(log: SqliteLog, record: MakeRecord) -> None:
     """A hundred appends at once all arrive, each with an offset of its own."""
 
     async def append_all() -> list[int]:
@@ -161,7 +93,7 @@ def test_concurrent_appends_share_commits(log: SqliteLog) -> None:
     assert sorted(asyncio.run(append_all())) == list(range(1, 101))
 
 
-def test_what_cannot_be_stored_is_not_acknowledged(tmp_path: Path) -> None:
+def test_what_cannot_be_stored_is_not_acknowledged(tmp_path: Path, record: MakeRecord) -> None:
     """A log whose folder cannot be made raises on append and on read; it never pretends."""
     (tmp_path / "log").write_text("a file where the folder should be")
     log = SqliteLog(tmp_path / "log" / "events.db")
@@ -172,7 +104,7 @@ def test_what_cannot_be_stored_is_not_acknowledged(tmp_path: Path) -> None:
     log.close()
 
 
-def test_a_log_that_somebody_holds_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_log_that_somebody_holds_is_not_waited_for(tmp_path: Path, record: MakeRecord) -> None:
     """A customer does not wait for a writer that is stuck: the append fails within the patience, wholly."""
     with closing(SqliteLog(tmp_path / "events.db", patience_s=0.05)) as log:
         log.append_sync([record("a")])
@@ -184,7 +116,7 @@ def test_a_log_that_somebody_holds_is_not_waited_for(tmp_path: Path) -> None:
         assert [envelope.event_id for _, envelope in log.read_sync(0, 10)] == ["a", "c"]
 
 
-def test_recovers_when_the_file_can_be_had_again(tmp_path: Path) -> None:
+def test_recovers_when_the_file_can_be_had_again(tmp_path: Path, record: MakeRecord) -> None:
     """The log opens its file again after an error, without a restart."""
     (tmp_path / "log").write_text("a file where the folder should be")
     log = SqliteLog(tmp_path / "log" / "events.db")
@@ -213,7 +145,7 @@ while True:
 """
 
 
-def test_a_killed_process_loses_nothing_acknowledged(tmp_path: Path) -> None:
+def test_a_killed_process_loses_nothing_acknowledged(tmp_path: Path, record: MakeRecord) -> None:
     """What two writing processes acknowledged before `kill -9` is all there, and the log goes on."""
     path = tmp_path / "events.db"
     writers = [

@@ -1,0 +1,182 @@
+"""The mirror brings the topic into the home's copy: all of it, once, whatever happens on the way."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from nextbest.adapters.kafka_log import KafkaLog
+from nextbest.adapters.kafka_mirror import Mirror
+from nextbest.adapters.kafka_topic import Message, Sender, Topic
+from nextbest.adapters.log_copy import LogCopy
+from nextbest.envelope import Envelope, encode
+from nextbest.erasure import erasure
+
+AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
+MakeRecord = Callable[..., Envelope]
+
+
+class _KilledError(BaseException):
+    """Stands for the end of the process."""
+
+
+class _Dying(LogCopy):
+    """A copy whose process is killed at a transaction of its own: just before it or just after."""
+
+    def __init__(self, path: Path, *, after: bool) -> None:
+        super().__init__(path)
+        self._after = after
+
+    async def take_in(
+        self, topic: str, messages: Sequence[Sequence[Envelope]], next_offsets: Mapping[int, int]
+    ) -> None:
+        if self._after:
+            await super().take_in(topic, messages, next_offsets)
+        raise _KilledError
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_mirror_that_is_killed_loses_and_doubles_nothing(
+    mirrored: Any, record: MakeRecord, eventually: Any, moment: str
+) -> None:
+    """Before it has written what it read, or before it could say to Kafka that it has."""
+    sent = [record(f"e{n}", partition_key=f"c{n % 7}") for n in range(50)]
+    with closing(KafkaLog(mirrored.topic, mirrored.path)) as log:
+        log.append_sync(sent[:25])
+        with closing(_Dying(mirrored.path, after=moment == "after")) as dying, pytest.raises(_KilledError):
+            asyncio.run(Mirror(mirrored.topic, dying).follow())
+        log.append_sync(sent[25:])
+    mirrored.follow()
+    eventually(lambda: len(mirrored.entries()) >= len(sent))
+    assert sorted(mirrored.entries(), key=lambda entry: int(entry.event_id[1:])) == sent
+
+
+def test_what_is_no_envelope_is_kept_aside(mirrored: Any, record: MakeRecord, eventually: Any) -> None:
+    """With why, and from where; what comes before and after it arrives."""
+    bad = [b"not JSON", b"", b"[]", b'{"event_id": 1}', b"\xff", b"[" * 100_000]
+    values = [encode(record("a")), *bad, encode(record("b"))]
+    with closing(Sender(mirrored.topic, 5.0)) as sender:
+        asyncio.run(sender.send([Message(b"k", value, [("h", b"v")]) for value in values]))
+    mirrored.follow()
+    eventually(lambda: len(mirrored.entries()) == 2)
+    assert mirrored.entries() == [record("a"), record("b")]
+    letters = asyncio.run(_read(mirrored.topic.dead, len(bad)))
+    assert [letter.value for letter in letters] == bad
+    for number, letter in enumerate(letters, start=1):
+        headers = dict(letter.headers)
+        assert letter.key == b"k"
+        assert headers["h"] == b"v"
+        assert headers["dead.topic"].decode() == mirrored.topic.name
+        assert headers["dead.offset"] == str(number).encode()
+        assert headers["dead.reason"].startswith(b"it is no envelope: ")
+
+
+async def _read(topic: Topic, count: int) -> list[Any]:
+    consumer = AIOKafkaConsumer(topic.name, bootstrap_servers=topic.servers, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        return [await asyncio.wait_for(consumer.getone(), 5.0) for _ in range(count)]
+    finally:
+        await consumer.stop()
+
+
+def test_one_that_cannot_be_taken_in_holds_up_nobody(mirrored: Any, record: MakeRecord, eventually: Any) -> None:
+    """A time beyond the calendar of UTC passes for an envelope, and no day can be made of it."""
+    beyond = datetime.max.replace(tzinfo=timezone(-timedelta(hours=1)))
+    with closing(KafkaLog(mirrored.topic, mirrored.path)) as log:
+        log.append_sync([record("a"), record("b", received_at=beyond), record("c")])
+        mirrored.follow()
+        eventually(lambda: len(mirrored.entries()) == 2)
+    assert mirrored.entries() == [record("a"), record("c")]
+    [letter] = asyncio.run(_read(mirrored.topic.dead, 1))
+    assert dict(letter.headers)["dead.reason"].startswith(b"it cannot be taken in: OverflowError")
+
+
+def test_a_copy_made_anew_forgets_whom_it_was_told_to(mirrored: Any, record: MakeRecord, eventually: Any) -> None:
+    """The topic holds what was erased; no copy does, whatever partition it comes from and name it was filed under.
+
+    What the customer does afterwards is of somebody new.
+    """
+
+    def identity(number: int, received_at: datetime) -> Envelope:
+        said = {"customer_id": "jane", "kind": "email", "identifier_hmac": f"secret{number}"}
+        kind = {"type": "identity", "contract": "identities", "properties": said, "received_at": received_at}
+        return record(f"identity{number}", partition_key=f"email:secret{number}", **kind)
+
+    before = [record(f"e{n}", partition_key="jane", properties={"said": "secret"}) for n in range(3)]
+    known = [identity(number, AT) for number in range(10)]
+    other = record("other", partition_key="joe", properties={"said": "hello"})
+    word = erasure("erasure/1", "jane", AT + timedelta(minutes=1))
+    after = record("after", partition_key="jane", properties={"said": "hello"})
+    again = identity(99, AT + timedelta(minutes=2))
+    with closing(Sender(mirrored.topic, 5.0)) as sender:
+        sent = [*before, *known, other, word, after, again]
+        asyncio.run(sender.send([Message(each.partition_key.encode(), encode(each)) for each in sent]))
+    mirror = mirrored.follow()
+    eventually(lambda: len(mirrored.entries()) == len(sent))
+    mirror.end()
+    found = {entry.event_id: entry for entry in mirrored.entries()}
+    assert [found[each.event_id].type for each in [*before, *known]] == ["erased"] * 13
+    assert [found[each.event_id] for each in (other, word, after, again)] == [other, word, after, again]
+    files = b"".join(each.read_bytes() for each in mirrored.path.parent.iterdir())
+    assert b"secret99" in files
+    assert b"secret" not in files.replace(b"secret99", b"")
+
+
+def test_a_copy_that_somebody_holds_is_waited_for(mirrored: Any, record: MakeRecord, eventually: Any) -> None:
+    """What comes meanwhile is in the topic, and arrives afterwards."""
+    with closing(KafkaLog(mirrored.topic, mirrored.path)) as log:
+        mirrored.follow()
+        log.append_sync([record("a")])
+        eventually(lambda: len(mirrored.entries()) == 1)
+        with closing(sqlite3.connect(mirrored.path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            log.append_sync([record("b")])
+            other.execute("COMMIT")
+        eventually(lambda: len(mirrored.entries()) == 2)
+
+
+def test_a_topic_that_lost_its_data_is_read_from_its_beginning(
+    broker: Any, mirrored: Any, record: MakeRecord, eventually: Any
+) -> None:
+    """The copy keeps what the broker has lost, and what was said to it again counts once."""
+    own = type(broker)()
+    own.start()
+    try:
+        mirrored.topic = Topic(own.address, "events")
+        with closing(KafkaLog(mirrored.topic, mirrored.path, 1.0)) as log:
+            mirrored.follow()
+            log.append_sync([record(f"e{n}") for n in range(5)])
+            eventually(lambda: len(mirrored.entries()) == 5)
+            own.kill()
+            own.start()
+            with closing(Sender(mirrored.topic, 5.0)) as sender:
+                asyncio.run(sender.send([Message(b"c1", encode(record(each))) for each in ("e4", "new")]))
+            eventually(lambda: len(mirrored.entries()) == 6)
+            assert [entry.event_id for entry in mirrored.entries()] == ["e0", "e1", "e2", "e3", "e4", "new"]
+    finally:
+        own.kill()
+
+
+def test_kafka_is_told_how_far_the_copy_is(mirrored: Any, record: MakeRecord, eventually: Any) -> None:
+    """Its tools show the lag of a group that has the name of the home's log."""
+
+    async def committed(group: str) -> int:
+        consumer = AIOKafkaConsumer(bootstrap_servers=mirrored.topic.servers, group_id=group, enable_auto_commit=False)
+        await consumer.start()
+        try:
+            return sum([await consumer.committed(TopicPartition(mirrored.topic.name, n)) or 0 for n in range(3)])
+        finally:
+            await consumer.stop()
+
+    with closing(KafkaLog(mirrored.topic, mirrored.path)) as log:
+        log.append_sync([record(f"e{n}", partition_key=f"c{n}") for n in range(9)])
+        mirrored.follow()
+        group = f"nextbest-{asyncio.run(log.log_id())}"
+        eventually(lambda: asyncio.run(committed(group)) == 9)
