@@ -14,15 +14,21 @@ from nextbest.errors import NextbestError
 
 
 class LogUnavailableError(NextbestError):
-    """The log could not take or give records; nothing of the call was acknowledged."""
+    """The log could not take or give records; nothing of the call was acknowledged.
+
+    What it could not take may have arrived all the same, or arrive yet.
+    """
 
 
 class Appended(msgspec.Struct, frozen=True):
     """What became of the records of one append.
 
     Attributes:
-        offsets: one per record, in the records' order; a duplicate has the offset of the first record with its id.
+        offsets: one per record, in the records' order; a duplicate has the offset of the first record with its id, and
+            what is new its own, or 0 where it can be read only a moment later.
         duplicates: ids that the log (or an earlier record of the same append) held already; their records are ignored.
+            Where what was acknowledged can be read only a moment later, two tries within that moment may both be told
+            that they were new, unless they were appended `together`; they count once.
 
     """
 
@@ -51,13 +57,13 @@ class EventLog(Protocol):
     """At-least-once in, made once by event id. An offset is a growing integer; 0 is before the first record."""
 
     async def append(self, records: Sequence[Envelope], *, together: bool = False, fresh: bool = False) -> Appended:
-        """Return once `records` survive the death of any process, all of them or none.
+        """Return once `records` survive the death of any process.
 
         With `together` they stand or fall with the first: when that is a duplicate, all are. With `fresh` their ids
         were drawn at random for this append, so that a log to which looking for duplicates is work need not look.
 
         Raises:
-            LogUnavailableError: they may not survive; appending them again is safe.
+            LogUnavailableError: they may not survive, or not all of them; appending them again is safe.
 
         """
         ...

@@ -296,6 +296,11 @@ class Settings:
         }
 
 
+def is_topic(url: str) -> bool:
+    """Whether it is the address of a topic: `kafka://host:port,host:port/topic?partitions=N`."""
+    return _LOG_URL.fullmatch(url) is not None
+
+
 def _check_state_url(url: str) -> None:
     """The message leaves out what was said: a password may be in it."""
     try:
@@ -314,7 +319,7 @@ def _check_state_url(url: str) -> None:
 
 def _check_log_url(url: str) -> None:
     """The message leaves out what was said, as that of State does."""
-    if url and not _LOG_URL.fullmatch(url):
+    if url and not is_topic(url):
         raise SettingError(
             "NEXTBEST_LOG is no topic of Kafka: it takes kafka://host:port/topic (host:port,host:port for several "
             "brokers, ?partitions=1 to 9999 at the end), or nothing for SQLite"

@@ -1,14 +1,16 @@
-"""`nextbest serve | scale | roll`: the decision API in the foreground, and the replicas of one that runs.
+"""`nextbest serve | scale | roll | consume`: the decision API in the foreground, its replicas, and events from a topic.
 
-Belongs here: the commands. Does not belong here: how the cluster is started and ended (`serving.cluster`), and how an
-order is carried out (`serving.fleet`).
+Belongs here: the commands. Does not belong here: how the cluster is started and ended (`serving.cluster`), how an order
+is carried out (`serving.fleet`), and how a topic is read (`serving.consume`).
 """
 
 import asyncio
+import logging
 import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import closing
 
 import click
@@ -19,8 +21,9 @@ from nextbest.adapters.policy_archive import read_and_archive
 from nextbest.adapters.states import check_state, open_state
 from nextbest.adapters.supervisor import ServiceError, Supervisor
 from nextbest.commands.processes import console
-from nextbest.settings import Settings
+from nextbest.settings import Settings, is_topic
 from nextbest.state import StateUnavailableError
+from nextbest.wire import INTAKE
 from serving.cluster import Cluster
 from serving.fleet import Fleet
 from serving.orders import Order, Orders
@@ -91,6 +94,56 @@ def roll() -> None:
     """
     _carry_out(Order(fresh=True), "replacing every replica")
     click.echo("every replica is fresh")
+
+
+@click.command()
+@click.argument("topic")
+@click.option(
+    "--contract", type=click.Choice(INTAKE), default=INTAKE[0], show_default=True, help="Of messages that name none."
+)
+@click.option("--from", "servers", metavar="kafka://HOST:PORT", help="The brokers; by default those of NEXTBEST_LOG.")
+@click.option("--group", default="nextbest", show_default=True, help="Consumers of one group share the partitions.")
+@click.option(
+    "--session",
+    "session_s",
+    type=click.FloatRange(1, 1_800),
+    default=10,
+    show_default=True,
+    help="Seconds of silence after which another consumer gets the partitions of this one.",
+)
+def consume(topic: str, contract: str, servers: str | None, group: str, session_s: float) -> None:
+    """Take in the events of a Kafka topic, until Ctrl-C or SIGTERM.
+
+    A message is a row in JSON, bare or as POST /v1/events takes it: {"contract": …, "properties": {…}}. Kafka is told
+    that it was read once it is in the log; what breaks its contract goes where the API's does, and what is no row to
+    the topic TOPIC.dead.
+
+    Example: nextbest consume shop.clicks --contract events --from kafka://127.0.0.1:9092
+    """
+    settings = Settings.from_env()
+    servers = servers or settings.log_url.rpartition("/")[0]
+    if not is_topic(f"{servers}/{topic}"):
+        raise click.UsageError("say where the topic is: --from kafka://host:port, and a topic's name")
+    if f"{servers}/{topic}" == settings.log_url.partition("?")[0]:
+        raise click.UsageError(f"{topic} is the event log itself (NEXTBEST_LOG)")
+    from nextbest.adapters.kafka_topic import Topic  # noqa: PLC0415  seconds, for whom it concerns
+    from serving.consume import Source, run  # noqa: PLC0415
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    source = Source(topic=Topic.of(f"{servers}/{topic}"), contract=contract, group=group, session_s=session_s)
+
+    async def until_told() -> Mapping[str, int]:
+        ending = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, ending.set)
+        with console().status(f"{topic}: waiting for messages") as status:
+            return await run(settings, source, ending, lambda count: status.update(f"{topic}: {_told(count)}"))
+
+    click.echo(f"{topic}: {_told(asyncio.run(until_told()))}")
+
+
+def _told(count: Mapping[str, int]) -> str:
+    return ", ".join(f"{count.get(what, 0):,} {what}" for what in ("accepted", "duplicates", "rejected", "dead"))
 
 
 def _carry_out(order: Order, what: str) -> None:
