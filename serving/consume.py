@@ -148,11 +148,11 @@ class Consumption:
 
     async def _commit(self, consumer: AIOKafkaConsumer, found: Mapping[TopicPartition, Sequence[Any]]) -> None:
         """Say how far this has come. What Kafka does not hear of is read again: here, or by who has the partition."""
+        read = {place: batch[-1].offset + 1 for place, batch in found.items() if place in consumer.assignment()}
         try:
-            await consumer.commit(
-                {place: batch[-1].offset + 1 for place, batch in found.items() if place in consumer.assignment()}
-            )
-        except (KafkaError, IllegalStateError) as error:
+            async with asyncio.timeout(_PATIENCE_S):
+                await consumer.commit(read)
+        except (KafkaError, IllegalStateError, TimeoutError) as error:
             _log.warning("%s: what was taken in may come again, and counts once: %r", self.source.topic.name, error)
 
 

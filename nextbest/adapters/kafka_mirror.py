@@ -6,6 +6,7 @@ not belong here: what the copy does with records (`nextbest.adapters.log_copy`),
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -25,7 +26,9 @@ from nextbest.log import LogUnavailableError
 _log = logging.getLogger(__name__)
 
 _BATCH_RECORDS = 500
-_PATIENCE_S = 10.0
+_PATIENCE_S = 3.0
+_METADATA_MS = 10_000
+"""How old what is known of partitions and their brokers may be."""
 _LOOK_S = 1.0
 _RETRY_S = 0.5
 _FETCH_WAIT_MS = 20
@@ -43,6 +46,8 @@ class Mirror:
         self._dead = DeadLetters(topic, patience_s)
         self._next: dict[int, int] = {}
         """By partition, what is to be read next: as in the copy."""
+        self._told: dict[int, int] = {}
+        """As Kafka has been told."""
 
     async def follow(self) -> None:
         """Bring in what comes, until cancelled; a broker or a copy that cannot be used is tried again."""
@@ -66,7 +71,7 @@ class Mirror:
             enable_auto_commit=False,
             auto_offset_reset="none",
             fetch_max_wait_ms=_FETCH_WAIT_MS,
-            metadata_max_age_ms=round(_PATIENCE_S * 1_000),
+            metadata_max_age_ms=_METADATA_MS,
             request_timeout_ms=round(self._patience_s * 1_000),
         )
         try:
@@ -87,32 +92,38 @@ class Mirror:
                 looked = time.monotonic()
             try:
                 found = await consumer.getmany(timeout_ms=round(_LOOK_S * 1_000), max_records=_BATCH_RECORDS)
-            except OffsetOutOfRangeError:
-                looked = 0.0
-                continue
-            if found:
+            except OffsetOutOfRangeError as error:
+                await self._begin_again(consumer, list(error.args[0]))
+            else:
                 await self._take_in(found)
 
     async def _look(self, consumer: AIOKafkaConsumer) -> None:
         """See that the topic still has what is to be read next, and say how far this is, for Kafka's own tools."""
         places = list(consumer.assignment())
         begins = await consumer.beginning_offsets(places)
-        for place in places:
-            due, first, last = self._next[place.partition], begins[place], consumer.highwater(place)
-            if first <= due and (last is None or due <= last):
-                continue
+        lost = [place for place in places if not begins[place] <= self._next[place.partition] <= _end(consumer, place)]
+        if lost:
+            await self._begin_again(consumer, lost)
+        if self._told != self._next:
+            with suppress(KafkaError, TimeoutError):  # the copy knows by itself, and aiokafka would try for ever
+                async with asyncio.timeout(_LOOK_S):
+                    await consumer.commit({place: self._next[place.partition] for place in places})
+                    self._told = dict(self._next)
+
+    async def _begin_again(self, consumer: AIOKafkaConsumer, lost: Sequence[TopicPartition]) -> None:
+        for place, first in (await consumer.beginning_offsets(lost)).items():
             _log.warning(
-                "%s/%s was read to %s and now holds %s to %s: it is read from its beginning; what the copy has "
-                "already counts once, and what the topic no longer has is lost to it",
-                *(place.topic, place.partition, due, first, last),
+                "%s/%s has not what comes at %s, as far as it was read: it is read from %s; what the copy has already "
+                "counts once, and what the topic no longer has is lost to it",
+                *(place.topic, place.partition, self._next[place.partition], first),
             )
             self._next[place.partition] = first
             consumer.seek(place, first)
-        with suppress(KafkaError):
-            await consumer.commit({place: self._next[place.partition] for place in places})
 
     async def _take_in(self, found: Mapping[TopicPartition, Sequence[Any]]) -> None:
         """One transaction for all that has come; where a message cannot be taken in, one for each."""
+        if not found:
+            return
         messages = [message for batch in found.values() for message in batch]
         records = [each for message in messages if (each := await self._records_of(message))]
         read = {place.partition: batch[-1].offset + 1 for place, batch in found.items()}
@@ -142,3 +153,9 @@ class Mirror:
         except _NOT_ENVELOPES as error:
             await self._dead.put(message, f"it is no envelope: {error}")
             return ()
+
+
+def _end(consumer: AIOKafkaConsumer, place: TopicPartition) -> float:
+    """Where a partition ended when it was last read: not every broker says it when it is asked."""
+    last = consumer.highwater(place)
+    return math.inf if last is None else int(last)

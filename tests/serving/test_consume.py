@@ -170,9 +170,9 @@ def test_nothing_counts_as_read_before_it_is_durable(topic: Topic, monkeypatch: 
 @pytest.mark.integration
 def test_a_consumer_that_is_killed_loses_and_doubles_nothing(topic: Topic, tmp_path: Path) -> None:
     """`kill -9` in the middle, and again: every valid row is in the log once, and what is no row is kept aside."""
-    rows = [json.dumps(_click(f"e{number}")).encode() for number in range(6_000)]
+    rows = [json.dumps(_click(f"e{number}")).encode() for number in range(3_000)]
     asyncio.run(
-        _send(topic, [*rows[:3_000], b"not JSON", json.dumps(_click("x", channel="pigeon")).encode(), *rows[3_000:]])
+        _send(topic, [*rows[:1_500], b"not JSON", json.dumps(_click("x", channel="pigeon")).encode(), *rows[1_500:]])
     )
     settings = Settings(home=tmp_path)
     words = ["consume", topic.name, "--from", f"kafka://{topic.servers}", "--group", _GROUP, "--session", "1"]

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import OffsetOutOfRangeError
 
+from nextbest.adapters import kafka_mirror
 from nextbest.adapters.kafka_log import KafkaLog
 from nextbest.adapters.kafka_mirror import Mirror
 from nextbest.adapters.kafka_topic import Message, Sender, Topic
@@ -162,6 +164,28 @@ def test_a_topic_that_lost_its_data_is_read_from_its_beginning(
             assert [entry.event_id for entry in mirrored.entries()] == ["e0", "e1", "e2", "e3", "e4", "new"]
     finally:
         own.kill()
+
+
+def test_a_topic_whose_broker_says_that_it_lost_data_is_read_from_its_beginning(
+    mirrored: Any, record: MakeRecord, eventually: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Kafka does, where Tansu is silent; nobody has to look."""
+    place = TopicPartition(mirrored.topic.name, 0)
+    mirrored.topic = mirrored.topic._replace(partitions=1)
+    with closing(KafkaLog(mirrored.topic, mirrored.path)) as log:
+        log.append_sync([record("a"), record("b")])
+        asyncio.run(log.take_in(mirrored.topic.name, [], {0: 99}))
+    getmany, refusals = AIOKafkaConsumer.getmany, [OffsetOutOfRangeError({place: 99})]
+
+    async def refuse_first(consumer: Any, *, timeout_ms: int, max_records: int) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return await getmany(consumer, timeout_ms=timeout_ms, max_records=max_records)
+
+    monkeypatch.setattr(AIOKafkaConsumer, "getmany", refuse_first)
+    monkeypatch.setattr(kafka_mirror, "_LOOK_S", 60.0)
+    mirrored.follow()
+    eventually(lambda: len(mirrored.entries()) == 2)
 
 
 def test_kafka_is_told_how_far_the_copy_is(mirrored: Any, record: MakeRecord, eventually: Any) -> None:
