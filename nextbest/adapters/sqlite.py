@@ -305,6 +305,8 @@ class Writer:
         self._discard_connection()
 
     def _write_back(self, asked: _WriteBack) -> None:
+        if not asked.done.set_running_or_notify_cancel():
+            return  # whoever asked has gone
         try:
             if self._connection is None:
                 self._connection = connect(self._path, self._schema, self._patience_s)

@@ -230,3 +230,21 @@ def test_the_write_ahead_log_does_not_grow_for_ever(writer: Writer, path: Path) 
     asyncio.run(write())
     assert path.with_name("numbers.db-wal").stat().st_size == 0
     assert len(numbers(path)) == 1_500
+
+
+def test_whoever_no_longer_waits_for_an_empty_write_ahead_log_does_no_harm(writer: Writer, path: Path) -> None:
+    """The thread, which would have told them, goes on with the work of others."""
+
+    async def write() -> None:
+        release = threading.Event()
+        held = writer.submit(lambda _: release.wait(10.0))
+        asked = asyncio.ensure_future(writer.empty_write_ahead_log())
+        await asyncio.sleep(0)
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+        release.set()
+        await asyncio.wrap_future(held)
+        assert await asyncio.wait_for(asyncio.wrap_future(writer.submit(partial(insert, number=7))), 10.0) == 7
+
+    asyncio.run(write())
+    assert numbers(path) == {7}
