@@ -63,7 +63,7 @@ class Mirror:
 
     async def _follow(self) -> None:
         partitions = await self._topic.make(self._patience_s)
-        known = self._copy.read_to(self._topic.name)
+        known = self._copy.read_to(self._topic.url)
         self._next = {partition: known.get(partition, 0) for partition in partitions}
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self._topic.servers,
@@ -128,7 +128,7 @@ class Mirror:
         records = [each for message in messages if (each := await self._records_of(message))]
         read = {place.partition: batch[-1].offset + 1 for place, batch in found.items()}
         try:
-            await self._copy.take_in(self._topic.name, records, read)
+            await self._copy.take_in(self._topic.url, records, read)
         except LogUnavailableError:
             raise
         except Exception:  # noqa: BLE001  whatever it is, the one that it belongs to is a dead letter
@@ -139,12 +139,12 @@ class Mirror:
     async def _take_in_alone(self, message: Any) -> None:
         read = {message.partition: message.offset + 1}
         try:
-            await self._copy.take_in(self._topic.name, [records_of(message.value)], read)
+            await self._copy.take_in(self._topic.url, [records_of(message.value)], read)
         except LogUnavailableError:
             raise
         except Exception as error:  # noqa: BLE001  as above
             await self._dead.put(message, f"it cannot be taken in: {error!r}")
-            await self._copy.take_in(self._topic.name, [], read)
+            await self._copy.take_in(self._topic.url, [], read)
 
     async def _records_of(self, message: Any) -> Sequence[Envelope]:
         """The records of a message; of a dead letter none."""

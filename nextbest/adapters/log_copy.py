@@ -41,6 +41,8 @@ class LogCopy(SqliteLog):
     def read_to(self, topic: str) -> dict[int, int]:
         """By partition, the offset that is to be read next; none for a partition of which nothing was read.
 
+        A topic is named with its brokers: one of the same name elsewhere is another, and is read from its beginning.
+
         Raises:
             LogUnavailableError: the file cannot be read.
 

@@ -10,7 +10,8 @@ import pytest
 
 from nextbest.adapters.kafka_log import KafkaLog
 from nextbest.adapters.kafka_topic import Topic
-from nextbest.adapters.logs import check_log, open_log
+from nextbest.adapters.logs import OpenLog, check_log, mirror, open_log
+from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.envelope import Envelope
 from nextbest.log import LogUnavailableError
 from nextbest.settings import Settings
@@ -36,15 +37,30 @@ def followed(mirrored: Any) -> Iterator[KafkaLog]:
         yield log
 
 
-def test_the_setting_chooses_it(broker: Any, tmp_path: Path) -> None:
-    """With the copy where the log of the home would be; a topic that is not there is made."""
+def test_the_setting_chooses_it(broker: Any, tmp_path: Path, record: MakeRecord) -> None:
+    """With the copy where the log of the home would be, and a mirror for it; a topic that is not there is made."""
     settings = Settings(home=tmp_path, log_url=f"kafka://{broker.address}/chosen-{tmp_path.name}?partitions=2")
     check_log(settings)
+
+    async def say(log: OpenLog) -> None:
+        following = asyncio.create_task(mirror(settings))
+        await log.append([record("a")], together=True)
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
     with closing(open_log(settings)) as log:
+        asyncio.run(say(log))
         assert isinstance(log, KafkaLog)
-        assert log.read_sync(0, 1) == []
-    assert settings.event_log.exists()
+    with closing(SqliteLog(settings.event_log)) as copy:
+        assert [entry.event_id for _, entry in copy.read_sync(0, 10)] == ["a"]
     assert asyncio.run(Topic.of(settings.log_url).make(5.0)) == [0, 1]
+
+
+def test_a_log_in_the_home_has_nothing_to_mirror(tmp_path: Path) -> None:
+    """Nor anything to ask before it is used."""
+    check_log(Settings(home=tmp_path))
+    asyncio.run(mirror(Settings(home=tmp_path)))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_broker_that_is_not_there_is_told_before_anything_starts(own_broker: Any, tmp_path: Path) -> None:

@@ -174,7 +174,7 @@ def test_a_topic_whose_broker_says_that_it_lost_data_is_read_from_its_beginning(
     mirrored.topic = mirrored.topic._replace(partitions=1)
     with closing(KafkaLog(mirrored.topic, mirrored.path)) as log:
         log.append_sync([record("a"), record("b")])
-        asyncio.run(log.take_in(mirrored.topic.name, [], {0: 99}))
+        asyncio.run(log.take_in(mirrored.topic.url, [], {0: 99}))
     getmany, refusals = AIOKafkaConsumer.getmany, [OffsetOutOfRangeError({place: 99})]
 
     async def refuse_first(consumer: Any, *, timeout_ms: int, max_records: int) -> Any:
