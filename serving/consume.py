@@ -10,23 +10,21 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
-from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.kafka_dead_letters import DeadLetters
 from nextbest.adapters.kafka_topic import BrokerError, Topic, end
-from nextbest.adapters.logs import open_log
-from nextbest.adapters.states import open_state
+from nextbest.adapters.quarantine import QuarantineUnavailableError
 from nextbest.errors import NextbestError
 from nextbest.log import LogUnavailableError
 from nextbest.settings import Settings
 from nextbest.state import StateUnavailableError
-from nextbest.wire import EVENTS_LIMIT, INTAKE, LIST_LIMIT, EventRow, Name, Value
+from nextbest.wire import EVENTS_LIMIT, LIST_LIMIT, EventRow, Name, Value
+from serving.door import opened
 from serving.intake import Intake
 
 _log = logging.getLogger(__name__)
@@ -120,10 +118,10 @@ class Consumption:
             try:
                 rows = [row for batch in found.values() for message in batch if (row := await self._row(message))]
                 if rows:
-                    taken = await self.intake.take(rows)
+                    taken = await self.intake.take(rows, sender=f"kafka:{self.source.topic.name}")
                     count = {"accepted": taken.accepted, "duplicates": taken.duplicates, "rejected": taken.rejected}
                     self.count.update(count)
-            except (BrokerError, LogUnavailableError, StateUnavailableError) as error:
+            except (BrokerError, LogUnavailableError, QuarantineUnavailableError, StateUnavailableError) as error:
                 _log.warning("%s waits: %s", self.source.topic.name, error)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(ending.wait(), _RETRY_S)
@@ -178,14 +176,7 @@ async def run(
         ConsumeError: there is nothing to consume.
 
     """
-    contracts = load_contracts(settings.folder("contracts"))
-    taken = {name: contracts[name] for name in INTAKE}
-    with (
-        closing(open_log(settings)) as log,
-        closing(open_state(settings)) as state,
-        closing(DeadLetters(source.topic, _PATIENCE_S)) as dead,
-    ):
-        intake = Intake(contracts=taken, log=log, state=state, clock=lambda: datetime.now(UTC))
+    with opened(settings) as intake, closing(DeadLetters(source.topic, _PATIENCE_S)) as dead:
         consumption = Consumption(source=source, intake=intake, dead=dead, said=said)
         await consumption.run(ending)
         return consumption.count

@@ -14,7 +14,9 @@ from ray.serve.config import BackpressureConfig
 from ray.serve.schema import LoggingConfig
 from starlette.types import ASGIApp
 
+from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.logs import mirror, open_log
+from nextbest.adapters.quarantine import Quarantine
 from nextbest.adapters.skipped_records import SkippedRecords
 from nextbest.adapters.states import open_state
 from nextbest.settings import Settings
@@ -49,14 +51,19 @@ def replica() -> ASGIApp:
     logging_config=_LOGGING,
 )
 class EventProcessor:
-    """Follows the log, brings one that is elsewhere into the home, and watches it; started again when it no longer does."""
+    """Follows the log, brings one that is elsewhere into the home, and watches it; started again when it does not."""
 
     async def __init__(self) -> None:  # type: ignore[misc]  # Ray awaits it
         keep_replica_local()
         settings = Settings.from_env()
         log, meter = open_log(settings), Meter(settings.metrics)
         monitor = StreamMonitor(
-            log=log, meter=meter, path=settings.stream_watch, clock=_now, webhook=settings.alert_webhook
+            log=log,
+            meter=meter,
+            path=settings.stream_watch,
+            clock=_now,
+            webhook=settings.alert_webhook,
+            rejects=Quarantine(settings.rejected_events, load_contracts(settings.folder("contracts"))),
         )
         processor = Processor(
             log=log,

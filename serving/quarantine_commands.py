@@ -4,9 +4,8 @@ Belongs here: arguments and output. Does not belong here: mending and sending ag
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -18,16 +17,13 @@ from rich.text import Text
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.files import FOR_OWNER, write_whole
 from nextbest.adapters.landing import Door
-from nextbest.adapters.logs import open_log
 from nextbest.adapters.quarantine import Quarantine
-from nextbest.adapters.states import open_state
 from nextbest.contracts import Contract
 from nextbest.rejects import Kept
 from nextbest.settings import Settings
 from nextbest.wire import INTAKE, Verdict
-from serving.intake import Intake
+from serving.door import opened
 from serving.mending import chosen, from_file, send_again, with_values
-from serving.metrics import Meter
 
 _SHOWN = 50
 """Most rows that are printed."""
@@ -97,7 +93,8 @@ def retry(
         raise click.UsageError("the file of --rows names the rows already")
     settings, values = Settings.from_env(), _changes(changes)
     contracts = load_contracts(settings.folder("contracts"))
-    with _opened(settings, contracts) as (intake, events):
+    with opened(settings) as intake:
+        events = intake.quarantine
         kept = from_file(events.rows(), rows) if rows else _selected(events, ids, contract, is_all=is_all)
         mended = [with_values(each, values, contracts[each.contract]) for each in kept]
         outcome = asyncio.run(send_again(intake, events, mended))
@@ -126,22 +123,6 @@ def drop(*, ids: tuple[str, ...], is_all: bool, contract: str | None, yes: bool)
         if kept and not yes:
             click.confirm(f"drop {len(kept):,} rows for good?", abort=True)
         click.echo(f"{asyncio.run(events.drop([each.id for each in kept])):,} rows dropped")
-
-
-@contextmanager
-def _opened(settings: Settings, contracts: Mapping[str, Contract]) -> Iterator[tuple[Intake, Quarantine]]:
-    """The door of the home, as its servers have it."""
-    with (
-        closing(open_log(settings)) as log,
-        closing(open_state(settings)) as state,
-        closing(Quarantine(settings.rejected_events, contracts)) as events,
-    ):
-        meter = Meter(settings.metrics)  # counts for nobody: it is the servers' rows that are counted
-        yield Intake(contracts=contracts, log=log, state=state, clock=_now, quarantine=events, meter=meter), events
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _selected(events: Quarantine, ids: tuple[str, ...], contract: str | None, *, is_all: bool) -> list[Kept]:

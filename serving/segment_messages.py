@@ -5,17 +5,32 @@ Belongs here: the way of a batch of messages into the log. Does not belong here:
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
+from typing import Any, NamedTuple
+
+import msgspec
 
 from nextbest.contracts import Contract
+from nextbest.rejects import Reject
 from nextbest.segment import Link, MessageError, Reader, Reading, linked, says_the_same
 from nextbest.segment_wire import AnyMessage, SegmentResponse
 from nextbest.wire import Verdict
 from serving.intake import Intake
 from serving.names import CustomerNames
+
+MESSAGE = "message"
+"""The rule that a message breaks of which no row can be made."""
+
+
+class Unread(NamedTuple):
+    """A message that cannot be taken apart, and why."""
+
+    reason: str
+    content: Any
+    """What was sent, as JSON has it, or the text of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +48,27 @@ class SegmentMessages:
         reader = Reader(names.is_id, contracts["outcomes"].field("currency").enum or ())
         return cls(intake.judging_by(says_the_same), reader, contracts["identities"])
 
-    async def take(self, messages: Sequence[AnyMessage | Verdict], sent_at: datetime | None) -> SegmentResponse:
-        """Return once every accepted message is durable; what is a verdict already is rejected as it says.
+    async def take(
+        self, messages: Sequence[AnyMessage | Unread], sent_at: datetime | None, sender: str
+    ) -> SegmentResponse:
+        """Return once every accepted message, and every rejected one, is durable, each in its place.
 
         Rows come first: where links are not written any more, nothing is acknowledged, and a retry writes them.
 
         Raises:
             LogUnavailableError: some may not be durable; sending all again is safe.
+            QuarantineUnavailableError: likewise.
 
         """
         received_at = self.intake.clock()
         readings = [self._read(message, received_at, sent_at) for message in messages]
         rows = [row for each in readings if isinstance(each, Reading) for row in each.rows]
-        verdicts = iter((await self.intake.take(rows)).results)
+        verdicts = iter((await self.intake.take(rows, sender=sender)).results)
         results = tuple(
             each if isinstance(each, Verdict) else _together(islice(verdicts, len(each.rows))) for each in readings
         )
+        if rejects := [*_rejects(messages, readings, sender)]:
+            await self.intake.quarantine.keep(rejects, received_at)
         links = _newest(
             each.link
             for each, verdict in zip(readings, results, strict=True)
@@ -65,15 +85,25 @@ class SegmentMessages:
             results=results,
         )
 
-    def _read(
-        self, message: AnyMessage | Verdict, received_at: datetime, sent_at: datetime | None
-    ) -> Reading | Verdict:
-        if isinstance(message, Verdict):
-            return message
+    def _read(self, message: AnyMessage | Unread, received_at: datetime, sent_at: datetime | None) -> Reading | Verdict:
+        if isinstance(message, Unread):
+            return Verdict("rejected", message.reason, MESSAGE)
         try:
             return self.reader.read(message, received_at, sent_at)
         except MessageError as error:
-            return Verdict("rejected", str(error))
+            return Verdict("rejected", str(error), MESSAGE)
+
+
+def _rejects(
+    messages: Sequence[AnyMessage | Unread], readings: Sequence[Reading | Verdict], sender: str
+) -> Iterator[Reject]:
+    """Those that came to no row: somebody has to make one of what they say."""
+    for message, reading in zip(messages, readings, strict=True):
+        if isinstance(reading, Verdict):
+            said = message.content if isinstance(message, Unread) else msgspec.to_builtins(message)
+            whose = said.get("userId") if isinstance(said, dict) else None
+            row = {"message": said} | ({"customer_id": whose} if isinstance(whose, str) else {})
+            yield Reject(sender=sender, contract="events", rule=reading.rule, column="", reason=reading.reason, row=row)
 
 
 def _together(verdicts: Iterable[Verdict]) -> Verdict:

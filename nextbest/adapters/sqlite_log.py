@@ -221,7 +221,7 @@ def insert(connection: sqlite3.Connection, rows: Sequence[Row], *, together: boo
 def replace(connection: sqlite3.Connection, records: Sequence[tuple[int, Envelope]]) -> None:
     """Put records in the place of those at their offsets, in the open transaction."""
     for position, record in records:
-        _, decision_id, contract, day, text, partition_key = _row(record)
+        _, decision_id, contract, day, text, partition_key = row_of(record)
         connection.execute(_UNFILE, (position,))
         connection.execute(_EMPTY, (position, contract))
         connection.execute(_REPLACE, (decision_id, contract, day, text, position))
@@ -231,7 +231,7 @@ def replace(connection: sqlite3.Connection, records: Sequence[tuple[int, Envelop
 def _remove(
     connection: sqlite3.Connection, arrived: Arrived, gone: Sequence[int], left: Sequence[tuple[int, Envelope]]
 ) -> None:
-    _replace(connection, left)
+    replace(connection, left)
     for position in gone:
         connection.execute(_UNFILE, (position,))
         connection.execute(_REMOVE, (position,))

@@ -25,11 +25,11 @@ from nextbest.segment_wire import (
     SegmentBatch,
     SegmentResponse,
 )
-from nextbest.wire import FieldError, Verdict
+from nextbest.wire import FieldError
 from serving import bodies, responses
 from serving.operations import Operation
 from serving.problems import ProblemError
-from serving.segment_messages import SegmentMessages
+from serving.segment_messages import SegmentMessages, Unread
 
 _Body = SegmentBatch | AnyMessage
 _batch: "msgspec.json.Decoder[_Body]" = msgspec.json.Decoder(SegmentBatch)
@@ -60,8 +60,9 @@ class Segment:
         async def take(request: Request) -> Response:
             sent = await _body(request, decoder, limit)
             if isinstance(sent, SegmentBatch):
-                return await self._taken([_read(each) for each in sent.batch], sent.sent_at, "#/batch/{}")
-            return await self._taken([sent], None, "#")
+                messages = [_read(each) for each in sent.batch]
+                return await self._taken(messages, sent.sent_at, request.state.sender, "#/batch/{}")
+            return await self._taken([sent], None, request.state.sender, "#")
 
         return Operation(
             method=HTTPMethod.POST,
@@ -81,9 +82,9 @@ class Segment:
         )
 
     async def _taken(
-        self, messages: Sequence[AnyMessage | Verdict], sent_at: datetime | None, pointer: str
+        self, messages: Sequence[AnyMessage | Unread], sent_at: datetime | None, sender: str, pointer: str
     ) -> Response:
-        taken = await self.messages.take(messages, sent_at)
+        taken = await self.messages.take(messages, sent_at, sender)
         if taken.rejected == len(messages):
             errors = tuple(FieldError(each.reason, pointer.format(index)) for index, each in enumerate(taken.results))
             if all(each.rule == KEY for each in taken.results):
@@ -123,11 +124,12 @@ def _whole(content: bytes) -> bytes:
     return content
 
 
-def _read(sent: msgspec.Raw) -> AnyMessage | Verdict:
-    size = len(memoryview(sent))
-    if size > MESSAGE_BYTES:
-        return Verdict("rejected", f"the message has {size:,} bytes: it may have {MESSAGE_BYTES:,}")
+def _read(sent: msgspec.Raw) -> AnyMessage | Unread:
+    content = bytes(sent)
+    if len(content) > MESSAGE_BYTES:
+        reason = f"the message has {len(content):,} bytes: it may have {MESSAGE_BYTES:,}"
+        return Unread(reason, content[:MESSAGE_BYTES].decode(errors="ignore"))
     try:
-        return bodies.decoded(bytes(sent), _message)
+        return bodies.decoded(content, _message)
     except ProblemError as error:
-        return Verdict("rejected", error.details.detail)
+        return Unread(error.details.detail, msgspec.json.decode(content))

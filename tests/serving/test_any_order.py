@@ -14,6 +14,7 @@ from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.quarantine import Quarantine
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
+from nextbest.following import step
 from nextbest.intake import envelope
 from nextbest.records import DecisionRecord, PlacementRecord, SlotRecord, Snapshot
 from nextbest.settings import CHECKOUT
@@ -21,7 +22,6 @@ from nextbest.state import SnapshotScope
 from nextbest.wire import EventRow, Taken
 from serving.intake import Intake
 from serving.metrics import Meter
-from serving.processor import process
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 LONG_AGO = AT - timedelta(days=1)
@@ -79,7 +79,7 @@ def snapshot_after(batches: list[list[EventRow]], folder: Path) -> Snapshot:
         for batch in batches:
             taken = await intake.take(batch)
             assert taken.accepted == len(batch)
-            while await process(log, state):
+            while not (await step(log, state)).is_end:
                 pass
         return await state.snapshot("c1", SnapshotScope(LONG_AGO, LONG_AGO, counters=("beef", "milk"), now=AT))
 

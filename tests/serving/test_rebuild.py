@@ -15,6 +15,7 @@ from hypothesis import settings as budget
 from hypothesis import strategies as st
 
 from nextbest.adapters.policy_archive import read_and_archive
+from nextbest.adapters.quarantine import Quarantine
 from nextbest.adapters.skipped_records import SkippedRecords
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.states import OpenState, open_state
@@ -26,11 +27,12 @@ from nextbest.records import DecisionRecord
 from nextbest.settings import Settings
 from nextbest.state import SnapshotScope, StateBehindError
 from nextbest.switches import switched, use
-from nextbest.wire import INTAKE, CustomerReference, DecisionRequest, EventRow
+from nextbest.wire import CustomerReference, DecisionRequest, EventRow
 from serving.basis import Basis
 from serving.customers import Customers
 from serving.decider import Decider
 from serving.intake import Intake
+from serving.metrics import Meter
 from serving.names import CustomerNames
 from serving.policies import Policies
 from serving.processor import Processor
@@ -63,8 +65,14 @@ class Shop:
             clock=lambda: self.now,
             budget_ms=60_000,
         )
-        taken = {name: contracts[name] for name in INTAKE}
-        self.intake = Intake(contracts=taken, log=self.log, state=self.state, clock=lambda: self.now)
+        self.intake = Intake(
+            contracts=contracts,
+            log=self.log,
+            state=self.state,
+            clock=lambda: self.now,
+            quarantine=Quarantine(settings.rejected_events, contracts),
+            meter=Meter(settings.metrics),
+        )
         self.customers = Customers(
             basis=self.decider.basis,
             features=features,

@@ -14,9 +14,9 @@ from nextbest.adapters.key_file import KeyFile
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.envelope import Identifier
+from nextbest.following import step
 from nextbest.segment_wire import BATCH_BYTES, BATCH_LIMIT, MESSAGE_BYTES
 from nextbest.settings import Settings
-from serving.processor import process
 
 Ask = Callable[..., httpx.Response]
 AT = "2026-03-02T11:00:00Z"
@@ -151,7 +151,7 @@ def test_an_anonymous_id_finds_the_customer(ask: Ask, log: SqliteLog, state: Sql
     """The latest link holds: neither a late anonymous message nor an older login takes it away."""
 
     def customer() -> str | None:
-        asyncio.run(process(log, state))
+        asyncio.run(step(log, state))
         digest = hashlib.sha256(b"a1").hexdigest()
         return asyncio.run(state.customer_of((Identifier(kind="anonymous_id", hmac=digest),)))
 
