@@ -18,6 +18,8 @@ from schemathesis.engine.recorder import ScenarioRecorder
 from schemathesis.openapi.checks import RejectedPositiveData
 
 from nextbest.settings import Settings
+from nextbest.wire import INTAKE
+from serving.row_schemas import row_name
 
 SEED, EXAMPLES = 1, 30
 TOO_LARGE = "413"
@@ -47,8 +49,8 @@ def as_the_policy_knows(document: dict[str, Any]) -> dict[str, Any]:
     schemas = document["components"]["schemas"]
     schemas["DecisionRequest"]["properties"]["placements"]["items"] = {"enum": NAMES["placement"]}
     schemas["ConsentsRequest"]["properties"]["consents"]["propertyNames"] = {"enum": ["marketing"]}
-    for row in ("EventsRow", "OutcomesRow", "ConsentsRow"):
-        schemas[row]["properties"]["occurred_at"] = {"type": "string", "pattern": RECENTLY}
+    for name in INTAKE:
+        schemas[row_name(name)]["properties"]["occurred_at"] = {"type": "string", "pattern": RECENTLY}
     for message in ("Batch", "Alias", "Group", "Identify", "Page", "Screen", "Track"):
         fields = schemas[f"Segment{message}"]["properties"]
         for name in {"sentAt", "timestamp", "originalTimestamp"} & fields.keys():
