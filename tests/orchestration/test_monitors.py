@@ -64,6 +64,13 @@ def test_what_is_older_than_promised_is_stale() -> None:
     assert stale.said == "newest occurred_at: 2026-11-17 04:00 UTC, 8 days ago; the limit is 7"
 
 
+def test_what_comes_through_the_log_is_fresh_too() -> None:
+    """The newest of both is how fresh the table is; only deliveries have a usual day."""
+    old, new = _sales(newest=NOW - timedelta(days=8)), _sales(newest=NOW)
+    assert _judge(TRANSACTIONS, "freshness", old, logged=new).passed
+    assert not _judge(TRANSACTIONS, "freshness", old, logged=new.slice(0, 0)).passed
+
+
 def test_a_mistyped_year_keeps_nothing_fresh() -> None:
     """The newest value up to now counts, not the newest."""
     rows = _sales(newest=NOW - timedelta(days=8))
