@@ -44,12 +44,15 @@ class KafkaLog(LogCopy):
         awaited = {record.event_id for record in news if record.type == ERASURE} | repeated
         if first and not fresh:
             awaited.add(first.event_id)
+        ends = asyncio.get_running_loop().time() + self._patience_s
         try:
-            async with asyncio.timeout(self._patience_s):
-                await self._sender.send(_messages(records if first else news, together=together))
+            await self._sender.send(_messages(records if first else news, together=together))
+            async with asyncio.timeout_at(ends):
                 copied = await self._copied(awaited)
-        except (BrokerError, TimeoutError) as error:
-            said = str(error) or f"{self._sender.topic.url}: what is appended does not arrive in the home in time"
+        except BrokerError as error:
+            raise LogUnavailableError(f"the event log cannot be used: {error}") from error
+        except TimeoutError as error:
+            said = f"what is appended to {self._sender.topic.url} does not arrive in the home in time"
             raise LogUnavailableError(f"the event log cannot be used: {said}") from error
         if first and first.event_id in copied and await self._is_another(copied[first.event_id], first):
             return _stands_with(copied[first.event_id], records)

@@ -85,6 +85,7 @@ def test_a_silent_broker_keeps_nobody_waiting(
         finally:
             broker.resume()
         assert [type(each) for each in refused] == [LogUnavailableError] * 2
+        assert all("no answer in time" in str(each) for each in refused)
         await followed.append([record("meanwhile"), record("after")])
 
     asyncio.run(say())
