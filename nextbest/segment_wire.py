@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from nextbest.row_check import CONTROL, ID_LENGTH
 from nextbest.wire import Verdict, Whole
 
 BATCH_BYTES = 500 * 1_024
@@ -23,7 +24,7 @@ _Point = Annotated[
 ]
 _Number = Whole | _Point
 """A whole number, which some clients send for an id; as JSON Schema means it, 2.0 is one."""
-_Id = Annotated[str, Meta(max_length=200)] | _Number | None
+_Id = Annotated[str, Meta(max_length=ID_LENGTH)] | _Number | None
 _Name = Annotated[str, Meta(max_length=200)]
 _WriteKey = Annotated[
     str | None, Meta(description="The API key, of clients that send it here and not as basic credentials.")
@@ -40,7 +41,7 @@ class SegmentMessage(
     """What the calls have in common. Traits, and whatever else is not named here, is neither read nor kept."""
 
     message_id: Annotated[
-        Annotated[str, Meta(max_length=200)] | None,
+        Annotated[str, Meta(max_length=ID_LENGTH, extra_json_schema={"not": {"pattern": CONTROL}})] | None,
         Meta(description="A message counts once under its id, another one under it not at all; by default a digest."),
     ] = None
     user_id: _Id = None

@@ -60,7 +60,7 @@ def test_a_message_is_a_row_bare_or_with_its_contract(value: bytes, row: EventRo
         b"[]",
         b"1",
         b'"a"',
-        b'{"contract": "transactions", "properties": {}}',
+        b'{"contract": "products", "properties": {}}',
         b'{"a": [[[1]]]}',
     ],
 )
@@ -131,7 +131,8 @@ class _Refusing:
         self.committed: list[int] = []
         self.taken: list[EventRow] = []
 
-    async def take(self, rows: Sequence[EventRow]) -> EventsResponse:
+    async def take(self, rows: Sequence[EventRow], *, sender: str) -> EventsResponse:
+        assert sender.startswith("kafka:")
         self.committed.append(await _committed(self._topic))
         if len(self.committed) <= self._times:
             raise LogUnavailableError("away")

@@ -126,7 +126,10 @@ NO_CUSTOMER = (
     "is no id of a customer: it takes up to 200 characters, does not begin like an identifier (kind:) "
     "nor end like a keyed hash, and is no dot, which no path can name"
 )
-KINDS = "page_view, product_view, add_to_cart, email_open, click, impression, login"
+KINDS = (
+    "page_view, product_view, add_to_cart, email_open, click, impression, login, unsubscribe, identify, alias, group, "
+    "custom"
+)
 WRONG = {
     "another type": ({"slot": "1"}, "slot", "events.slot is '1': it takes an integer"),
     "an unknown name": ({"chanel": "web"}, "chanel", "events has no 'chanel'; did you mean 'channel'?"),
@@ -197,7 +200,11 @@ def test_each_fault_of_a_row_has_its_answer(
     [
         (b"{", 400, "the body is not JSON"),
         (b'{"events": [{"contract": "events", "properties": {"a": "\xff"}}]}', 400, "the body is not UTF-8"),
-        (b'{"events": [{"contract": "event", "properties": {}}]}', 422, "it takes consents, events, outcomes, at #/ev"),
+        (
+            b'{"events": [{"contract": "event", "properties": {}}]}',
+            422,
+            "it takes consents, events, outcomes, transactions, at #/ev",
+        ),
         (
             b'{"events": [{"contract": 7, "properties": {}}]}',
             422,

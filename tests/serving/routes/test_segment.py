@@ -15,6 +15,7 @@ from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.envelope import Identifier
 from nextbest.following import step
+from nextbest.log import LogUnavailableError
 from nextbest.segment_wire import BATCH_BYTES, BATCH_LIMIT, MESSAGE_BYTES
 from nextbest.settings import Settings
 
@@ -202,10 +203,13 @@ def test_a_single_message_has_the_limit_of_one(ask: Ask) -> None:
     assert ask("POST", "/v1/page", json=PAGE | {"more": "x" * MESSAGE_BYTES}).status_code == 413
 
 
-def test_nothing_is_acknowledged_when_the_log_is_down(ask: Ask, settings: Settings) -> None:
+def test_nothing_is_acknowledged_when_the_log_is_down(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     """503 with Retry-After, after which every client sends it again."""
-    settings.state.mkdir(exist_ok=True)
-    (settings.state / "log").write_text("a file where the folder should be")
+
+    async def full(*_: object, **__: object) -> None:
+        raise LogUnavailableError("no space left")
+
+    monkeypatch.setattr(SqliteLog, "append", full)
     refused = batch(ask, PAGE)
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
 
