@@ -28,9 +28,11 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.peers import customers
 from benchmarks.peers.homes import prepare_nextbest
 from benchmarks.peers.load import Load, find_wrk
 from benchmarks.trials.installation import BACKENDS, Installation, installed
+from nextbest.adapters.policy_files import read_document
 
 BATCH = 100
 FEW, MANY = 8, 32
@@ -118,10 +120,17 @@ def visible_ms(at: Installation) -> Iterator[float]:
     A customer waves an offer away twice, upon which the contact policy lets it rest; then decisions are asked for,
     which count under no cap, until one says so.
     """
+    document = read_document(at.settings.folder("policies"))
+    bound = {each.id for each in document.actions.actions if each.action_class in document.contact_policy.binds}
     with httpx.Client(base_url=at.url, headers={"Authorization": f"Bearer {at.key}"}, timeout=PATIENCE_S) as client:
-        for number in range(LOOKS):
-            customer = f"c{5 + 20 * number + number % 7}"
-            action = _candidates(client, customer)[0]
+        looks = 0
+        for customer in customers.ids():
+            action = next((each for each in _candidates(client, customer) if each in bound), None)
+            if action is None:
+                continue  # one of the control group, or of those who did not say yes
+            looks += 1
+            if looks > LOOKS:
+                return
             _dismiss(client, customer, action)
             _dismiss(client, customer, action)
             acknowledged = time.perf_counter()

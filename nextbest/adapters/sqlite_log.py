@@ -6,6 +6,7 @@ become visible in their order. Does not belong here: what the records mean, or h
 """
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -58,10 +59,9 @@ DROP INDEX IF EXISTS records_by_decision;
 ALTER TABLE records RENAME TO records_before;
 """
 _SCHEMA = Schema(4, _TABLES, _UPGRADE)
-_INSERT = """
-INSERT INTO records (event_id, decision_id, contract, day, envelope) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT (event_id) DO NOTHING RETURNING position
-"""
+_HELD = "SELECT event_id, position FROM records WHERE event_id IN (SELECT value FROM json_each(?))"
+_NEWEST = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'records'), 0)"
+_INSERT = "INSERT INTO records (position, event_id, decision_id, contract, day, envelope) VALUES (?, ?, ?, ?, ?, ?)"
 _FILE = "INSERT OR IGNORE INTO filing (partition_key, position) VALUES (?, ?)"
 _FILED_UNDER = """
 SELECT position, envelope FROM records WHERE position IN (SELECT position FROM filing WHERE partition_key = ?)
@@ -76,7 +76,6 @@ INSERT INTO emptied SELECT contract, day, 1 FROM records WHERE position = ? AND 
 ON CONFLICT DO UPDATE SET records = records + 1
 """
 _REPLACE = "UPDATE records SET decision_id = ?, contract = ?, day = ?, envelope = ? WHERE position = ?"
-_POSITION = "SELECT position FROM records WHERE event_id = ?"
 _READ = "SELECT position, envelope FROM records WHERE position > ? ORDER BY position LIMIT ?"
 _ID = "SELECT value FROM facts WHERE name = 'log_id'"
 _LAST = "SELECT coalesce(max(position), 0) FROM records"
@@ -203,18 +202,24 @@ def _arrived_under(record: Envelope) -> str:
 
 def insert(connection: sqlite3.Connection, rows: Sequence[Row], *, together: bool) -> Appended:
     """Insert what is not there yet, in the open transaction; `together` is that of `EventLog.append`."""
-    offsets: list[int] = []
-    duplicates: set[str] = set()
+    held: dict[str, int] = dict(connection.execute(_HELD, (json.dumps([row[0] for row in rows]),)).fetchall())
+    if together and rows and (first := held.get(rows[0][0])):
+        return Appended(offsets=(first,) * len(rows), duplicates=frozenset(row[0] for row in rows))
+    duplicates = set(held)
+    new: list[tuple[int, *Row]] = []
+    position: int = connection.execute(_NEWEST).fetchone()[0]
+    offsets = []
     for row in rows:
-        inserted = connection.execute(_INSERT, row[:5]).fetchone()
-        if inserted is None:
-            duplicates.add(row[0])
-            inserted = connection.execute(_POSITION, row[:1]).fetchone()
-            if together and not offsets:
-                return Appended(offsets=inserted * len(rows), duplicates=frozenset(row[0] for row in rows))
+        offset = held.get(row[0])
+        if offset is None:
+            position += 1
+            offset = held[row[0]] = position
+            new.append((position, *row))
         else:
-            connection.execute(_FILE, (row[5], inserted[0]))
-        offsets.append(inserted[0])
+            duplicates.add(row[0])
+        offsets.append(offset)
+    connection.executemany(_INSERT, [row[:6] for row in new])
+    connection.executemany(_FILE, [(row[6], row[0]) for row in new])
     return Appended(offsets=tuple(offsets), duplicates=frozenset(duplicates))
 
 
