@@ -1,4 +1,4 @@
-"""`nextbest log status | replay`: the event log of a home, and the State that is made of it.
+"""`nextbest log status | replay | compact`: the event log of a home, and the State that is made of it.
 
 Belongs here: arguments and output. Does not belong here: what is asked of log and State (`nextbest.log_status`), or how
 State follows the log (`nextbest.following`).
@@ -16,6 +16,7 @@ import msgspec
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from nextbest.adapters import log_retention
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.files import write_whole
 from nextbest.adapters.landing import Door
@@ -41,7 +42,7 @@ class NoLogError(NextbestError):
 
 @click.group()
 def log() -> None:
-    """Look at the event log, and make State anew from it.
+    """Look at the event log, make State anew from it, and let go of what is too old.
 
     Example: nextbest log status
     """
@@ -105,6 +106,34 @@ def replay(*, yes: bool) -> None:
         click.confirm(question, abort=True)
     applied = asyncio.run(_replay(settings))
     click.echo(f"State has all of the log again: {applied:,} records")
+
+
+@log.command()
+@click.option("--dry-run", is_flag=True, help="Show what would leave, and leave it.")
+def compact(*, dry_run: bool) -> None:
+    """Let go of what is older than its contract allows, and of words that later ones have replaced.
+
+    The schedule `nightly_upkeep` does the same every night. What has not landed yet stays, and so does everything of
+    the last 35 days; a State made anew from what is left decides as one made from all of it.
+
+    Example: nextbest log compact --dry-run
+    """
+    settings = Settings.from_env()
+    _check_there_is_one(settings)
+    contracts = load_contracts(settings.folder("contracts"))
+    with closing(open_log(settings)) as opened, console().status("looking at what the log has"):
+        gone = log_retention.compact(opened, Door.of(settings), contracts, datetime.now(UTC), is_dry=dry_run)
+    console().print(_gone(gone), highlight=False)
+    if dry_run:
+        click.echo("nothing left: without --dry-run it does")
+
+
+def _gone(gone: log_retention.Compaction) -> Table:
+    table = Table("contract", "records gone", "records emptied", "deliveries gone", box=None)
+    for name in sorted({*gone.removed, *gone.emptied, *gone.batches}):
+        counts = (each.get(name, 0) for each in (gone.removed, gone.emptied, gone.batches))
+        table.add_row(name or "(none)", *(f"{count:,}" for count in counts))
+    return table
 
 
 async def _status(settings: Settings, now: datetime) -> tuple[LogStatus, FollowingStatus | None, str]:

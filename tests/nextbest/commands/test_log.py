@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
@@ -146,6 +147,26 @@ def test_replay_beside_a_processor_leaves_nothing_out(settings: Settings) -> Non
         for _ in range(3):
             run("replay", "--yes")
             assert known(settings) == ({"marketing": "withdrawn"}, ("beef",), 3_012, "c1", 3_015)
+
+
+def test_compact_lets_go_of_what_was_replaced(settings: Settings) -> None:
+    """Shown first, and then gone: the old link of an identifier that belongs to somebody else now."""
+    links = [
+        msgspec.structs.replace(
+            record(number, "identity", at, kind="email", identifier_hmac="cd", customer_id=f"c{number}"),
+            event_id=f"identities/{number}",
+            contract="identities",
+        )
+        for number, at in enumerate((LONG_AGO, datetime.now(UTC)))
+    ]
+    with closing(open_log(settings)) as log:
+        log.append_sync(links)
+        before = [entry.event_id for _, entry in log.read_sync(0, 100)]
+        assert "nothing left" in run("compact", "--dry-run").output
+        assert [entry.event_id for _, entry in log.read_sync(0, 100)] == before
+        assert "identities" in run("compact").output
+        before.remove("identities/0")
+        assert [entry.event_id for _, entry in log.read_sync(0, 100)] == before
 
 
 def test_replay_asks_first(settings: Settings) -> None:
