@@ -56,8 +56,6 @@ class Report:
     """Events of the last weeks that came through the API, by contract."""
     change: dict[str, Any] = field(default_factory=dict)
     """A decision that one of them changed."""
-    retrained: list[dict[str, Any]] = field(default_factory=list)
-    """The models of the pipeline that ran after them."""
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -131,32 +129,41 @@ class Demo:
             if subprocess.run(command, env=self.supervisor.child_environment(), check=False).returncode:
                 raise DemoError(f"`nextbest {question[0]}` has no answer: it says so above")
 
-    def live(self, rehearsal: Rehearsal) -> None:
-        """Let the last weeks happen: what was held back comes as events, and one of them changes a decision."""
+    def live(self, weeks: LastWeeks) -> None:
+        """Let the last weeks happen: what was held back comes as events, and the pipeline trains on it."""
         self.console.rule(f"the last {self.settings.live_weeks} weeks, live")
-        weeks = LastWeeks(self.settings, rehearsal.key)
         with self.report.timed("live"):
-            change = weeks.replay(self.console)
-        self.report.live.update(weeks.sent)
+            weeks.replay(self.console)
         said = " and ".join(f"{count:,} {contract}" for contract, count in weeks.sent.items()) or "nothing"
         self.console.print(f"{said} came through the API in {self.report.seconds['live']} s")
-        if change:
-            self.report.change = msgspec.to_builtins(change)
-            self.console.print(table(change))
-            self.console.print(f"A decision {change.seen_after_ms:.0f} ms after the acknowledgement knew it.")
+        self.console.rule("pipeline again: what came in lands, and models train on it")
+        with self._pipeline() as outcome:
+            self.report.landed |= outcome["landed"]
+            self.report.models = outcome["models"]
+            self.report.seconds["again"] = round(sum(outcome["seconds"].values()), 1)
+
+    def change(self, weeks: LastWeeks) -> None:
+        """Let one more event happen, and show the decision that it changes."""
+        self.console.rule("one event, and the decision that it changes")
+        change = weeks.change()
+        self.report.live.update(weeks.sent)
+        if change is None:
+            self.console.print("Nothing was redeemed lately of what a decision would have proposed.")
+            return
+        self.report.change = msgspec.to_builtins(change)
+        self.console.print(table(change))
+        self.console.print(f"A decision {change.seen_after_ms:.0f} ms after the acknowledgement knew it.")
 
     def close_the_loop(self, rehearsal: Rehearsal) -> None:
-        """Send what the market answers as events, land everything that came in, and train on it."""
+        """Send what the market answers as events, and land decisions and answers under their contracts."""
         self.console.rule("outcomes back into the log")
         with self.report.timed("outcomes"):
             answered = rehearsal.answer(Market(MARKET_SEED, within=timedelta(seconds=1)))
         said = ", ".join(f"{count} {kind}s" for kind, count in sorted(answered.items()))
         self.console.print(f"the market (simulated) answered with {said or 'silence'}")
-        self.console.rule("pipeline again: what came in lands, and models train on it")
-        with self._pipeline() as outcome:
+        with self._pipeline("--select", "group:feedback") as outcome:
             self.report.landed |= outcome["landed"]
-            self.report.retrained = outcome["models"]
-            self.report.seconds["again"] = round(sum(outcome["seconds"].values()), 1)
+            self.report.seconds["feedback"] = sum(outcome["seconds"].values())
 
     @contextmanager
     def _pipeline(self, *arguments: str) -> Iterator[dict[str, Any]]:
@@ -227,9 +234,11 @@ def _run(demo: Demo, *, once: bool) -> list[processes.Launched]:
     demo.prepare_and_train()
     launched = demo.serve(launched, interfaces=not once)
     with demo.rehearsal() as rehearsal:
+        weeks = LastWeeks(demo.settings, rehearsal.key)
+        demo.live(weeks)
         demo.decide(rehearsal)
         demo.explain(rehearsal)
-        demo.live(rehearsal)
+        demo.change(weeks)
         demo.close_the_loop(rehearsal)
     demo.report.ok = True
     demo.console.rule(f"done in {time.monotonic() - began:.0f} s")

@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, Final
 
 import httpx
@@ -26,8 +25,8 @@ _EVENTS_PER_CALL: Final = 500
 _TIMEOUT_S: Final = 30
 _PLACEMENTS: Final = ("home_banner", "app_message", "email_hero")
 _SEEN_WITHIN_S: Final = 5.0
-_ASKED: Final = 60
-"""So many redemptions are looked at for one whose offer the customer would be shown at that moment."""
+_TO_COME: Final = 40
+"""So many of the latest redemptions are looked at for one whose offer the customer would be shown at that moment."""
 
 Row = dict[str, Any]
 
@@ -53,43 +52,59 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True)
 class LastWeeks:
-    """What the source holds back, sent in the order in which it happened; one redemption comes last."""
+    """What the source holds back, sent in the order in which it happened; the latest redemptions come after a while."""
 
     settings: Settings
     key: str
     """Of the API."""
     sent: Counter[str] = field(default_factory=Counter)
     """By contract."""
+    to_come: list[Row] = field(default_factory=list)
+    """Redemptions."""
 
-    def replay(self, console: Console) -> Change | None:
-        """Send everything; returns what the last of it changed, or nothing where no redemption was held back.
+    def replay(self, console: Console) -> None:
+        """Send everything but the latest redemptions.
 
         Raises:
-            ReplayError: a row was rejected, or the change was not seen.
+            ReplayError: a row was rejected.
 
         """
         happened = list(self._live())
+        self.to_come = [row for contract, row in happened if contract == "outcomes"][-_TO_COME:]
+        first = [(contract, row) for contract, row in happened if row not in self.to_come]
         with self._client() as client:
-            last = self._telling(client, [row for contract, row in happened if contract == "outcomes"])
-            others = [(contract, row) for contract, row in happened if last is None or row is not last.row]
-            batches = [others[start : start + _EVENTS_PER_CALL] for start in range(0, len(others), _EVENTS_PER_CALL)]
+            batches = [first[start : start + _EVENTS_PER_CALL] for start in range(0, len(first), _EVENTS_PER_CALL)]
             for batch in track(batches, "events through the API", console=console, transient=True):
                 self._send(client, batch)
-            return None if last is None else self._change(client, last)
+
+    def change(self) -> Change | None:
+        """Send the rest, first the one that changes a decision most; returns what it changed, if there was one.
+
+        Raises:
+            ReplayError: a row was rejected, or no decision saw the change.
+
+        """
+        with self._client() as client:
+            telling = self._telling(client)
+            change = None if telling is None else self._change(client, telling)
+            left = [("outcomes", row) for row in self.to_come if telling is None or row is not telling.row]
+            if left:
+                self._send(client, left)
+            return change
 
     def _live(self) -> Iterator[tuple[str, Row]]:
         source = load_source(self.settings)
         return source.live() if isinstance(source, LiveSource) else iter(())
 
-    def _telling(self, client: httpx.Client, redemptions: Sequence[Row]) -> "_Asked | None":
-        """Of the latest redemptions the first whose offer is decided for the customer now, or the likeliest to be."""
+    def _telling(self, client: httpx.Client) -> "_Asked | None":
+        """Of what is to come the first whose offer is decided for the customer now, or the likeliest to be."""
         best: _Asked | None = None
-        for row in islice(reversed(redemptions), _ASKED):
+        for row in reversed(self.to_come):
             for placement in _PLACEMENTS:
                 asked = _Asked.of(row, placement, self._decide(client, row["customer_id"], placement))
                 if asked.decided == row["action"]:
                     return asked
-                if best is None or asked.likelihood > best.likelihood:
+                if not asked.reason and (best is None or asked.likelihood > best.likelihood):
                     best = asked
         return best
 
