@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Thread
 from typing import Any
 
@@ -24,6 +24,8 @@ BATCH = 20
 """Events that are sent together."""
 _TIMEOUT_S = 5.0
 _AGAIN_S = 0.25
+_LATE = timedelta(minutes=5)
+"""How long after they happened events are sent: longer than the servers' clock is ever slow."""
 _KINDS = ("page_view", "product_view", "add_to_cart", "login")
 
 
@@ -187,8 +189,9 @@ class Traffic:
             (self.acknowledged if taken else self.given_up)[event.event_id] = event
 
     def _event(self, number: int, index: int) -> Event:
-        # What tells one event of a customer from the next in State is its moment.
-        at = datetime.now(UTC).replace(microsecond=(number * BATCH + index) % 1_000_000)
+        # What tells one event of a customer from the next in State is its moment; it holds from then, or from when it
+        # was received, should the servers' clock not be there yet.
+        at = (datetime.now(UTC) - _LATE).replace(microsecond=(number * BATCH + index) % 1_000_000)
         event_id = f"{self.name}-{number}-{index}"
         if index == 0 and self._shown:
             seen = self._shown.popleft()
