@@ -3,7 +3,8 @@
 Belongs here: the mapping, which follows from the message and the clock alone, so that a message sent again comes to the
 same rows. Does not belong here: the form of messages (`nextbest.segment_wire`), or taking rows in (serving).
 
-Nothing that tells a person is kept: traits, addresses of networks and of mail, and the browser's name are not read.
+Nothing that tells a person is kept: traits, addresses of networks and of mail, and the browser's name are not read,
+nor kept of a message that is rejected (`legible`).
 """
 
 import hashlib
@@ -15,12 +16,21 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import fields
 
 from nextbest import intake
 from nextbest.contracts import Contract
 from nextbest.envelope import Envelope
 from nextbest.errors import NextbestError
-from nextbest.segment_wire import AnyMessage, SegmentAlias, SegmentGroup, SegmentMessage, SegmentScreen, SegmentTrack
+from nextbest.segment_wire import (
+    MESSAGES,
+    AnyMessage,
+    SegmentAlias,
+    SegmentGroup,
+    SegmentMessage,
+    SegmentScreen,
+    SegmentTrack,
+)
 from nextbest.wire import EventRow
 
 VISITOR = "visitor:"
@@ -49,6 +59,10 @@ _AMOUNTS = ("revenue", "total", "value")
 _CHANNELS = ("web", "app", "email")
 _APPS = ("ios", "android")
 _CONTACT = ("decision_id", "slot", "action", "treatment")
+_READ = frozenset({*_CONTACT, *_AMOUNTS, "currency", "category", "session_id", "channel", "promotion_id"})
+"""Properties that a row is made of."""
+_NAMES = frozenset({"type", *(each.encode_name for one in MESSAGES for each in fields(one))}) - {"writeKey"}
+"""Parts of a message that a row is made of; the write key is the sender's secret."""
 _ACTION = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
 MAIL_ADDRESS = r"[^@\s]+@[^@\s]+\.[^@\s]+"
 """The pattern of what is no pseudonym."""
@@ -140,6 +154,19 @@ class Reader:
             return None
         amount = next((said[name] for name in _AMOUNTS if type(said.get(name)) in {int, float}), None)
         return {"kind": kind, "currency": currency, "value": amount if kind == "conversion" else None}
+
+
+def legible(message: Any) -> Any:
+    """Of a message, as JSON has it, what reading it looks at: of one that is rejected nothing else may be kept."""
+    if not isinstance(message, dict):
+        return message if isinstance(message, str | int | float) else None
+    said = {name: value for name, value in message.items() if name in _NAMES}
+    if isinstance(properties := said.get("properties"), dict):
+        said["properties"] = {name: value for name, value in properties.items() if name in _READ}
+    if isinstance(context := said.get("context"), dict):
+        device = context.get("device")
+        said["context"] = {"device": {"type": device["type"]}} if isinstance(device, dict) and "type" in device else {}
+    return said
 
 
 def happened_at(message: SegmentMessage, received_at: datetime, sent_at: datetime | None) -> datetime:

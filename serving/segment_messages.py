@@ -15,7 +15,7 @@ import msgspec
 
 from nextbest.contracts import Contract
 from nextbest.rejects import Reject
-from nextbest.segment import Link, MessageError, Reader, Reading, linked, says_the_same
+from nextbest.segment import Link, MessageError, Reader, Reading, legible, linked, says_the_same
 from nextbest.segment_wire import AnyMessage, SegmentResponse
 from nextbest.wire import Verdict
 from serving.intake import Intake
@@ -30,7 +30,7 @@ class Unread(NamedTuple):
 
     reason: str
     content: Any
-    """What was sent, as JSON has it, or the text of it."""
+    """What may be kept of it, as JSON has it, or the beginning of its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def _rejects(
     """Those that came to no row: somebody has to make one of what they say."""
     for message, reading in zip(messages, readings, strict=True):
         if isinstance(reading, Verdict):
-            said = message.content if isinstance(message, Unread) else msgspec.to_builtins(message)
+            said = message.content if isinstance(message, Unread) else legible(msgspec.to_builtins(message))
             whose = said.get("userId") if isinstance(said, dict) else None
             row = {"message": said} | ({"customer_id": whose} if isinstance(whose, str) else {})
             yield Reject(sender=sender, contract="events", rule=reading.rule, column="", reason=reading.reason, row=row)

@@ -11,12 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPMethod, HTTPStatus
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from nextbest.intake import KEY
+from nextbest.segment import legible
 from nextbest.segment_wire import (
     BATCH_BYTES,
     MESSAGE_BYTES,
@@ -128,8 +130,15 @@ def _read(sent: msgspec.Raw) -> AnyMessage | Unread:
     content = bytes(sent)
     if len(content) > MESSAGE_BYTES:
         reason = f"the message has {len(content):,} bytes: it may have {MESSAGE_BYTES:,}"
-        return Unread(reason, content[:MESSAGE_BYTES].decode(errors="ignore"))
+        return Unread(reason, _kept(content))
     try:
         return bodies.decoded(content, _message)
     except ProblemError as error:
-        return Unread(error.details.detail, msgspec.json.decode(content))
+        return Unread(error.details.detail, _kept(content))
+
+
+def _kept(content: bytes) -> Any:
+    """What may be kept of a message that cannot be taken apart; of one that is too large the beginning, as text."""
+    said = legible(msgspec.json.decode(content))
+    written = msgspec.json.encode(said)
+    return said if len(written) <= MESSAGE_BYTES else written[:MESSAGE_BYTES].decode(errors="ignore")

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from nextbest.adapters.key_file import KeyFile
+from nextbest.adapters.quarantine import Quarantine
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.envelope import Identifier
@@ -134,6 +135,30 @@ def test_each_message_is_accepted_or_rejected_by_itself(ask: Ask, log: SqliteLog
     ]
     assert (answer.json()["accepted"], answer.json()["duplicates"], answer.json()["rejected"]) == (2, 1, 8)
     assert [entry.event_id for _, entry in log.read_sync(0, 20)] == ["events/m1", "events/m11"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"userId": "jo@example.com"}, {"type": "dream", "userId": "c1"}, {"userId": "c1", "name": "x" * MESSAGE_BYTES}],
+    ids=["about nobody that may be named", "of no type", "too large"],
+)
+def test_of_a_rejected_message_nothing_is_kept_that_is_not_read(
+    ask: Ask, quarantine: Quarantine, said: dict[str, Any]
+) -> None:
+    """In quarantine, too, are neither traits nor addresses, and no key that was to be shown once."""
+    message = {
+        "type": "page",
+        "messageId": "m1",
+        "writeKey": "secret-key",
+        "traits": {"phone": "secret-phone"},
+        "properties": {"card": "secret-card", "channel": "app"},
+        "context": {"ip": "secret-ip", "device": {"type": "ios", "id": "secret-device"}},
+    }
+    assert batch(ask, message | said).status_code == 400
+    (kept,) = quarantine.rows()
+    assert "secret" not in str(kept)
+    assert kept.rule == "message"
+    assert all(each in str(kept.row["message"]) for each in ("m1", "channel", "app", "ios"))
 
 
 def test_a_message_sent_again_is_a_duplicate(ask: Ask, log: SqliteLog, clock: Any) -> None:
