@@ -21,7 +21,7 @@ from nextbest.contracts import Contract, Field
 from nextbest.intake import RECEIVED_AT, key_taken, says_the_same
 from nextbest.row_reader import RowReader
 from nextbest.validation import ContractViolation, validate
-from nextbest.wire import Verdict
+from nextbest.wire import LONG_TEXT_LIMIT, Verdict
 
 Found = Verdict | dict[str, Any]
 """What was found of a row: its values in the contract's types, or why it has none."""
@@ -135,14 +135,19 @@ class RowCheck:
             return _rejected(f"the row of {name} is {size:,} bytes of JSON: it takes {ROW_BYTES:,} or less", _SIZE)
         for each in row:
             if each not in self._names:
-                meant = did_you_mean(each, self._names)
-                return _rejected(f"{name} has no {each!r}{meant}", UNDECLARED, each)
+                shown = _clipped(each)
+                return _rejected(
+                    f"{name} has no {shown!r}{did_you_mean(shown, self._names)}", UNDECLARED, each[:_SHOWN]
+                )
         for field in self.contract.fields:
             value = row.get(field.name)
             if field.name != RECEIVED_AT and type(value) not in _TYPES_OF_JSON[field.type]:
                 said = _clipped(repr(value) if isinstance(value, str) else str(_text(value)))
                 right = expected(self.contract, field.name, "type")
                 return _rejected(f"{name}.{field.name} is {said}: {right}", "type", field.name)
+            if isinstance(value, str) and len(value) > LONG_TEXT_LIMIT and field.name not in self._ids:
+                right = f"it takes {LONG_TEXT_LIMIT:,} or less"
+                return _rejected(f"{name}.{field.name} has {len(value):,} characters: {right}", _SIZE, field.name)
         for column in self._times:
             text = _text(row.get(column)) if column != RECEIVED_AT else None
             if text and re.search(TIME_SHAPE, text) and not re.search(ZONED_TIME_SHAPE, text):

@@ -6,6 +6,7 @@ Belongs here: bodies and statuses. Does not belong here: how events are taken in
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPMethod, HTTPStatus
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import msgspec
@@ -13,13 +14,28 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from nextbest.intake import KEY
-from nextbest.wire import EventsRequest, EventsResponse, FieldError
+from nextbest.wire import EVENTS_LIMIT, EventRow, EventsRequest, EventsResponse, FieldError
 from serving import bodies, problems, responses
 from serving.intake import Intake
 from serving.operations import Operation
 from serving.problems import ProblemError
 
-_request = msgspec.json.Decoder(EventsRequest)
+
+class _AnyRow(EventRow, frozen=True, forbid_unknown_fields=True):
+    """A row whose properties may be anything: its contract says what is wrong with it."""
+
+    properties: dict[str, Any]
+
+
+class _AnyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A batch with a row of such values as no contract has."""
+
+    events: Annotated[tuple[_AnyRow, ...], msgspec.Meta(min_length=1, max_length=EVENTS_LIMIT)]
+
+
+_request, _any_request = msgspec.json.Decoder(EventsRequest), msgspec.json.Decoder(_AnyRequest)
+_DEEPEST = 50
+"""Levels of lists and objects in a row that whoever looks at it must be able to go down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +61,34 @@ class Events:
         )
 
     async def take(self, request: Request) -> Response:
-        body = await bodies.read(request, _request, bodies.EVENTS_BYTES)
-        taken = await self.intake.take(body.events, sender=request.state.sender)
-        if taken.rejected == len(body.events):
+        rows = _rows(await bodies.content(request, bodies.EVENTS_BYTES))
+        taken = await self.intake.take(rows, sender=request.state.sender)
+        if taken.rejected == len(rows):
             raise _none_taken(taken)
         return responses.json(taken, HTTPStatus.ACCEPTED)
+
+
+def _rows(content: bytes) -> tuple[EventRow, ...]:
+    """The rows of a body. One with a value that no row may have must not take those beside it with it.
+
+    Raises:
+        ProblemError: 400 or 422: it cannot be taken apart into rows.
+
+    """
+    try:
+        return bodies.decoded(content, _request).events
+    except ProblemError as error:
+        if error.status != HTTPStatus.UNPROCESSABLE_ENTITY:
+            raise
+        rows = bodies.decoded(content, _any_request).events
+        if any(_is_deep(row.properties) for row in rows):
+            raise
+        return rows
+
+
+def _is_deep(value: object, levels: int = _DEEPEST) -> bool:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return bool(items) and (levels == 0 or any(_is_deep(each, levels - 1) for each in items))
 
 
 def _none_taken(taken: EventsResponse) -> ProblemError:

@@ -134,6 +134,12 @@ WRONG = {
     "another type": ({"slot": "1"}, "slot", "events.slot is '1': it takes an integer"),
     "an unknown name": ({"chanel": "web"}, "chanel", "events has no 'chanel'; did you mean 'channel'?"),
     "a name of odd characters": ({"a/b~c%": 1}, "a~1b~0c%25", "events has no 'a/b~c%'"),
+    "no name": ({"": 1}, "", "events has no ''"),
+    "a long name": ({"n" * 5_000: 1}, "n" * 100, f"events has no '{'n' * 100}…'"),
+    "a long text": ({"name": "x" * 10_001}, "name", "events.name has 10,001 characters: it takes 10,000 or less"),
+    "a number that no column holds": ({"slot": 2**70}, "slot", f"events.slot is '{2**70}': it takes an integer"),
+    "a list of lists of lists": ({"slot": [[[1]]]}, "slot", "events.slot is [[[1]]]: it takes an integer"),
+    "many values": ({"name": [1] * 1_001}, "name", f"events.name is [{'1,' * 49}1…: it takes a string"),
     "nothing where something must be": (
         {"channel": None},
         "channel",
@@ -195,6 +201,18 @@ def test_each_fault_of_a_row_has_its_answer(
     assert (kept.reason, kept.sender) == (reason, "tests")
 
 
+@pytest.mark.parametrize("fields", WRONG.values(), ids=WRONG)
+def test_no_row_takes_those_beside_it_with_it(
+    ask: Ask, log: SqliteLog, quarantine: Quarantine, fields: tuple[dict[str, Any], str, str]
+) -> None:
+    """However wrong it is, its neighbour is in the log."""
+    wrong = impression("wrong") | {"properties": impression("wrong")["properties"] | fields[0]}
+    response = send(ask, impression("e1"), wrong)
+    assert (response.status_code, response.json()["accepted"], response.json()["rejected"]) == (202, 1, 1)
+    assert [entry.event_id for _, entry in log.read_sync(0, 10)] == ["events/e1"]
+    assert len(quarantine.rows()) == 1
+
+
 @pytest.mark.parametrize(
     ("body", "status", "said"),
     [
@@ -210,7 +228,11 @@ def test_each_fault_of_a_row_has_its_answer(
             422,
             "Expected `string`, got `integer`: a number in quotes is one, at #/events/0/contract",
         ),
-        (b'{"events": [{"contract": "events", "properties": {"": 1}}]}', 422, "#/events/0/properties"),
+        (
+            b'{"events": [{"contract": "events", "properties": {"name": ' + b"[" * 60 + b"1" + b"]" * 60 + b"}}]}",
+            422,
+            "#/events/0/properties",
+        ),
         (
             b'{"events": [{"contract": "events", "properties": {}, "more": 1}]}',
             422,
