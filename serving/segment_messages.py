@@ -69,6 +69,7 @@ class SegmentMessages:
         )
         if rejects := [*_rejects(messages, readings, sender)]:
             await self.intake.quarantine.keep(rejects, received_at)
+            self.intake.meter.took(sender, [("events", each) for each in readings if isinstance(each, Verdict)])
         links = _newest(
             each.link
             for each, verdict in zip(readings, results, strict=True)

@@ -161,6 +161,14 @@ def test_of_a_rejected_message_nothing_is_kept_that_is_not_read(
     assert all(each in str(kept.row["message"]) for each in ("m1", "channel", "app", "ios"))
 
 
+def test_a_message_of_which_no_row_can_be_made_counts_among_rejects(ask: Ask) -> None:
+    """By sender and rule, as every other."""
+    batch(ask, PAGE, PAGE | {"messageId": "m2", "userId": "jo@example.com"})
+    told = ask("GET", "/metrics").text
+    assert 'nextbest_rejects_total{contract="events",rule="message",sender="tests"} 1.0' in told
+    assert 'nextbest_events_total{contract="events",sender="tests",status="rejected"} 1.0' in told
+
+
 def test_a_message_sent_again_is_a_duplicate(ask: Ask, log: SqliteLog, clock: Any) -> None:
     """Though each try corrects its time anew; another message under its id is told that it does not count."""
     first = {"batch": [PAGE | {"anonymousId": "a1"}], "sentAt": "2026-03-02T12:00:00Z"}
