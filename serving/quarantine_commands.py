@@ -10,7 +10,8 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -61,11 +62,12 @@ def list_(contract: str | None, rule: str, file: Path | None) -> None:
         write_whole(file, msgspec.json.Encoder().encode_lines(kept), mode=FOR_OWNER)
         click.echo(f"{len(kept):,} rows are in {file}, readable by you alone")
     elif kept:
-        out.print(_events_table(kept[:_SHOWN]))
+        out.print(_events_listed(kept[:_SHOWN]))
         if len(kept) > _SHOWN:
             out.print(f"and {len(kept) - _SHOWN:,} more: --json FILE has all of them")
     else:
-        out.print("no event is in quarantine")
+        which = " ".join(filter(None, (f"of {contract}" if contract else "", f"under the rule {rule}" if rule else "")))
+        out.print(f"no event {which} is in quarantine" if which else "no event is in quarantine")
     deliveries = _deliveries_table(settings, contracts, contract, rule)
     if deliveries.row_count:
         out.print("", "rejected rows of files:", deliveries, sep="\n")
@@ -139,13 +141,14 @@ def _changes(said: tuple[str, ...]) -> dict[str, str]:
     return {column: value for column, _, value in (each.partition("=") for each in said)}
 
 
-def _events_table(kept: list[Kept]) -> Table:
-    table = Table("id", "when", "times", "sender", "contract", "column", "rule", "reason", box=None)
+def _events_listed(kept: list[Kept]) -> Group:
+    """Two lines for each: a table would have no room for whole ids, which are what `retry` and `drop` are told."""
+    lines: list[RenderableType] = []
     for each in kept:
-        when = f"{each.last_at:%Y-%m-%d %H:%M}"
-        told = (when, f"{each.times:,}", each.sender, each.contract, each.column, each.rule, each.reason)
-        table.add_row(Text(each.id, no_wrap=True), *map(_plain, told))
-    return table
+        when, times = f"{each.last_at:%Y-%m-%d %H:%M}", f"{each.times:,} times" if each.times > 1 else "once"
+        lines.append(_plain(f"{each.id}  {when}  {times}  {each.sender}  {each.contract}  {each.rule}"))
+        lines.append(Padding(_plain(each.reason), (0, 0, 0, 4)))
+    return Group(*lines)
 
 
 def _again_table(again: list[tuple[Kept, Verdict]]) -> Table:

@@ -74,8 +74,17 @@ def test_a_person_finds_all_that_was_rejected_in_one_place(settings: Settings, c
     assert str(settings.quarantine / "consents" / f"batch={receipt.batch_id}") in said
     assert "\x1b" not in said
     assert "pigeon" not in run(settings, "list", "--rule", "undeclared").output
-    assert run(settings, "list", "--contract", "outcomes").output == "no event is in quarantine\n"
+    assert run(settings, "list", "--contract", "outcomes").output == "no event of outcomes is in quarantine\n"
+    said = run(settings, "list", "--rule", "enu").output
+    assert said.startswith("no event under the rule enu is in quarantine\n")
     assert set(contracts) >= {"consents"}
+
+
+@pytest.mark.usefixtures("rejected")
+def test_a_narrow_terminal_shows_whole_ids(settings: Settings, quarantine: Quarantine) -> None:
+    """They are what the other commands are told, and nothing finds a row by a part of one."""
+    said = run(settings, "list", env={"COLUMNS": "80"}).output
+    assert all(each.id in said for each in quarantine.rows())
 
 
 @pytest.mark.usefixtures("rejected")
