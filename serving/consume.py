@@ -106,7 +106,8 @@ class Consumption:
         except (KafkaError, OSError) as error:
             raise ConsumeError(f"no broker of Kafka answers at {topic.servers}: --from names another") from error
         if topic.name not in known:
-            raise ConsumeError(f"there is no topic {topic.name} at {topic.servers}: it has {', '.join(sorted(known))}")
+            there_is = ", ".join(sorted(known)) or "none"
+            raise ConsumeError(f"there is no topic {topic.name} at {topic.servers}: it has {there_is}")
         consumer.subscribe([topic.name])
 
     async def _take(self, found: Mapping[TopicPartition, Sequence[Any]], ending: asyncio.Event) -> bool:

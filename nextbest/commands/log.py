@@ -123,9 +123,12 @@ def compact(*, dry_run: bool) -> None:
     contracts = load_contracts(settings.folder("contracts"))
     with closing(open_log(settings)) as opened, console().status("looking at what the log has"):
         gone = log_retention.compact(opened, Door.of(settings), contracts, datetime.now(UTC), is_dry=dry_run)
+    if not (gone.removed or gone.emptied or gone.batches):
+        click.echo("nothing is old enough to go")
+        return
     console().print(_gone(gone), highlight=False)
     if dry_run:
-        click.echo("nothing left: without --dry-run it does")
+        click.echo("all of it is still there: without --dry-run it goes")
 
 
 def _gone(gone: log_retention.Compaction) -> Table:
