@@ -61,14 +61,25 @@ def take(door: Door, paths: list[Path]) -> Iterator[Taken]:
                 raise
             reason = str(error)
             failed = _moved(path, FAILED)
-            failed.with_name(f"{failed.name}.reason.txt").write_text(f"{reason}\n", encoding="utf-8")
+            _reason_of(failed).write_text(f"{reason}\n", encoding="utf-8")
             yield Taken(path, contract, reason=reason)
         else:
+            failed = _place(path, FAILED)
+            if not failed.exists():  # it was mended and moved back
+                _reason_of(failed).unlink(missing_ok=True)
             _moved(path, DONE)
             yield Taken(path, contract, receipt)
 
 
 def _moved(path: Path, folder: str) -> Path:
-    place = path.parent / folder / path.name
+    place = _place(path, folder)
     place.parent.mkdir(exist_ok=True)
     return path.replace(place)
+
+
+def _place(path: Path, folder: str) -> Path:
+    return path.parent / folder / path.name
+
+
+def _reason_of(failed: Path) -> Path:
+    return failed.with_name(f"{failed.name}.reason.txt")

@@ -78,6 +78,20 @@ def test_a_file_that_cannot_land_says_why(door: Door, inbox: Path) -> None:
     assert taken(door, inbox) == []
 
 
+def test_a_mended_file_leaves_no_reason_behind(door: Door, inbox: Path) -> None:
+    """Moved back it lands, and nobody looks for what is wrong with it any more; of one that is still there it stays."""
+    bad = drop(inbox, "products/a.csv", "product_id\np1\n")
+    failed = bad.parent / "failed" / "a.csv"
+    taken(door, inbox)
+    drop(inbox, "products/a.csv", product(1))
+    taken(door, inbox)
+    assert sorted(each.name for each in failed.parent.iterdir()) == ["a.csv", "a.csv.reason.txt"]
+    failed.rename(bad)
+    bad.write_text(product(2))
+    taken(door, inbox)
+    assert list(failed.parent.iterdir()) == []
+
+
 def test_killed_in_between_a_file_lands_again(door: Door, inbox: Path) -> None:
     """It has landed and not moved: the second time changes nothing."""
     path = drop(inbox, "products/a.csv", product(1))
