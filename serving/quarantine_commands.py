@@ -160,7 +160,8 @@ def _again_table(again: list[tuple[Kept, Verdict]]) -> Table:
 
 def _deliveries_table(settings: Settings, contracts: Mapping[str, Contract], contract: str | None, rule: str) -> Table:
     """What was rejected of files, by delivery."""
-    table, door = Table("contract", "source", "rejected", "rules", "rows", box=None), Door.of(settings)
+    table, door = Table("contract", "source", "rejected", "rules", box=None), Door.of(settings)
+    table.add_column("rows", overflow="fold")
     for name in [contract] if contract else contracts:
         for receipt in door.receipts(name):
             rules = {
