@@ -70,11 +70,16 @@ def main(target: Path | None, seconds: float, only: tuple[str, ...], backends: t
                 if backend in fault.backends and (not only or fault.name in only):
                     console.print(f"{backend}: {fault.says} …", style="dim")
                     report.faults[backend][fault.name] = trial(installation, auditor, fault, found, seconds)
+                    _write(report, target)
         console.print(table(backend, report.faults[backend]))
-        if target:  # what is known so far, should the next backend fail
-            target.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
     if not all(each.is_clean for found in report.faults.values() for each in found.values()):
         raise click.ClickException("not everything that was acknowledged is there once: see the table")
+
+
+def _write(report: Report, target: Path | None) -> None:
+    """What is known so far, should what comes next fail."""
+    if target:
+        target.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
 
 
 def trial(installation: Installation, auditor: Auditor, fault: Fault, found: Capacity, seconds: float) -> Findings:

@@ -149,7 +149,7 @@ def installed(
     clock = folder / "clock"
     folder.mkdir(parents=True, exist_ok=True)
     clock.write_text("+0\n")
-    settings = replace(Settings(home=folder), http_port=http)
+    settings = replace(Settings(home=folder), http_port=http, replicas=2)
     gateway = None
     if backend == "kafka":
         settings = replace(
