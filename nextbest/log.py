@@ -56,6 +56,11 @@ class Arrived(msgspec.Struct, frozen=True):
 class EventLog(Protocol):
     """At-least-once in, made once by event id. An offset is a growing integer; 0 is before the first record."""
 
+    @property
+    def is_definite(self) -> bool:
+        """Whether an append that fails or is cancelled leaves nothing; else its records may be there, or come to be."""
+        ...
+
     async def append(self, records: Sequence[Envelope], *, together: bool = False, fresh: bool = False) -> Appended:
         """Return once `records` survive the death of any process.
 

@@ -276,8 +276,11 @@ class Decider:
         return msgspec.structs.replace(decision, stage_us=watch.stage_us)
 
     def _give_back(self, attempt: "Attempt") -> None:
-        """Give back what a decision that does not take place may have reserved; nobody waits for that."""
-        if attempt.slots:
+        """Give back what a decision that does not take place may have reserved; nobody waits for that.
+
+        Where the log may come to have it all the same, it may take place: what it reserved counts, or expires.
+        """
+        if attempt.slots and (attempt.waits_for != "log" or self.log.is_definite):
             task = asyncio.create_task(self._release(attempt))
             self.giving_back.add(task)
             task.add_done_callback(self.giving_back.discard)

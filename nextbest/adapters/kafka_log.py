@@ -30,6 +30,10 @@ class KafkaLog(LogCopy):
         self._sender = Sender(topic, patience_s)
         self._patience_s = patience_s
 
+    @property
+    def is_definite(self) -> bool:
+        return False  # what a broker has not acknowledged it may have, or get
+
     async def append(self, records: Sequence[Envelope], *, together: bool = False, fresh: bool = False) -> Appended:
         """Append to the topic; a decision whose id may be another's is waited for until the copy has it, or the other.
 

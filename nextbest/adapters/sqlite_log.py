@@ -115,6 +115,10 @@ class SqliteLog:
         self._writer = Writer(path, _SCHEMA, patience_s)
         self._reader = Reader(path, _SCHEMA)
 
+    @property
+    def is_definite(self) -> bool:
+        return True
+
     async def append(self, records: Sequence[Envelope], *, together: bool = False, fresh: bool = False) -> Appended:  # noqa: ARG002  a look costs nothing here
         return await self._write(_insertion(records, together=together))
 

@@ -90,6 +90,23 @@ def test_a_part_that_is_down_is_named(  # noqa: PLR0917  what is down, and what 
     assert (answer["tier"], answer["degraded"], answer["logged"]) == ("fallback", [reason], False)
 
 
+@pytest.mark.parametrize("held", [0, 1])
+def test_what_the_log_may_yet_have_is_not_given_back(  # noqa: PLR0917  what fails, and where it is looked
+    decide: Decide,
+    settings: Settings,
+    publish: Publish,
+    state: SqliteState,
+    monkeypatch: pytest.MonkeyPatch,
+    held: int,
+) -> None:
+    """A broker may have what it did not acknowledge: then State must not say that it never was."""
+    publish(settings, 0.1)
+    monkeypatch.setattr(SqliteLog, "is_definite", not held)
+    monkeypatch.setattr(SqliteLog, "append", _down(LogUnavailableError("silent")))
+    decide("c1")
+    assert len(asyncio.run(state.snapshot("c1", SnapshotScope(LONG_AGO, LONG_AGO))).contacts) == held
+
+
 def test_slow_features_leave_time_for_a_decision_without(
     decide: Decide, features: Any, settings: Settings, publish: Publish
 ) -> None:
