@@ -50,6 +50,11 @@ def is_erased(record: records.DecisionRecord) -> bool:
     return record.trigger == ERASED
 
 
+def is_bare(entry: Envelope) -> bool:
+    """Whether of what was taken in only the id is left, so that nobody can say what it was."""
+    return not entry.contract
+
+
 def _bare(entry: Envelope, properties: dict[str, object]) -> Envelope:
     return msgspec.structs.replace(
         entry,

@@ -13,6 +13,7 @@ from typing import Any
 from nextbest.adapters.quarantine import Quarantine
 from nextbest.contracts import Contract
 from nextbest.envelope import Envelope
+from nextbest.erasure import is_bare
 from nextbest.intake import Envelopes, key_taken, says_the_same
 from nextbest.log import EventLog
 from nextbest.rejects import Reject
@@ -114,7 +115,8 @@ class Intake:
     def _verdict(self, sent: Envelope, held: Envelope) -> Verdict:
         if held is sent:
             return _ACCEPTED
-        if self.is_same(held.properties, sent.properties):
+        # What is told of its key goes into quarantine, and a retry must not bring back what was erased.
+        if is_bare(held) or self.is_same(held.properties, sent.properties):
             return DUPLICATE
         return key_taken(self._checks[sent.contract].contract)
 

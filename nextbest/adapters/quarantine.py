@@ -238,7 +238,8 @@ def _columns(reject: Reject, at: datetime) -> dict[str, Any]:
         "customer_id": str(customer_id) if isinstance(customer_id, str | int) else None,
         "row": row.decode(),
         "bytes": len(row),
-        "sent_at": _text(reject.sent_at) if reject.sent_at else None,
+        # As it was said: at the ends of the calendar there is no such moment in UTC.
+        "sent_at": reject.sent_at.isoformat() if reject.sent_at else None,
     }
 
 

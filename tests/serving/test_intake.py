@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from nextbest.adapters.quarantine import Quarantine, QuarantineUnavailableError
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.contracts import Contract
+from nextbest.erasure import without_customer
 from nextbest.settings import Settings
 from nextbest.state import SnapshotScope
 from nextbest.wire import EventRow
@@ -66,6 +68,28 @@ def test_a_retry_binds_what_its_first_try_left_undone(intake: Intake, state: Sql
     clock.now += timedelta(minutes=1)
     assert take(intake, consent("withdrawn")) == ["duplicate"]
     assert consents(state) == {"marketing": "withdrawn"}
+
+
+def test_what_was_erased_does_not_come_back_with_a_retry(
+    intake: Intake, log: SqliteLog, quarantine: Quarantine
+) -> None:
+    """Of the first try only the id is left: the next one is a duplicate of it, and is kept nowhere."""
+    assert take(intake, consent("withdrawn")) == ["accepted"]
+    found = asyncio.run(log.filed_under(["c1"]))
+    asyncio.run(log.replace([(offset, without_customer(entry)) for offset, entry in found]))
+    assert take(intake, consent("withdrawn")) == ["duplicate"]
+    assert quarantine.rows() == []
+
+
+@pytest.mark.parametrize("sent_at", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
+def test_a_time_at_an_end_of_the_calendar_keeps_no_reject_from_the_quarantine(
+    intake: Intake, quarantine: Quarantine, sent_at: str
+) -> None:
+    """A sender's clock may say anything; in UTC there is no such moment."""
+    said = datetime.fromisoformat(sent_at)
+    rows = [msgspec.structs.replace(consent(status), sent_at=said) for status in ("granted", "perhaps")]
+    assert take(intake, *rows) == ["accepted", "rejected"]
+    assert [each.sent_at for each in quarantine.rows()] == [said]
 
 
 def test_a_row_in_flight_counts_once(intake: Intake, log: SqliteLog) -> None:
