@@ -5,7 +5,7 @@ the columns of `properties` (the contract it names), or where envelopes are kept
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
@@ -50,6 +50,11 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 LANDED = "landing/"
 """How the id of a record begins that came out of the landing."""
 
+UNREADABLE = "unreadable"
+"""The type of what stands in the place of a record that cannot be decoded."""
+NOT_ENVELOPES = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What `decode` raises: bytes may be no JSON, no UTF-8, or nest without end."""
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Envelope)
 
@@ -63,10 +68,25 @@ def decode(data: bytes | str) -> Envelope:
     """The envelope in `data`.
 
     Raises:
-        msgspec.ValidationError: not an envelope; the message names the field.
+        NOT_ENVELOPES: not an envelope; the message of a `msgspec.ValidationError` names the field.
 
     """
     return _decoder.decode(data)
+
+
+def unreadable(event_id: str, contract: str, day: str) -> Envelope:
+    """What stands for a record that cannot be decoded, so that those after it can be read; it says nothing."""
+    arrived = datetime.fromisoformat(day).replace(tzinfo=UTC)
+    return Envelope(
+        event_id=event_id,
+        type=UNREADABLE,
+        contract=contract,
+        contract_version="",
+        source="live",
+        occurred_at=arrived,
+        received_at=arrived,
+        partition_key="",
+    )
 
 
 def partition_key(identifiers: Sequence[Identifier], otherwise: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from nextbest.envelope import Envelope
+from nextbest.envelope import UNREADABLE, Envelope
 from nextbest.errors import NextbestError
 from nextbest.log import EventLog
 from nextbest.state import State
@@ -18,6 +18,10 @@ BATCH_RECORDS = 1_000
 
 Skip = Callable[[str, int, Envelope, Exception], None]
 """Told of a record that is passed over: the log's id, its offset, the record, and what applying it raised."""
+
+
+class UnreadableRecordError(ValueError):
+    """A record of the log cannot be decoded: what it said is not known."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -68,6 +72,7 @@ async def step(log: EventLog, state: State, skip: Skip | None = None) -> Step:
 async def _apply(state: State, made: Step, after: int, skip: Skip | None) -> None:
     entries = [record for _, record in made.records]
     try:
+        _check(entries)
         await state.apply(entries, made.offset, made.log_id, after=after, is_end=made.is_end)
     except NextbestError:
         raise
@@ -77,10 +82,16 @@ async def _apply(state: State, made: Step, after: int, skip: Skip | None) -> Non
         await _apply_singly(state, made, after, skip)
 
 
+def _check(entries: Sequence[Envelope]) -> None:
+    if any(record.type == UNREADABLE for record in entries):
+        raise UnreadableRecordError
+
+
 async def _apply_singly(state: State, made: Step, after: int, skip: Skip) -> None:
     for offset, record in made.records:
         is_end = made.is_end and offset == made.offset
         try:
+            _check([record])
             await state.apply([record], offset, made.log_id, after=after, is_end=is_end)
         except NextbestError:
             raise

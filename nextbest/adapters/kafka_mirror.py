@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
@@ -20,7 +19,7 @@ from nextbest.adapters.kafka_dead_letters import DeadLetters
 from nextbest.adapters.kafka_log import records_of
 from nextbest.adapters.kafka_topic import BrokerError, Topic, end
 from nextbest.adapters.log_copy import LogCopy
-from nextbest.envelope import Envelope
+from nextbest.envelope import NOT_ENVELOPES, Envelope
 from nextbest.log import LogUnavailableError
 
 _log = logging.getLogger(__name__)
@@ -33,7 +32,6 @@ _LOOK_S = 1.0
 _RETRY_S = 0.5
 _FETCH_WAIT_MS = 20
 """How long a broker may hold an empty answer back: not all of them send it at once when something comes."""
-_NOT_ENVELOPES = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 
 class Mirror:
@@ -150,7 +148,7 @@ class Mirror:
         """The records of a message; of a dead letter none."""
         try:
             return records_of(message.value)
-        except _NOT_ENVELOPES as error:
+        except NOT_ENVELOPES as error:
             await self._dead.put(message, f"it is no envelope: {error}")
             return ()
 

@@ -7,10 +7,10 @@ forgetting whom an entry says to forget, which the source does not. Does not bel
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from nextbest.adapters.sqlite_log import SqliteLog, insert, replace, row_of
-from nextbest.envelope import Envelope, decode
+from nextbest.adapters.sqlite_log import SqliteLog, entries, insert, replace, row_of
+from nextbest.envelope import Envelope
 from nextbest.erasure import ERASURE, without_customer
 
 _HELD = "SELECT event_id, position FROM records WHERE event_id IN (SELECT value FROM json_each(?))"
@@ -21,9 +21,12 @@ ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset
 """
 _IDENTIFIERS = """
 SELECT json_extract(envelope, '$.partition_key') FROM records
-WHERE contract = 'identities' AND json_extract(envelope, '$.properties.customer_id') = ?
+WHERE contract = 'identities' AND json_valid(envelope) AND json_extract(envelope, '$.properties.customer_id') = ?
 """
-_FILED = "SELECT position, envelope FROM records JOIN filing USING (position) WHERE partition_key = ?"
+_FILED = """
+SELECT position, CAST(envelope AS BLOB), event_id, contract, day
+FROM records JOIN filing USING (position) WHERE partition_key = ?
+"""
 
 
 class LogCopy(SqliteLog):
@@ -106,6 +109,5 @@ def _customer_of(record: Envelope) -> str:
     return str(record.properties.get("customer_id", ""))
 
 
-def _filed(connection: sqlite3.Connection, key: str) -> Iterator[tuple[int, Envelope]]:
-    for position, text in connection.execute(_FILED, (key,)).fetchall():
-        yield position, decode(text)
+def _filed(connection: sqlite3.Connection, key: str) -> list[tuple[int, Envelope]]:
+    return entries(connection.execute(_FILED, (key,)))

@@ -16,7 +16,7 @@ from nextbest.adapters.landing import Door, Receipt
 from nextbest.adapters.logs import OpenLog
 from nextbest.adapters.migrations import major
 from nextbest.contracts import Contract
-from nextbest.envelope import Envelope
+from nextbest.envelope import UNREADABLE, Envelope
 from nextbest.log import Arrived
 
 LOG_CONTRACTS = ("decisions", "outcomes", "events", "consents", "transactions")
@@ -74,7 +74,7 @@ def _pages(log: OpenLog, door: Door, contract: Contract, arrived: Arrived) -> It
     after = 0
     while page := log.of_day_sync(arrived, after, _PAGE):
         after = page[-1][0]
-        for version, sent in groupby((envelope for _, envelope in page), key=_major):
+        for version, sent in groupby((envelope for _, envelope in page), key=lambda each: _major(each, contract)):
             rows = [envelope.properties for envelope in sent]
             # As JSON has them, in the one form as in the other: a time is a text.
             yield (
@@ -84,8 +84,9 @@ def _pages(log: OpenLog, door: Door, contract: Contract, arrived: Arrived) -> It
             )
 
 
-def _major(envelope: Envelope) -> int:
-    return major(envelope.contract_version)
+def _major(envelope: Envelope, contract: Contract) -> int:
+    """What cannot be read lands as a row of nothing, which is rejected: it is seen there."""
+    return contract.major if envelope.type == UNREADABLE else major(envelope.contract_version)
 
 
 def source_name(day: str) -> str:

@@ -8,14 +8,14 @@ become visible in their order. Does not belong here: what the records mean, or h
 import asyncio
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC
 from pathlib import Path
 from typing import Any, TypeVar
 
 from nextbest.adapters.sqlite import PATIENCE_S, Reader, Schema, Writer
-from nextbest.envelope import LANDED, Envelope, decode, encode, is_landed
+from nextbest.envelope import LANDED, NOT_ENVELOPES, UNREADABLE, Envelope, decode, encode, is_landed, unreadable
 from nextbest.log import Appended, Arrived, LogUnavailableError
 
 T = TypeVar("T")
@@ -44,11 +44,13 @@ CREATE TABLE IF NOT EXISTS sources (
 ) WITHOUT ROWID;
 INSERT OR IGNORE INTO facts VALUES ('log_id', lower(hex(randomblob(8))));
 INSERT INTO records SELECT position, event_id, decision_id,
-  iif(event_id LIKE 'landing/%' AND json_extract(envelope, '$.contract') != '', 'landing/', '')
-    || json_extract(envelope, '$.contract'),
-  substr(json_extract(envelope, '$.received_at'), 1, 10), envelope FROM records_before ORDER BY position;
+  iif(event_id LIKE 'landing/%' AND json_extract(said, '$.contract') != '', 'landing/', '')
+    || coalesce(json_extract(said, '$.contract'), ''),
+  coalesce(substr(json_extract(said, '$.received_at'), 1, 10), '1970-01-01'), envelope
+  FROM (SELECT *, iif(json_valid(envelope), envelope, '{}') AS said FROM records_before) ORDER BY position;
 DROP TABLE records_before;
-INSERT OR IGNORE INTO filing SELECT json_extract(envelope, '$.partition_key'), position FROM records;
+INSERT OR IGNORE INTO filing SELECT json_extract(envelope, '$.partition_key'), position FROM records
+  WHERE json_valid(envelope);
 CREATE INDEX records_by_decision ON records (decision_id) WHERE decision_id IS NOT NULL;
 CREATE INDEX records_by_day ON records (contract, day)
 """
@@ -63,23 +65,31 @@ _HELD = "SELECT event_id, position FROM records WHERE event_id IN (SELECT value 
 _NEWEST = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'records'), 0)"
 _INSERT = "INSERT INTO records (position, event_id, decision_id, contract, day, envelope) VALUES (?, ?, ?, ?, ?, ?)"
 _FILE = "INSERT OR IGNORE INTO filing (partition_key, position) VALUES (?, ?)"
+# Records are read as bytes, since one of them may be no text; with what stands in for it then.
 _FILED_UNDER = """
-SELECT position, envelope FROM records WHERE position IN (SELECT position FROM filing WHERE partition_key = ?)
+SELECT position, CAST(envelope AS BLOB), event_id, contract, day
+FROM records WHERE position IN (SELECT position FROM filing WHERE partition_key = ?)
 ORDER BY position
 """
-_UNFILE = """
-DELETE FROM filing WHERE position = ?1
-  AND partition_key = (SELECT json_extract(envelope, '$.partition_key') FROM records WHERE position = ?1)
-"""
+_AT = "SELECT position, CAST(envelope AS BLOB), event_id, contract, day FROM records WHERE position = ?"
+_UNFILE = "DELETE FROM filing WHERE partition_key = ? AND position = ?"
+_UNFILE_UNREADABLE = "DELETE FROM filing WHERE position = ?"
+"""Reads all of it: what cannot be read does not say where it is filed."""
 _EMPTY = """
 INSERT INTO emptied SELECT contract, day, 1 FROM records WHERE position = ? AND contract != ?
 ON CONFLICT DO UPDATE SET records = records + 1
 """
 _REPLACE = "UPDATE records SET decision_id = ?, contract = ?, day = ?, envelope = ? WHERE position = ?"
-_READ = "SELECT position, envelope FROM records WHERE position > ? ORDER BY position LIMIT ?"
+_READ = """
+SELECT position, CAST(envelope AS BLOB), event_id, contract, day
+FROM records WHERE position > ? ORDER BY position LIMIT ?
+"""
 _ID = "SELECT value FROM facts WHERE name = 'log_id'"
 _LAST = "SELECT coalesce(max(position), 0) FROM records"
-_ABOUT_DECISION = "SELECT position, envelope FROM records WHERE decision_id = ? ORDER BY position"
+_ABOUT_DECISION = """
+SELECT position, CAST(envelope AS BLOB), event_id, contract, day
+FROM records WHERE decision_id = ? ORDER BY position
+"""
 # From one day to the next by the index, and to each day's last record: neither reads the records between.
 _ARRIVED = """
 WITH RECURSIVE days(day) AS (
@@ -92,7 +102,8 @@ SELECT day, (SELECT coalesce(max(position), 0) FROM records r WHERE r.contract =
 FROM (SELECT day FROM days WHERE day IS NOT NULL UNION SELECT day FROM emptied WHERE contract = ?1) each ORDER BY day
 """
 _OF_DAY = """
-SELECT position, envelope FROM records WHERE contract = ? AND day = ? AND position > ? AND position <= ?
+SELECT position, CAST(envelope AS BLOB), event_id, contract, day
+FROM records WHERE contract = ? AND day = ? AND position > ? AND position <= ?
 ORDER BY position LIMIT ?
 """
 _REMOVE = "DELETE FROM records WHERE position = ?"
@@ -167,7 +178,7 @@ class SqliteLog:
         self._reader.close()
 
     def _read(self, query: str, parameters: tuple[object, ...]) -> list[tuple[int, Envelope]]:
-        return [(position, decode(text)) for position, text in self._rows(query, parameters)]
+        return entries(self._rows(query, parameters))
 
     async def _write(self, job: Callable[[sqlite3.Connection], T]) -> T:
         with _unavailable():
@@ -231,10 +242,35 @@ def replace(connection: sqlite3.Connection, records: Sequence[tuple[int, Envelop
     """Put records in the place of those at their offsets, in the open transaction."""
     for position, record in records:
         _, decision_id, contract, day, text, partition_key = row_of(record)
-        connection.execute(_UNFILE, (position,))
+        _unfile(connection, position)
         connection.execute(_EMPTY, (position, contract))
         connection.execute(_REPLACE, (decision_id, contract, day, text, position))
         connection.execute(_FILE, (partition_key, position))
+
+
+def entries(rows: Iterable[tuple[int, bytes, str, str, str]]) -> list[tuple[int, Envelope]]:
+    """The records of such rows, each with its offset; one that cannot be decoded holds up none after it.
+
+    Args:
+        rows: offset, envelope, event id, contract and day.
+
+    """
+    found = []
+    for position, text, *known in rows:
+        try:
+            record = decode(text)
+        except NOT_ENVELOPES:
+            record = unreadable(*known)
+        found.append((position, record))
+    return found
+
+
+def _unfile(connection: sqlite3.Connection, position: int) -> None:
+    for _, record in entries(connection.execute(_AT, (position,))):
+        if record.type == UNREADABLE:
+            connection.execute(_UNFILE_UNREADABLE, (position,))
+        else:
+            connection.execute(_UNFILE, (record.partition_key, position))
 
 
 def _remove(
@@ -242,7 +278,7 @@ def _remove(
 ) -> None:
     replace(connection, left)
     for position in gone:
-        connection.execute(_UNFILE, (position,))
+        _unfile(connection, position)
         connection.execute(_REMOVE, (position,))
     connection.execute(_IS_WHOLLY_GONE, (arrived.contract, arrived.day))
 

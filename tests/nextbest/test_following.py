@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from nextbest import records
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.states import OpenState, open_state
 from nextbest.envelope import Envelope
-from nextbest.following import step
+from nextbest.following import UnreadableRecordError, step
 from nextbest.records import DecisionRecord, PlacementRecord, SlotRecord
 from nextbest.settings import Settings
 from nextbest.state import SnapshotScope, State, StateBehindError
@@ -155,6 +156,22 @@ def test_a_record_that_cannot_be_applied_holds_up_no_other(log: SqliteLog, state
     assert skipped == [(2, "decisions/d1/0", "OverflowError")]
     assert said(state, asyncio.run(log.log_id())) == {"marketing": "withdrawn"}
     assert process(log, state, skipped) == 0
+
+
+def test_a_record_that_cannot_be_decoded_holds_up_no_other(
+    settings: Settings, log: SqliteLog, state: OpenState
+) -> None:
+    """It is told as one that cannot be applied, with the id that the log knows it by."""
+    log.append_sync([consent("granted"), consent("granted", 1), consent("withdrawn", 2)])
+    with closing(sqlite3.connect(settings.event_log)) as connection:
+        connection.execute("UPDATE records SET envelope = substr(envelope, 1, 9) WHERE position = 2")
+        connection.commit()
+    with pytest.raises(UnreadableRecordError):
+        process(log, state)
+    skipped: Skipped = []
+    assert process(log, state, skipped) == 3
+    assert skipped == [(2, "consents/1", "UnreadableRecordError")]
+    assert said(state, asyncio.run(log.log_id())) == {"marketing": "withdrawn"}
 
 
 def test_a_log_of_nothing_else_is_caught_up_with(log: SqliteLog, state: OpenState) -> None:

@@ -1,6 +1,7 @@
 """The log's days in the landing: exactly what was acknowledged, whatever is killed, and nothing of who was erased."""
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -117,6 +118,19 @@ def test_the_receipt_says_up_to_where(tmp_path: Path, log: SqliteLog) -> None:
     land(log, door)
     [receipt] = door.receipts("events")
     assert (receipt.landed, [receipt.arrived]) == (2, arrivals(log))
+
+
+def test_a_record_that_cannot_be_decoded_is_rejected_and_the_others_land(tmp_path: Path, log: SqliteLog) -> None:
+    """Its day lands, and says that a row was no good."""
+    door = door_of(tmp_path)
+    log.append_sync([event(1), event(2), event(3)])
+    with closing(sqlite3.connect(tmp_path / "log.db")) as connection:
+        connection.execute("UPDATE records SET envelope = substr(envelope, 1, 9) WHERE position = 2")
+        connection.commit()
+    land(log, door)
+    [receipt] = door.receipts("events")
+    assert (receipt.landed, len(door.rejected(receipt))) == (2, 1)
+    assert days_to_land(log, door) == []
 
 
 def test_an_erased_customer_is_in_no_landed_day(tmp_path: Path, log: SqliteLog) -> None:

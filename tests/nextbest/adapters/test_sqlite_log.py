@@ -14,7 +14,8 @@ import msgspec
 import pytest
 
 from nextbest.adapters.sqlite_log import SqliteLog
-from nextbest.envelope import Envelope, encode
+from nextbest.envelope import Envelope, encode, unreadable
+from nextbest.erasure import without_customer
 from nextbest.log import Arrived, LogUnavailableError
 
 MakeRecord = Callable[..., Envelope]
@@ -51,6 +52,56 @@ def test_a_file_of_an_earlier_version_keeps_its_records(tmp_path: Path, record: 
         assert [each.offset for name in ("events", "landing/consents") for each in log.arrived_sync(name)] == [7, 8]
         again, new = log.append_sync([earlier, record("e2")]).offsets
         assert again == 7 < new
+
+
+NOT_ENVELOPES = [b"{", b"{}", b"\xff\xfe", b"[" * 20_000, b"null", b""]
+
+
+@pytest.mark.parametrize("content", NOT_ENVELOPES)
+def test_a_record_that_cannot_be_decoded_holds_up_no_other(
+    tmp_path: Path, log: SqliteLog, record: MakeRecord, content: bytes
+) -> None:
+    """Something stands in its place; it can be found, emptied and taken out as any other, and its id is known."""
+    log.append_sync([record("a"), record("b"), record("c")])
+    spoil(tmp_path / "log" / "events.db", 2, content)
+    stands_in = (2, unreadable("b", "events", "2026-03-02"))
+    found = [(1, record("a")), stands_in, (3, record("c"))]
+    assert log.read_sync(0, 10) == asyncio.run(log.filed_under(["c1"])) == found
+    assert log.of_day_sync(log.arrived_sync("events")[0], 0, 10) == found
+    assert log.append_sync([record("b")]).offsets == (2,)
+    asyncio.run(log.replace([(offset, without_customer(each)) for offset, each in found]))
+    assert asyncio.run(log.filed_under(["c1"])) == []
+    assert log.arrived_sync("events") == [Arrived("events", "2026-03-02", 0, 3)]
+
+
+@pytest.mark.parametrize("content", NOT_ENVELOPES)
+def test_a_record_of_an_earlier_version_that_cannot_be_decoded_keeps_its_place(
+    tmp_path: Path, record: MakeRecord, content: bytes
+) -> None:
+    """When it came is not known any more."""
+    path = tmp_path / "events.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(_EARLIER)
+        connection.execute("INSERT INTO records VALUES (7, 'e1', 'd1', '')")
+        connection.execute("INSERT INTO records VALUES (8, 'e2', NULL, ?)", (encode(record("e2")).decode(),))
+        connection.commit()
+    spoil(path, 7, content)
+    with closing(SqliteLog(path)) as log:
+        assert log.read_sync(0, 10) == [(7, unreadable("e1", "", "1970-01-01")), (8, record("e2"))]
+
+
+def spoil(path: Path, position: int, content: bytes) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE records SET envelope = CAST(? AS TEXT) WHERE position = ?", (content, position))
+        connection.commit()
+
+
+def test_an_erased_id_with_a_null_character_is_filed_no_more(log: SqliteLog, record: MakeRecord) -> None:
+    """SQLite's own JSON ends a text there."""
+    said = msgspec.structs.replace(record("a"), partition_key="c\x00 1")
+    log.append_sync([said])
+    asyncio.run(log.replace([(1, without_customer(said))]))
+    assert asyncio.run(log.filed_under(["c\x00 1"])) == []
 
 
 def test_what_arrived_is_known_by_contract_and_day(log: SqliteLog, record: MakeRecord) -> None:
