@@ -60,6 +60,15 @@ def connect(path: Path, schema: Schema, timeout_s: float) -> sqlite3.Connection:
     return connection
 
 
+def _which(path: Path) -> tuple[int, int] | None:
+    """Which file is at `path`: what is written to one that another has taken the place of is lost with it."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
@@ -82,6 +91,7 @@ class Reader:
         self._schema = schema
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
 
     def rows(self, query: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
         """The rows of one query: all it reads, however many tables that are, is of the same moment.
@@ -92,8 +102,11 @@ class Reader:
         """
         with self._lock:
             try:
+                if self._connection is not None and _which(self._path) != self._file:
+                    self._close()
                 if self._connection is None:
                     self._connection = connect(self._path, self._schema, _READ_TIMEOUT_S)
+                    self._file = _which(self._path)
                 return self._connection.execute(query, parameters).fetchall()
             except (sqlite3.Error, OSError) as error:
                 self._close()
@@ -149,10 +162,12 @@ class Writer:
         self._patience_s = patience_s
         self._jobs: queue.SimpleQueue[_Job | _WriteBack | None] = queue.SimpleQueue()
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
         self._thread = threading.Thread(target=self._work, name=f"writer of {path.name}", daemon=True)
         self._thread.start()
         self._waiting: list[_Waiting] = []
         self._in_loop: sqlite3.Connection | None = None
+        self._file_in_loop: tuple[int, int] | None = None
         self._turn_of: asyncio.AbstractEventLoop | None = None
         """The loop at the end of whose turn those that wait are run."""
         self._busy_until: float | None = None
@@ -274,8 +289,11 @@ class Writer:
         return True
 
     def _opened_in_loop(self) -> sqlite3.Connection:
+        if self._in_loop is not None and _which(self._path) != self._file_in_loop:
+            self._discard_in_loop()
         if self._in_loop is None:
             self._in_loop = connect(self._path, self._schema, 0.0)
+            self._file_in_loop = _which(self._path)
             self._in_loop.execute("PRAGMA wal_autocheckpoint = 0")  # it waits for the disk
         return self._in_loop
 
@@ -308,11 +326,10 @@ class Writer:
         if not asked.done.set_running_or_notify_cancel():
             return  # whoever asked has gone
         try:
-            if self._connection is None:
-                self._connection = connect(self._path, self._schema, self._patience_s)
-            _, frames, _ = self._connection.execute(f"PRAGMA wal_checkpoint({asked.mode})").fetchone()
+            connection = self._opened()
+            _, frames, _ = connection.execute(f"PRAGMA wal_checkpoint({asked.mode})").fetchone()
             if frames > _MOST_FRAMES:
-                self._connection.execute("PRAGMA wal_checkpoint(RESTART)")
+                connection.execute("PRAGMA wal_checkpoint(RESTART)")
         except (sqlite3.Error, OSError) as error:
             asked.done.set_exception(sqlite3.OperationalError(f"{self._path}: {error}"))
         else:
@@ -320,13 +337,12 @@ class Writer:
 
     def _commit(self, jobs: list[_Job]) -> None:
         try:
-            if self._connection is None:
-                self._connection = connect(self._path, self._schema, self._patience_s)
-            self._connection.execute("BEGIN IMMEDIATE")
+            connection = self._opened()
+            connection.execute("BEGIN IMMEDIATE")
             # Until here the file was waited for, and whoever does not want to wait any longer may go.
             jobs = [job for job in jobs if job.done.set_running_or_notify_cancel()]
-            results = [_attempt(self._connection, job) for job in jobs]
-            self._connection.execute("COMMIT")
+            results = [_attempt(connection, job) for job in jobs]
+            connection.execute("COMMIT")
         except (sqlite3.Error, OSError) as error:
             self._discard_connection()
             failure = sqlite3.OperationalError(f"{self._path}: {error}")
@@ -339,6 +355,14 @@ class Writer:
                 job.done.set_result(result)
             else:
                 job.done.set_exception(raised)
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is not None and _which(self._path) != self._file:
+            self._discard_connection()
+        if self._connection is None:
+            self._connection = connect(self._path, self._schema, self._patience_s)
+            self._file = _which(self._path)
+        return self._connection
 
     def _discard_connection(self) -> None:
         """Close the connection, which undoes an open transaction; the next job opens another."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nextbest.adapters.sqlite import Schema, Writer
+from nextbest.adapters.sqlite import Reader, Schema, Writer, connect
 
 SCHEMA = Schema(1, "CREATE TABLE IF NOT EXISTS numbers (n INTEGER PRIMARY KEY)")
 
@@ -35,6 +35,34 @@ def insert(connection: sqlite3.Connection, number: int) -> int:
 def numbers(path: Path) -> set[int]:
     with closing(sqlite3.connect(path)) as connection:
         return {n for (n,) in connection.execute("SELECT n FROM numbers")}
+
+
+@pytest.mark.parametrize("is_restored", [False, True])
+def test_what_is_written_is_in_the_file_that_is_there(writer: Writer, path: Path, *, is_restored: bool) -> None:
+    """Not in the one that was removed, or that a copy took the place of, while it was open."""
+    reader = Reader(path, SCHEMA)
+
+    async def write(*drawn: int) -> None:
+        for number in drawn:
+            await writer.run(partial(insert, number=number))
+
+    asyncio.run(write(1))
+    writer.submit(partial(insert, number=2)).result()
+    assert len(reader.rows("SELECT n FROM numbers")) == 2
+    copy = path.with_name("copy.db")
+    with closing(connect(copy, SCHEMA, 0.0)) as connection:
+        insert(connection, 9)
+    for each in (path, *(path.with_name(f"{path.name}-{kind}") for kind in ("wal", "shm"))):
+        each.unlink()
+    if is_restored:
+        copy.rename(path)
+    asyncio.run(write(3))
+    writer.submit(partial(insert, number=4)).result()
+    expected = {3, 4} | ({9} if is_restored else set())
+    assert numbers(path) == expected
+    assert {n for (n,) in reader.rows("SELECT n FROM numbers")} == expected
+    assert {n for (n,) in writer.rows("SELECT n FROM numbers")} == expected
+    reader.close()
 
 
 def test_each_job_gets_its_own_result(writer: Writer, path: Path) -> None:
