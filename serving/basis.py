@@ -41,6 +41,8 @@ class Basis:
         try:
             return Known(await self.state.snapshot(customer_id, scope, log_id), log_id)
         except StateBehindError:
+            if await self._is_another_log(log_id):
+                return await self.snapshot(customer_id, scope)
             if not await self._is_new():
                 raise
             return Known(await self.state.snapshot(customer_id, scope), "")
@@ -48,12 +50,20 @@ class Basis:
     async def check(self) -> None:
         """Return where State may be relied on; raises what `snapshot` does."""
         log_id = self._log_id or await self._find_log()
-        if not await self.state.is_caught_up(log_id) and not await self._is_new():
+        if await self.state.is_caught_up(log_id):
+            return
+        if await self._is_another_log(log_id):
+            await self.check()
+        elif not await self._is_new():
             raise StateBehindError
 
     async def _find_log(self) -> str:
         self._log_id = await self.log.log_id()
         return self._log_id
+
+    async def _is_another_log(self, log_id: str) -> bool:
+        """Whether the log is not the one it was: a copy of a topic may have been made anew, of which State knows."""
+        return await self._find_log() != log_id
 
     async def _is_new(self) -> bool:
         """Whether the log is empty; asked until it is not."""
