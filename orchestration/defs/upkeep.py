@@ -45,7 +45,7 @@ async def forget(settings: Settings, log: OpenLog, state: OpenState, now: dateti
         return "nothing: no policy decides yet"
     margins = [each + DEDUPLICATED for each in policy_archive.load(settings.policies_archive, name).lookback]
     contacts, interactions = (now - each for each in margins)
-    behind = log.read_sync(await state.applied_offset(), 1)
+    behind = log.read_sync(await state.applied_offset(await log.log_id()), 1)
     if behind and behind[0][1].received_at <= contacts:
         return f"nothing: State has yet to apply what the event log received at {behind[0][1].received_at.isoformat()}"
     await state.forget_before(contacts, interactions)

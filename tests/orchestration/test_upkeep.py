@@ -13,6 +13,7 @@ from nextbest.adapters.log_landing import arrivals, land_day
 from nextbest.adapters.policy_files import read_document
 from nextbest.adapters.states import OpenState, open_state
 from nextbest.envelope import Envelope
+from nextbest.following import step
 from nextbest.settings import Settings
 from nextbest.state import SnapshotScope
 from orchestration.defs.resources import Workspace
@@ -70,9 +71,9 @@ def test_the_job_lets_go_in_log_landing_and_state(workspace: Workspace, state: O
     """Events are kept for 400 days; State knows what a rule may look back to, and 35 days more."""
     records = [login(500), login(399), login(1)]
     decides(workspace, state)
-    asyncio.run(state.apply(records, 3))
     with workspace.log() as log:
         log.append_sync(records)
+        asyncio.run(step(log, state))
         for arrived in arrivals(log):
             land_day(log, workspace.door(), workspace.contracts()[arrived.contract], arrived)
         result = upkeep.execute_in_process(resources={"workspace": workspace})
@@ -84,13 +85,14 @@ def test_the_job_lets_go_in_log_landing_and_state(workspace: Workspace, state: O
 
 def test_a_state_that_is_behind_forgets_nothing(workspace: Workspace, state: OpenState) -> None:
     """What it has yet to apply may be older than what it would forget; nor does it without a policy."""
-    asyncio.run(state.apply([login(500)], 1))
     with workspace.log() as log:
+        log.append_sync([login(500)])
+        asyncio.run(step(log, state))
         assert "no policy" in asyncio.run(forget(workspace.settings, log, state, NOW))
         decides(workspace, state)
-        log.append_sync([login(500), login(499)])
+        log.append_sync([login(499)])
         assert "has yet to apply" in asyncio.run(forget(workspace.settings, log, state, NOW))
         assert known(state) == [500]
-        asyncio.run(state.apply([login(499)], 2))
+        asyncio.run(step(log, state))
         assert "contacts up to" in asyncio.run(forget(workspace.settings, log, state, NOW))
     assert known(state) == []
