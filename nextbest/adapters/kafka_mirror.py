@@ -44,6 +44,8 @@ class Mirror:
         self._dead = DeadLetters(topic, patience_s)
         self._next: dict[int, int] = {}
         """By partition, what is to be read next: as in the copy."""
+        self._log_id = ""
+        """The copy's."""
         self._told: dict[int, int] = {}
         """As Kafka has been told."""
 
@@ -61,11 +63,12 @@ class Mirror:
 
     async def _follow(self) -> None:
         partitions = await self._topic.make(self._patience_s)
+        self._log_id = await self._copy.log_id()
         known = self._copy.read_to(self._topic.url)
         self._next = {partition: known.get(partition, 0) for partition in partitions}
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self._topic.servers,
-            group_id=f"nextbest-{await self._copy.log_id()}",
+            group_id=f"nextbest-{self._log_id}",
             enable_auto_commit=False,
             auto_offset_reset="none",
             fetch_max_wait_ms=_FETCH_WAIT_MS,
@@ -96,7 +99,9 @@ class Mirror:
                 await self._take_in(found)
 
     async def _look(self, consumer: AIOKafkaConsumer) -> None:
-        """See that the topic still has what is to be read next, and say how far this is, for Kafka's own tools."""
+        """See that copy and topic still are what they were, and say how far this is, for Kafka's own tools."""
+        if await self._copy.log_id() != self._log_id:
+            raise LogUnavailableError("it was made anew, and is filled from the topic's beginning")
         places = list(consumer.assignment())
         begins = await consumer.beginning_offsets(places)
         lost = [place for place in places if not begins[place] <= self._next[place.partition] <= _end(consumer, place)]
@@ -126,7 +131,7 @@ class Mirror:
         records = [each for message in messages if (each := await self._records_of(message))]
         read = {place.partition: batch[-1].offset + 1 for place, batch in found.items()}
         try:
-            await self._copy.take_in(self._topic.url, records, read)
+            await self._copy.take_in(self._topic.url, records, read, self._log_id)
         except LogUnavailableError:
             raise
         except Exception:  # noqa: BLE001  whatever it is, the one that it belongs to is a dead letter
@@ -137,12 +142,12 @@ class Mirror:
     async def _take_in_alone(self, message: Any) -> None:
         read = {message.partition: message.offset + 1}
         try:
-            await self._copy.take_in(self._topic.url, [records_of(message.value)], read)
+            await self._copy.take_in(self._topic.url, [records_of(message.value)], read, self._log_id)
         except LogUnavailableError:
             raise
         except Exception as error:  # noqa: BLE001  as above
             await self._dead.put(message, f"it cannot be taken in: {error!r}")
-            await self._copy.take_in(self._topic.url, [], read)
+            await self._copy.take_in(self._topic.url, [], read, self._log_id)
 
     async def _records_of(self, message: Any) -> Sequence[Envelope]:
         """The records of a message; of a dead letter none."""

@@ -9,7 +9,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 
-from nextbest.adapters.sqlite_log import SqliteLog, entries, insert, replace, row_of
+from nextbest.adapters.sqlite_log import LOG_ID, SqliteLog, entries, insert, replace, row_of
 from nextbest.envelope import Envelope
 from nextbest.erasure import ERASURE, without_customer
 
@@ -53,11 +53,17 @@ class LogCopy(SqliteLog):
         return dict(self._rows(_READ_TO, (topic,)))
 
     async def take_in(
-        self, topic: str, messages: Sequence[Sequence[Envelope]], next_offsets: Mapping[int, int]
+        self, topic: str, messages: Sequence[Sequence[Envelope]], next_offsets: Mapping[int, int], log_id: str = ""
     ) -> None:
         """Insert what is new, in order, and go on from `next_offsets` (by partition); all of it or nothing.
 
         Each message is what one append logged together: it stands or falls with its first record.
+
+        Args:
+            topic: Its name, with its brokers.
+            messages: What was read from it.
+            next_offsets: By partition, what is to be read next.
+            log_id: Of the copy that was read up to there; one that was made anew since has nothing of what came before.
 
         Raises:
             LogUnavailableError: nothing was taken in.
@@ -66,6 +72,8 @@ class LogCopy(SqliteLog):
         places = [(topic, partition, offset) for partition, offset in next_offsets.items()]
 
         def run(connection: sqlite3.Connection) -> None:
+            if log_id and connection.execute(LOG_ID).fetchone()[0] != log_id:
+                raise sqlite3.OperationalError("the copy was made anew")
             for records in messages:
                 insert(connection, [row_of(record) for record in records], together=True)
                 for record in records:

@@ -84,7 +84,7 @@ _READ = """
 SELECT position, CAST(envelope AS BLOB), event_id, contract, day
 FROM records WHERE position > ? ORDER BY position LIMIT ?
 """
-_ID = "SELECT value FROM facts WHERE name = 'log_id'"
+LOG_ID = "SELECT value FROM facts WHERE name = 'log_id'"
 _LAST = "SELECT coalesce(max(position), 0) FROM records"
 _ABOUT_DECISION = """
 SELECT position, CAST(envelope AS BLOB), event_id, contract, day
@@ -145,7 +145,7 @@ class SqliteLog:
 
     async def log_id(self) -> str:
         with _unavailable():
-            return str(self._reader.rows(_ID)[0][0])
+            return str(self._reader.rows(LOG_ID)[0][0])
 
     async def last_offset(self) -> int:
         with _unavailable():

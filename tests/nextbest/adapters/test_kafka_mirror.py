@@ -36,10 +36,10 @@ class _Dying(LogCopy):
         self._after = after
 
     async def take_in(
-        self, topic: str, messages: Sequence[Sequence[Envelope]], next_offsets: Mapping[int, int]
+        self, topic: str, messages: Sequence[Sequence[Envelope]], next_offsets: Mapping[int, int], log_id: str = ""
     ) -> None:
         if self._after:
-            await super().take_in(topic, messages, next_offsets)
+            await super().take_in(topic, messages, next_offsets, log_id)
         raise _KilledError
 
 
@@ -129,6 +129,23 @@ def test_a_copy_made_anew_forgets_whom_it_was_told_to(mirrored: Any, record: Mak
     files = b"".join(each.read_bytes() for each in mirrored.path.parent.iterdir())
     assert b"secret99" in files
     assert b"secret" not in files.replace(b"secret99", b"")
+
+
+@pytest.mark.parametrize("is_busy", [False, True])
+def test_a_copy_that_is_lost_is_filled_again(
+    mirrored: Any, record: MakeRecord, eventually: Any, *, is_busy: bool
+) -> None:
+    """From the topic's beginning, by the mirror that runs, whether or not something new comes."""
+    with closing(KafkaLog(mirrored.topic, mirrored.path)) as log:
+        mirrored.follow()
+        log.append_sync([record("a"), record("b")])
+        eventually(lambda: len(log.read_sync(0, 10)) == 2)
+        for path in mirrored.path.parent.glob(f"{mirrored.path.name}*"):
+            path.unlink()
+        if is_busy:
+            log.append_sync([record("c")])
+        eventually(lambda: len(log.read_sync(0, 10)) == 2 + is_busy)
+    assert mirrored.entries() == [record("a"), record("b"), record("c")][: 2 + is_busy]
 
 
 def test_a_copy_that_somebody_holds_is_waited_for(mirrored: Any, record: MakeRecord, eventually: Any) -> None:
