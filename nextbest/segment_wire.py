@@ -20,7 +20,7 @@ BATCH_LIMIT = 2_500
 """Most messages of a batch; the shortest would fit in ten times as often."""
 
 _Point = Annotated[
-    float, Meta(multiple_of=1, ge=-(2.0**63), le=2.0**63 - 1024.0, extra_json_schema={"type": "integer"})
+    float, Meta(multiple_of=1, ge=1_024.0 - 2.0**63, le=2.0**63 - 1024.0, extra_json_schema={"type": "integer"})
 ]
 _Number = Whole | _Point
 """A whole number, which some clients send for an id; as JSON Schema means it, 2.0 is one."""

@@ -54,6 +54,8 @@ def _bad(field: Field, rule: Rule) -> Any:
             return float(str(rule.argument)) + 1
         case "min_length":
             return ""
+        case "max_length":
+            return "x" * (int(str(rule.argument)) + 1)
     return "?"
 
 
