@@ -8,11 +8,10 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from benchmarks.trials.audit import Auditor, Findings
+from benchmarks.trials.audit import Auditor
 from benchmarks.trials.faults import FAULTS, wait_until_whole
 from benchmarks.trials.installation import BACKENDS, installed
 from benchmarks.trials.traffic import Traffic
@@ -61,12 +60,5 @@ def test_what_was_acknowledged_is_there_once_whatever_fails(
             time.sleep(LASTS_S)
         found = auditor.find(traffic, SETTLE_S)
     assert found.is_clean, found
-    assert _was_hurt(backend, found), found
-
-
-def _was_hurt(backend: str, found: Findings) -> bool:
-    """Whether the faults were felt at all: some batches were refused, and some decisions were less than complete."""
-    is_felt: Any = found.refusals.get("503", 0) > 0 and found.decisions.degraded > 0
-    return bool(
-        is_felt and found.acknowledged > len(CUSTOMERS) and (backend == "sqlite" or found.decisions.answered > 0)
-    )
+    assert found.acknowledged > len(CUSTOMERS), found
+    assert found.refusals, found  # the faults were felt
