@@ -156,14 +156,20 @@ class Auditor:
             applied=sum(count == 1 for count in applied),
             duplicated=sum(count > 1 for count in times.values()) + sum(count > 1 for count in applied),
             lost=len(traffic.acknowledged) - logged,
-            misapplied=sum(self._said(known[each]) != self._said(again[each]) for each in known),
+            misapplied=sum(
+                self._said(known[each], again[each]) != self._said(again[each], again[each]) for each in known
+            ),
             refusals={str(status): count for status, count in traffic.refusals.items()},
             settled_s=0.0,
             decisions=self._decided(traffic.decisions, Counter(each.decision_id for each in new if _is_decision(each))),
         )
 
-    def _said(self, snapshot: Snapshot) -> tuple[object, ...]:
-        """What of a snapshot comes from the log: not what is only reserved, nor when what expired was given back."""
+    def _said(self, snapshot: Snapshot, rebuilt: Snapshot) -> tuple[object, ...]:
+        """What of a snapshot comes from the log: not what is only reserved, nor when what expired was given back.
+
+        A side of an experiment is kept with the reservation; of decisions that are in no log nothing else is.
+        """
+        logged = {arm.experiment for arm in rebuilt.arms}
         contacts = sorted(
             (
                 each if each.impressed_at else msgspec.structs.replace(each, expires_at=each.decided_at)
@@ -173,7 +179,8 @@ class Auditor:
             key=_place,
         )
         interactions = sorted(snapshot.interactions, key=lambda each: (each.at, each.kind))
-        return snapshot.consents, contacts, interactions, snapshot.arms, snapshot.pauses
+        arms = [arm for arm in snapshot.arms if arm.experiment in logged]
+        return snapshot.consents, contacts, interactions, arms, snapshot.pauses
 
     def _decided(self, answers: Sequence[Answered], times: Mapping[str | None, int]) -> Decided:
         good = [each for each in answers if each.status == HTTPStatus.OK]

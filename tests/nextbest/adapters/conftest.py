@@ -5,10 +5,10 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -62,9 +62,10 @@ class Following:
     def end(self) -> None:
         """Cancel it, wherever it is, and return once it has ended."""
         self._is_running.wait()
-        if self._task is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._task.cancel)
-        self._thread.join()
+        while self._thread.is_alive():  # aiokafka may keep a cancellation to itself that meets a timeout of its own
+            with suppress(RuntimeError):  # the loop has ended meanwhile
+                self._loop.call_soon_threadsafe(cast("asyncio.Task[None]", self._task).cancel)
+            self._thread.join(0.5)
 
     def _run(self) -> None:
         copy = LogCopy(self._path, patience_s=0.05)
