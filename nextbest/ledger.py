@@ -149,8 +149,8 @@ def given_back(entry: Entry) -> Entry:
 
 
 def forgotten(entries: Entries) -> Entries:
-    """The entries of a customer who is forgotten: nobody's where they were seen, for what they took stays taken."""
-    nobodys = (msgspec.structs.replace(entry, customer_id=NOBODY) for entry in entries.values() if entry.is_seen)
+    """The entries of a customer who is forgotten: nobody's, for what they took stays taken, or may be seen yet."""
+    nobodys = (msgspec.structs.replace(entry, customer_id=NOBODY) for entry in entries.values())
     return {entry.key: entry for entry in nobodys if entry.contact.takes}
 
 

@@ -205,7 +205,7 @@ class ActionSwitched(msgspec.Struct, frozen=True, kw_only=True):
 class CustomerErased(msgspec.Struct, frozen=True, kw_only=True):
     """The customer is forgotten: what was said before, by them or about them, holds no more.
 
-    What their contacts took of volumes and budgets stays taken, where they were seen.
+    What their contacts took of volumes and budgets stays taken where they were seen, and held where they may be yet.
     """
 
     customer_id: str
