@@ -71,7 +71,7 @@ class LastWeeks:
         """
         happened = list(self._live())
         self.to_come = [row for contract, row in happened if contract == "outcomes"][-_TO_COME:]
-        first = [(contract, row) for contract, row in happened if row not in self.to_come]
+        first = [(contract, row) for contract, row in happened if contract != "outcomes" or row not in self.to_come]
         with self._client() as client:
             batches = [first[start : start + _EVENTS_PER_CALL] for start in range(0, len(first), _EVENTS_PER_CALL)]
             for batch in track(batches, "events through the API", console=console, transient=True):
