@@ -33,7 +33,7 @@ $(TOOLS): requirements/tools.txt | $(STAMP)
 demo: setup ## the whole loop on real data; stays up until Ctrl-C (ONCE=1 ends by itself)
 	$(BIN)/nextbest demo $(if $(ONCE),--once)
 
-test: setup browser ## every test: first those that start no server, in two processes
+test: setup browser ## every test: first the fast ones, in two processes
 	$(BIN)/pytest -n 2 --dist loadfile -m "not integration"
 	$(BIN)/pytest -m integration
 
