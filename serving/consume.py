@@ -6,7 +6,7 @@ what becomes of a row (`serving.intake`), and of what is none (`nextbest.adapter
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -113,11 +113,17 @@ class Consumption:
     async def _take(self, found: Mapping[TopicPartition, Sequence[Any]], ending: asyncio.Event) -> bool:
         """Whether all of it is durable now: in the log, in quarantine, or a dead letter; not, if it is to end before.
 
-        Those that wait are tried again from the first: what is in the log already is a duplicate there.
+        Rows that wait are tried again from the first: what is in the log already is a duplicate there. Of dead letters
+        nothing would know that they are there already, so each is put there once.
         """
+        unread = deque(message for batch in found.values() for message in batch)
+        rows: list[EventRow] = []
         while not ending.is_set():
             try:
-                rows = [row for batch in found.values() for message in batch if (row := await self._row(message))]
+                while unread:
+                    if row := await self._row(unread[0]):
+                        rows.append(row)
+                    unread.popleft()
                 if rows:
                     taken = await self.intake.take(rows, sender=f"kafka:{self.source.topic.name}")
                     count = {"accepted": taken.accepted, "duplicates": taken.duplicates, "rejected": taken.rejected}
