@@ -9,11 +9,10 @@ import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 
-from nextbest.adapters.sqlite_log import LOG_ID, SqliteLog, entries, insert, replace, row_of
+from nextbest.adapters.sqlite_log import HELD, LOG_ID, SqliteLog, filed, insert, replace, row_of
 from nextbest.envelope import Envelope
 from nextbest.erasure import ERASURE, without_customer
 
-_HELD = "SELECT event_id, position FROM records WHERE event_id IN (SELECT value FROM json_each(?))"
 _READ_TO = "SELECT partition, next_offset FROM sources WHERE topic = ?"
 _READ_ON = """
 INSERT INTO sources (topic, partition, next_offset) VALUES (?, ?, ?)
@@ -22,10 +21,6 @@ ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset
 _IDENTIFIERS = """
 SELECT json_extract(envelope, '$.partition_key') FROM records
 WHERE contract = 'identities' AND json_valid(envelope) AND json_extract(envelope, '$.properties.customer_id') = ?
-"""
-_FILED = """
-SELECT position, CAST(envelope AS BLOB), event_id, contract, day
-FROM records JOIN filing USING (position) WHERE partition_key = ?
 """
 
 
@@ -39,7 +34,7 @@ class LogCopy(SqliteLog):
             LogUnavailableError: the file cannot be read.
 
         """
-        return dict(self._rows(_HELD, (json.dumps(list(event_ids)),)))
+        return dict(self._rows(HELD, (json.dumps(list(event_ids)),)))
 
     def read_to(self, topic: str) -> dict[int, int]:
         """By partition, the offset that is to be read next; none for a partition of which nothing was read.
@@ -95,7 +90,7 @@ def _forget(connection: sqlite3.Connection, record: Envelope) -> None:
     if record.type == ERASURE:
         customer_id = _customer_of(record)
         keys = [customer_id, *(key for (key,) in connection.execute(_IDENTIFIERS, (customer_id,)))]
-        found = [entry for key in keys for entry in _filed(connection, key)]
+        found = [entry for key in keys for entry in filed(connection, key)]
         before = [
             (position, without_customer(entry))
             for position, entry in found
@@ -105,17 +100,13 @@ def _forget(connection: sqlite3.Connection, record: Envelope) -> None:
     elif record.type == "identity":
         erasures = [
             entry
-            for _, entry in _filed(connection, _customer_of(record))
+            for _, entry in filed(connection, _customer_of(record))
             if entry.type == ERASURE and entry.received_at >= record.received_at
         ]
         if erasures:
-            found = [each for each in _filed(connection, record.partition_key) if each[1].event_id == record.event_id]
+            found = [each for each in filed(connection, record.partition_key) if each[1].event_id == record.event_id]
             replace(connection, [(position, without_customer(entry)) for position, entry in found])
 
 
 def _customer_of(record: Envelope) -> str:
     return str(record.properties.get("customer_id", ""))
-
-
-def _filed(connection: sqlite3.Connection, key: str) -> list[tuple[int, Envelope]]:
-    return entries(connection.execute(_FILED, (key,)))

@@ -61,7 +61,8 @@ DROP INDEX IF EXISTS records_by_decision;
 ALTER TABLE records RENAME TO records_before;
 """
 _SCHEMA = Schema(4, _TABLES, _UPGRADE)
-_HELD = "SELECT event_id, position FROM records WHERE event_id IN (SELECT value FROM json_each(?))"
+HELD = "SELECT event_id, position FROM records WHERE event_id IN (SELECT value FROM json_each(?))"
+"""Takes the ids as a list in JSON."""
 _NEWEST = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'records'), 0)"
 _INSERT = "INSERT INTO records (position, event_id, decision_id, contract, day, envelope) VALUES (?, ?, ?, ?, ?, ?)"
 _FILE = "INSERT OR IGNORE INTO filing (partition_key, position) VALUES (?, ?)"
@@ -217,7 +218,7 @@ def _arrived_under(record: Envelope) -> str:
 
 def insert(connection: sqlite3.Connection, rows: Sequence[Row], *, together: bool) -> Appended:
     """Insert what is not there yet, in the open transaction; `together` is that of `EventLog.append`."""
-    held: dict[str, int] = dict(connection.execute(_HELD, (json.dumps([row[0] for row in rows]),)).fetchall())
+    held: dict[str, int] = dict(connection.execute(HELD, (json.dumps([row[0] for row in rows]),)).fetchall())
     if together and rows and (first := held.get(rows[0][0])):
         return Appended(offsets=(first,) * len(rows), duplicates=frozenset(row[0] for row in rows))
     duplicates = set(held)
@@ -263,6 +264,11 @@ def entries(rows: Iterable[tuple[int, bytes, str, str, str]]) -> list[tuple[int,
             record = unreadable(*known)
         found.append((position, record))
     return found
+
+
+def filed(connection: sqlite3.Connection, key: str) -> list[tuple[int, Envelope]]:
+    """The records with a partition key, in order, as the open transaction has them."""
+    return entries(connection.execute(_FILED_UNDER, (key,)))
 
 
 def _unfile(connection: sqlite3.Connection, position: int) -> None:
