@@ -69,12 +69,15 @@ def _read_json_lines(contract: Contract, path: Path) -> pa.Table:
         return from_pages(contract, iter(lambda: list(islice(lines, _PAGE)), []))
 
 
-def from_pages(contract: Contract, pages: Iterable[Sequence[Mapping[str, Any]]]) -> pa.Table:
+def from_pages(
+    contract: Contract, pages: Iterable[Sequence[Mapping[str, Any]]], *, every_field: bool = False
+) -> pa.Table:
     """Rows as JSON has them, of which no more than a page at a time need be in memory as objects of Python.
 
-    A field that no row has is null where the contract allows it.
+    A field that no row has is null where the contract allows it; with `every_field` elsewhere too, so that each row is
+    rejected for it, and not the delivery.
     """
-    optional = [field.name for field in contract.fields if not field.required]
+    optional = [field.name for field in contract.fields if every_field or not field.required]
     names: dict[str, None] = {}
     tables = []
     for rows in pages:

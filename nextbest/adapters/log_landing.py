@@ -64,8 +64,8 @@ def land_day(log: OpenLog, door: Door, contract: Contract, arrived: Arrived) -> 
         MigrationError: rows were sent under a major version from which there is no migration.
 
     """
-    rows = from_pages(contract, _pages(log, door, contract, arrived))
     # A day is what arrived on it, be it all bad: the log delivers it once and cannot mend it.
+    rows = from_pages(contract, _pages(log, door, contract, arrived), every_field=True)
     return door.land(contract.name, rows, source_name=source_name(arrived.day), may_empty=True, arrived=arrived)
 
 

@@ -120,16 +120,19 @@ def test_the_receipt_says_up_to_where(tmp_path: Path, log: SqliteLog) -> None:
     assert (receipt.landed, [receipt.arrived]) == (2, arrivals(log))
 
 
-def test_a_record_that_cannot_be_decoded_is_rejected_and_the_others_land(tmp_path: Path, log: SqliteLog) -> None:
-    """Its day lands, and says that a row was no good."""
+@pytest.mark.parametrize("others", [2, 0])
+def test_a_record_that_cannot_be_decoded_is_rejected_and_the_others_land(
+    tmp_path: Path, log: SqliteLog, others: int
+) -> None:
+    """Its day lands, and says that a row was no good; also where there is nothing else on that day."""
     door = door_of(tmp_path)
-    log.append_sync([event(1), event(2), event(3)])
+    log.append_sync([event(2), *(event(number) for number in (1, 3)[:others])])
     with closing(sqlite3.connect(tmp_path / "log.db")) as connection:
-        connection.execute("UPDATE records SET envelope = substr(envelope, 1, 9) WHERE position = 2")
+        connection.execute("UPDATE records SET envelope = substr(envelope, 1, 9) WHERE position = 1")
         connection.commit()
     land(log, door)
     [receipt] = door.receipts("events")
-    assert (receipt.landed, len(door.rejected(receipt))) == (2, 1)
+    assert (receipt.landed, len(door.rejected(receipt))) == (others, 1)
     assert days_to_land(log, door) == []
 
 
