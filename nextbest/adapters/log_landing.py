@@ -94,6 +94,11 @@ def source_name(day: str) -> str:
     return f"{_SOURCE}{day}"
 
 
+def day_of(receipt: Receipt) -> str:
+    """The day of the event log that a delivery is, as `YYYY-MM-DD`."""
+    return receipt.source_name.removeprefix(_SOURCE)
+
+
 def is_from_log(receipt: Receipt) -> bool:
     """Whether the delivery is a day of the event log."""
     return receipt.source_name.startswith(_SOURCE)

@@ -23,7 +23,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from nextbest.adapters.landing import Door, Receipt
-from nextbest.adapters.log_landing import LOG_CONTRACTS, has_arrived, is_from_log, landed_days, source_name
+from nextbest.adapters.log_landing import LOG_CONTRACTS, day_of, has_arrived, is_from_log, landed_days, source_name
 from nextbest.adapters.logs import OpenLog
 from nextbest.contracts import Contract
 from nextbest.envelope import LANDED, Envelope, is_landed
@@ -248,7 +248,7 @@ def _remove_batches(
 
 def _newest(door: Door, receipt: Receipt) -> str:
     """The last day that a delivery is about: of the log's the day it arrived."""
-    return receipt.source_name.removeprefix(source_name("")) if is_from_log(receipt) else door.newest_day(receipt)
+    return day_of(receipt) if is_from_log(receipt) else door.newest_day(receipt)
 
 
 def _first_day(contract: Contract | None, now: datetime) -> str:

@@ -5,7 +5,6 @@ State follows the log (`nextbest.following`).
 """
 
 import asyncio
-import re
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +19,7 @@ from nextbest.adapters import log_retention
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.files import write_whole
 from nextbest.adapters.landing import Door
+from nextbest.adapters.log_landing import day_of, landed_days
 from nextbest.adapters.logs import open_log
 from nextbest.adapters.skipped_records import SkippedRecords
 from nextbest.adapters.states import open_state
@@ -203,16 +203,12 @@ def _check_there_is_one(settings: Settings) -> None:
 
 
 def _address(settings: Settings) -> str:
-    """Where the log is, without a password."""
-    return re.sub("//[^/@]*@", "//", settings.log_url) or str(settings.event_log)
+    """Where the log is."""
+    return settings.log_url or str(settings.event_log)
 
 
 def _landed_until(settings: Settings) -> str | None:
     """The last day whose arrivals have landed for the warehouse; none where nothing has, or no contract can be read."""
-    days = set[str]()
     with suppress(NextbestError):
-        door = Door.of(settings)
-        for name in load_contracts(settings.folder("contracts")):
-            sources = (receipt.source_name for receipt in door.receipts(name))
-            days |= {each.removeprefix("log-") for each in sources if each.startswith("log-")}
-    return max(days, default=None)
+        return max(map(day_of, landed_days(Door.of(settings)).values()), default=None)
+    return None

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -12,6 +13,9 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from nextbest.adapters.contract_files import load_contracts
+from nextbest.adapters.landing import Door
+from nextbest.adapters.log_landing import land_day
 from nextbest.adapters.logs import open_log
 from nextbest.adapters.skipped_records import SkippedRecords
 from nextbest.adapters.states import open_state
@@ -104,6 +108,10 @@ def test_status_says_how_log_and_state_stand(settings: Settings, tmp_path: Path)
     assert "1 records could not be brought into State" in text
     assert "events/9  (event, offset 7): OverflowError, 2026-01-01 00:00:00" in text
     assert "secret" not in text
+    with closing(open_log(settings)) as log:
+        (arrived,) = log.arrived_sync("consents")
+        land_day(log, Door.of(settings), load_contracts(settings.folder("contracts"))["consents"], arrived)
+    assert re.search(r"landed +up to 2026-01-01", run("status").output)
 
 
 def test_replay_makes_state_anew(settings: Settings) -> None:
