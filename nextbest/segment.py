@@ -22,6 +22,7 @@ from nextbest import intake
 from nextbest.contracts import Contract
 from nextbest.envelope import Envelope
 from nextbest.errors import NextbestError
+from nextbest.row_check import ID_LENGTH
 from nextbest.segment_wire import (
     MESSAGES,
     AnyMessage,
@@ -36,7 +37,6 @@ from nextbest.wire import EventRow
 VISITOR = "visitor:"
 """What the customer id of somebody begins with who is known by an anonymous id alone."""
 CUSTOM = "custom"
-ID_LIMIT = 200
 _ANONYMOUS = "anonymous_id"
 _EVENTS: Mapping[str, tuple[str, str | None]] = MappingProxyType(
     {
@@ -130,8 +130,8 @@ class Reader:
             raise MessageError(f"{name} is an address, by which a person is known: send an id of your own")
         if not self.is_id(customer_id):
             raise MessageError(f"{name} begins with a kind of identifier, or ends like a keyed hash: send an id")
-        if len(customer_id) > ID_LIMIT:
-            raise MessageError(f"{name} is too long: as a customer id it may have {ID_LIMIT} characters")
+        if len(customer_id) > ID_LENGTH:
+            raise MessageError(f"{name} is too long: as a customer id it may have {ID_LENGTH} characters")
         return customer_id
 
     def _rows(self, message: AnyMessage) -> Iterator[_Row]:

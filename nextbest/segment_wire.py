@@ -88,13 +88,13 @@ class SegmentScreen(SegmentMessage, frozen=True, kw_only=True):
 class SegmentAlias(SegmentMessage, frozen=True, kw_only=True):
     """Somebody who was called `previousId` is called `userId` now."""
 
-    previous_id: Annotated[str, Meta(min_length=1, max_length=200)] | _Number
+    previous_id: Annotated[str, Meta(min_length=1, max_length=ID_LENGTH)] | _Number
 
 
 class SegmentGroup(SegmentMessage, frozen=True, kw_only=True):
     """A group that somebody belongs to."""
 
-    group_id: Annotated[str, Meta(min_length=1, max_length=200)] | _Number
+    group_id: Annotated[_Name, Meta(min_length=1)] | _Number
 
 
 MESSAGES = (SegmentIdentify, SegmentTrack, SegmentPage, SegmentScreen, SegmentAlias, SegmentGroup)

@@ -40,7 +40,7 @@ METRICS: dict[str, tuple[str, _Labels]] = {
         ("placement", "action", "arm", "tier"),
     ),
     "nextbest_events": (
-        "Rows of events, outcomes and consents that were sent, by API key, contract and what became of them.",
+        "Rows that were sent, by API key, contract and what became of them.",
         ("sender", "contract", "status"),
     ),
     "nextbest_rejects": ("Those that were rejected, by the rule they break.", ("sender", "contract", "rule")),

@@ -13,7 +13,8 @@ import msgspec
 
 import nextbest
 from nextbest.contracts import Contract
-from nextbest.segment import ID_LIMIT, MAIL_ADDRESS, VISITOR
+from nextbest.row_check import ID_LENGTH
+from nextbest.segment import MAIL_ADDRESS, VISITOR
 from nextbest.segment_wire import MESSAGES, SegmentAlias
 from nextbest.wire import INTAKE, ProblemDetails
 from serving.examples import Examples
@@ -101,7 +102,7 @@ def _describe_messages(schemas: dict[str, Any], names: CustomerNames) -> None:
     whole, text = {"type": "integer"}, {"type": "string", "minLength": 1}
     user = {"not": {"anyOf": [{"pattern": names.no_id}, {"pattern": MAIL_ADDRESS}]}}
     visitor = {
-        "maxLength": ID_LIMIT - len(VISITOR),
+        "maxLength": ID_LENGTH - len(VISITOR),
         "not": {"anyOf": [{"pattern": _KEYED_HASH}, {"pattern": MAIL_ADDRESS}]},
     }
     somebody = [
