@@ -169,6 +169,13 @@ def legible(message: Any) -> Any:
     return said
 
 
+def customer_of(message: Any) -> str:
+    """The id of whom a message, as JSON has it, is about, be it one that nobody may have; empty where it names none."""
+    said = message if isinstance(message, dict) else {}
+    user, visitor = _text(said.get("userId")), _text(said.get("anonymousId"))
+    return user or (visitor and VISITOR + visitor)
+
+
 def happened_at(message: SegmentMessage, received_at: datetime, sent_at: datetime | None) -> datetime:
     """When it happened, by our clock: `timestamp` and what the sender's clock is off by, never later than now.
 

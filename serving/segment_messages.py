@@ -15,7 +15,7 @@ import msgspec
 
 from nextbest.contracts import Contract
 from nextbest.rejects import Reject
-from nextbest.segment import Link, MessageError, Reader, Reading, legible, linked, says_the_same
+from nextbest.segment import Link, MessageError, Reader, Reading, customer_of, legible, linked, says_the_same
 from nextbest.segment_wire import AnyMessage, SegmentResponse
 from nextbest.wire import Verdict
 from serving.intake import Intake
@@ -102,8 +102,8 @@ def _rejects(
     for message, reading in zip(messages, readings, strict=True):
         if isinstance(reading, Verdict):
             said = message.content if isinstance(message, Unread) else legible(msgspec.to_builtins(message))
-            whose = said.get("userId") if isinstance(said, dict) else None
-            row = {"message": said} | ({"customer_id": whose} if isinstance(whose, str) else {})
+            whose = customer_of(said)  # who is erased must go from quarantine too
+            row = {"message": said} | ({"customer_id": whose} if whose else {})
             yield Reject(sender=sender, contract="events", rule=reading.rule, column="", reason=reading.reason, row=row)
 
 

@@ -161,6 +161,20 @@ def test_of_a_rejected_message_nothing_is_kept_that_is_not_read(
     assert all(each in str(kept.row["message"]) for each in ("m1", "channel", "app", "ios"))
 
 
+@pytest.mark.parametrize(
+    ("said", "customer_id"),
+    [({"userId": "439"}, "439"), ({"userId": 439}, "439"), ({"anonymousId": "a1"}, "visitor:a1")],
+)
+def test_a_rejected_message_goes_with_its_customer(
+    ask: Ask, quarantine: Quarantine, said: dict[str, Any], customer_id: str
+) -> None:
+    """However the message names them: as a text, as a number, or as a visitor."""
+    assert batch(ask, {"type": "track"} | said).status_code == 400
+    assert [kept.row["message"] for kept in quarantine.rows()] == [{"type": "track"} | said]
+    assert ask("DELETE", f"/v1/customers/{customer_id}").status_code == 200
+    assert quarantine.rows() == []
+
+
 def test_a_message_of_which_no_row_can_be_made_counts_among_rejects(ask: Ask) -> None:
     """By sender and rule, as every other."""
     batch(ask, PAGE, PAGE | {"messageId": "m2", "userId": "jo@example.com"})
