@@ -16,8 +16,8 @@ _MINUTE, _HOUR = timedelta(minutes=1), timedelta(hours=1)
 _PAGE, _PAGES = 1_000, 50
 
 
-class Kept(msgspec.Struct, frozen=True):
-    """Records of one contract and type that were received in the last hour."""
+class Received(msgspec.Struct, frozen=True):
+    """How many records of one contract and type came in the last hour."""
 
     contract: str
     type: str
@@ -31,7 +31,7 @@ class LogStatus(msgspec.Struct, frozen=True, kw_only=True):
     last_offset: int
     per_second_last_minute: float
     per_second_last_hour: float
-    last_hour: tuple[Kept, ...]
+    last_hour: tuple[Received, ...]
     is_estimated: bool
     """Whether `last_hour` is from a sample of pages: there were too many records to count each."""
 
@@ -62,7 +62,7 @@ async def status_of_log(log: EventLog, now: datetime) -> LogStatus:
         last_offset=last,
         per_second_last_minute=(last - minute) / _MINUTE.total_seconds(),
         per_second_last_hour=(last - hour) / _HOUR.total_seconds(),
-        last_hour=await _kept(log, hour, last),
+        last_hour=await _received(log, hour, last),
         is_estimated=not counted,
     )
 
@@ -100,7 +100,7 @@ async def _before(log: EventLog, moment: datetime, last: int) -> int:
     return low
 
 
-async def _kept(log: EventLog, after: int, last: int) -> tuple[Kept, ...]:
+async def _received(log: EventLog, after: int, last: int) -> tuple[Received, ...]:
     """Records after an offset, counted, or estimated from pages at even distances."""
     found: Counter[tuple[str, str]] = Counter()
     stride = max((last - after) // _PAGES, _PAGE)
@@ -110,5 +110,5 @@ async def _kept(log: EventLog, after: int, last: int) -> tuple[Kept, ...]:
         read += len(page)
         found.update((record.contract, record.type) for _, record in page)
     share = (last - after) / read if stride > _PAGE and read else 1.0
-    rows = [Kept(contract, type_, round(number * share)) for (contract, type_), number in found.items()]
+    rows = [Received(contract, type_, round(number * share)) for (contract, type_), number in found.items()]
     return tuple(sorted(rows, key=lambda each: (-each.records, each.contract, each.type)))

@@ -19,6 +19,7 @@ from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.files import FOR_OWNER, write_whole
 from nextbest.adapters.landing import Door
 from nextbest.adapters.quarantine import Quarantine
+from nextbest.commands.parameters import ReportFile
 from nextbest.contracts import Contract
 from nextbest.rejects import Kept
 from nextbest.settings import Settings
@@ -44,9 +45,7 @@ def quarantine() -> None:
 @quarantine.command("list")
 @_contract
 @click.option("--rule", default="", help="Only rows that break this rule.")
-@click.option(
-    "--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write every row here, a line each."
-)
+@click.option("--json", "file", type=ReportFile(), help="Write every row to this file, a line each.")
 def list_(contract: str | None, rule: str, file: Path | None) -> None:
     """Show the rejected rows of events, the latest first, and where those of deliveries of files are.
 

@@ -44,6 +44,7 @@ from serving.app import api
 from serving.basis import Basis
 from serving.cluster import Cluster
 from serving.decider import Decider
+from serving.intake import Intake
 from serving.metrics import Meter
 from serving.model_sets import ModelSets
 from serving.policies import Policies
@@ -337,6 +338,19 @@ class Replica:
         """Take up whatever policy and models are published."""
         await self.policies.start()
         await self.models.start()
+
+
+@pytest.fixture
+def intake(  # noqa: PLR0917  every part of it
+    contracts: dict[str, Contract],
+    log: SqliteLog,
+    state: SqliteState,
+    clock: StoppedClock,
+    quarantine: Quarantine,
+    settings: Settings,
+) -> Intake:
+    meter = Meter(settings.metrics)
+    return Intake(contracts=contracts, log=log, state=state, clock=clock, quarantine=quarantine, meter=meter)
 
 
 @pytest.fixture

@@ -12,28 +12,13 @@ import pytest
 from nextbest.adapters.quarantine import Quarantine, QuarantineUnavailableError
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
-from nextbest.contracts import Contract
 from nextbest.erasure import without_customer
 from nextbest.settings import Settings
 from nextbest.state import SnapshotScope
 from nextbest.wire import EventRow
 from serving.intake import Intake
-from serving.metrics import Meter
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def intake(  # noqa: PLR0917  every part of it
-    contracts: dict[str, Contract],
-    log: SqliteLog,
-    state: SqliteState,
-    clock: Any,
-    quarantine: Quarantine,
-    settings: Settings,
-) -> Intake:
-    meter = Meter(settings.metrics)
-    return Intake(contracts=contracts, log=log, state=state, clock=clock, quarantine=quarantine, meter=meter)
 
 
 def consent(status: str, consent_id: str = "k1", at: datetime = AT) -> EventRow:

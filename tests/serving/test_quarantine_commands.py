@@ -13,29 +13,14 @@ from click.testing import CliRunner, Result
 from nextbest.adapters.landing import Door
 from nextbest.adapters.quarantine import Quarantine, QuarantineUnavailableError
 from nextbest.adapters.sqlite_log import SqliteLog
-from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.contracts import Contract
 from nextbest.settings import Settings
 from nextbest.wire import EventRow
 from serving.intake import Intake
 from serving.mending import send_again
-from serving.metrics import Meter
 from serving.quarantine_commands import quarantine as command
 
 SENT_AT = datetime(2026, 3, 2, 11, tzinfo=UTC)
-
-
-@pytest.fixture
-def intake(  # noqa: PLR0917  every part of it
-    contracts: dict[str, Contract],
-    log: SqliteLog,
-    state: SqliteState,
-    clock: Any,
-    quarantine: Quarantine,
-    settings: Settings,
-) -> Intake:
-    meter = Meter(settings.metrics)
-    return Intake(contracts=contracts, log=log, state=state, clock=clock, quarantine=quarantine, meter=meter)
 
 
 def event(event_id: str, **fields: Any) -> EventRow:
