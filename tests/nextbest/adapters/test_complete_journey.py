@@ -53,7 +53,7 @@ def tables(source: CompleteJourney) -> Tables:
 def test_what_is_held_back_comes_as_it_happened(settings: Settings, source: CompleteJourney) -> None:
     """What is imported and what is live are the whole, once; the live part is the last weeks, in their order."""
     assert source.shift
-    few = replace(settings, households=400)
+    few = replace(settings, households=40)
     whole, cut = CompleteJourney(few), CompleteJourney(replace(few, live_weeks=8))
     live = list(cut.live())
     assert {contract for contract, _ in live} == {"transactions", "outcomes"}
