@@ -47,6 +47,13 @@ class FollowingStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it has once been at the log's end, without which nothing is decided by it."""
 
 
+class Waiting(msgspec.Struct, frozen=True):
+    """How many records State does not have, and when the oldest of them was received; none where it has all."""
+
+    records: int
+    since: datetime | None
+
+
 async def status_of_log(log: EventLog, now: datetime) -> LogStatus:
     """What came into the log, and how fast.
 
@@ -77,14 +84,25 @@ async def status_of_following(log: EventLog, state: State, now: datetime) -> Fol
     """
     log_id = await log.log_id()
     applied = await state.applied_offset(log_id)
-    lag = await log.last_offset() - applied
-    waiting = await log.read(applied, 1) if lag > 0 else []
+    waits = await waiting(log, applied)
     return FollowingStatus(
         applied_offset=applied,
-        lag_records=max(lag, 0),
-        oldest_unprocessed_seconds=(now - waiting[0][1].received_at).total_seconds() if waiting else None,
+        lag_records=waits.records,
+        oldest_unprocessed_seconds=(now - waits.since).total_seconds() if waits.since else None,
         is_caught_up=await state.is_caught_up(log_id),
     )
+
+
+async def waiting(log: EventLog, applied: int) -> Waiting:
+    """What comes after the offset `applied`.
+
+    Raises:
+        LogUnavailableError: the log cannot be read.
+
+    """
+    records = max(await log.last_offset() - applied, 0)
+    oldest = await log.read(applied, 1) if records else []
+    return Waiting(records, oldest[0][1].received_at if oldest else None)
 
 
 async def _before(log: EventLog, moment: datetime, last: int) -> int:

@@ -21,6 +21,7 @@ from nextbest.adapters.webhook import post
 from nextbest.envelope import Envelope
 from nextbest.following import Step
 from nextbest.log import EventLog, LogUnavailableError
+from nextbest.log_status import waiting
 from nextbest.stream_watch import TICK_S, Alert, Watch
 from serving.defects import place_of
 from serving.metrics import Meter
@@ -148,10 +149,9 @@ class StreamMonitor:
         """When the oldest record that State does not have was received."""
         if self._applied is None:
             return None  # nobody knows yet how far State is
-        behind = await self.log.last_offset() - self._applied
-        self.meter.gauges["nextbest_log_lag_records"] = max(behind, 0)
-        waiting = await self.log.read(self._applied, 1) if behind > 0 else []
-        return waiting[0][1].received_at if waiting else None
+        waits = await waiting(self.log, self._applied)
+        self.meter.gauges["nextbest_log_lag_records"] = waits.records
+        return waits.since
 
     def _count(self, record: Envelope) -> None:
         latency_s = (record.received_at - record.occurred_at).total_seconds() if record.source == "live" else None
