@@ -19,6 +19,7 @@ from nextbest.following import step
 from nextbest.log import LogUnavailableError
 from nextbest.segment_wire import BATCH_BYTES, BATCH_LIMIT, MESSAGE_BYTES
 from nextbest.settings import Settings
+from serving.backpressure import EVENTS
 
 Ask = Callable[..., httpx.Response]
 AT = "2026-03-02T11:00:00Z"
@@ -262,7 +263,7 @@ def test_nothing_is_acknowledged_when_the_log_is_down(ask: Ask, monkeypatch: pyt
 
 
 def test_basic_credentials_are_described(ask: Ask) -> None:
-    """Beside the other way to send a key, and for these routes alone."""
+    """Beside the other way to send a key, and for these routes alone, which have the places of events."""
     document = ask("GET", "/openapi.json").json()
     assert document["components"]["securitySchemes"]["write_key"]["scheme"] == "basic"
     takes = {
@@ -271,3 +272,4 @@ def test_basic_credentials_are_described(ask: Ask) -> None:
         if {"write_key": []} in each.get("post", {}).get("security", [])
     }
     assert takes == {f"/v1/{call}" for call in ("batch", *CALLS)}
+    assert {"/v1/events", *takes} == EVENTS
