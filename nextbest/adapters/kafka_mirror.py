@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from nextbest.adapters.kafka_dead_letters import DeadLetters
+from nextbest.adapters.kafka_gaps import Gaps
 from nextbest.adapters.kafka_log import records_of
 from nextbest.adapters.kafka_topic import BrokerError, Topic, end
 from nextbest.adapters.log_copy import LogCopy
@@ -30,6 +31,8 @@ _METADATA_MS = 10_000
 """How old what is known of partitions and their brokers may be."""
 _LOOK_S = 1.0
 _RETRY_S = 0.5
+_AGAIN_S = 0.01
+"""How soon what was missing between two messages is looked for again."""
 _FETCH_WAIT_MS = 20
 """How long a broker may hold an empty answer back: not all of them send it at once when something comes."""
 
@@ -42,6 +45,7 @@ class Mirror:
         self._copy = copy
         self._patience_s = patience_s
         self._dead = DeadLetters(topic, patience_s)
+        self._gaps = Gaps()
         self._next: dict[int, int] = {}
         """By partition, what is to be read next: as in the copy."""
         self._log_id = ""
@@ -96,7 +100,24 @@ class Mirror:
             except OffsetOutOfRangeError as error:
                 await self._begin_again(consumer, list(error.args[0]))
             else:
-                await self._take_in(found)
+                await self._take_in(await self._without_gaps(consumer, found))
+
+    async def _without_gaps(
+        self, consumer: AIOKafkaConsumer, found: Mapping[TopicPartition, Sequence[Any]]
+    ) -> Mapping[TopicPartition, Sequence[Any]]:
+        """What of `found` comes before a gap that may yet be filled; what comes after it is read again."""
+        sure = {}
+        for place, batch in found.items():
+            offsets = [message.offset for message in batch]
+            expected, ends = self._next[place.partition], int(consumer.highwater(place) or 0)
+            count = self._gaps.sure(place.partition, expected, offsets, ends, time.monotonic())
+            if count < len(batch):
+                consumer.seek(place, offsets[count - 1] + 1 if count else expected)
+            if count:
+                sure[place] = batch[:count]
+        if not sure and found:
+            await asyncio.sleep(_AGAIN_S)
+        return sure
 
     async def _look(self, consumer: AIOKafkaConsumer) -> None:
         """See that copy and topic still are what they were, and say how far this is, for Kafka's own tools."""

@@ -205,6 +205,27 @@ def test_a_topic_whose_broker_says_that_it_lost_data_is_read_from_its_beginning(
     eventually(lambda: len(mirrored.entries()) == 2)
 
 
+def test_a_message_that_a_broker_shows_after_the_next_one_is_not_left_out(
+    mirrored: Any, record: MakeRecord, eventually: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Tansu may, of what two producers send at the same time."""
+    mirrored.topic = mirrored.topic._replace(partitions=1)
+    with closing(KafkaLog(mirrored.topic, mirrored.path)) as log:
+        log.append_sync([record(f"e{n}") for n in range(6)])
+    getmany, late = AIOKafkaConsumer.getmany, [{2, 3}, {3}]
+
+    async def without_the_late(consumer: Any, *, timeout_ms: int, max_records: int) -> Any:
+        found = await getmany(consumer, timeout_ms=timeout_ms, max_records=max_records)
+        missing = late.pop(0) if found and late else set()
+        return {place: [each for each in batch if each.offset not in missing] for place, batch in found.items()}
+
+    monkeypatch.setattr(AIOKafkaConsumer, "getmany", without_the_late)
+    mirrored.follow()
+    eventually(lambda: len(mirrored.entries()) == 6)
+    assert [entry.event_id for entry in mirrored.entries()] == [f"e{n}" for n in range(6)]
+    assert not late
+
+
 def test_kafka_is_told_how_far_the_copy_is(mirrored: Any, record: MakeRecord, eventually: Any) -> None:
     """Its tools show the lag of a group that has the name of the home's log."""
 
