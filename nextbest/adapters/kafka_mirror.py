@@ -1,7 +1,8 @@
 """The mirror: brings what is in the log's topic into the home's copy, soon, in order and once.
 
-Belongs here: reading the topic, and what becomes of it when the broker, the topic or the copy is not as it was. Does
-not belong here: what the copy does with records (`nextbest.adapters.log_copy`), or appending (`kafka_log`).
+Belongs here: reading the topic, how far the copy is behind it, and what becomes of it when the broker, the topic or the
+copy is not as it was. Does not belong here: what the copy does with records (`nextbest.adapters.log_copy`), or
+appending (`kafka_log`).
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from nextbest.adapters.kafka_dead_letters import DeadLetters
 from nextbest.adapters.kafka_gaps import Gaps
 from nextbest.adapters.kafka_log import records_of
-from nextbest.adapters.kafka_topic import BrokerError, Topic, end
+from nextbest.adapters.kafka_topic import BrokerError, Topic, end, said
 from nextbest.adapters.log_copy import LogCopy
 from nextbest.envelope import NOT_ENVELOPES, Envelope
 from nextbest.log import LogUnavailableError
@@ -177,6 +178,34 @@ class Mirror:
         except NOT_ENVELOPES as error:
             await self._dead.put(message, f"it is no envelope: {error}")
             return ()
+
+
+async def behind(topic: Topic, copy: LogCopy, patience_s: float = _PATIENCE_S) -> int:
+    """How many messages of the topic the copy has not taken in.
+
+    Raises:
+        BrokerError: no broker says so within `patience_s` seconds.
+        LogUnavailableError: the copy cannot be read.
+
+    """
+    known = copy.read_to(topic.url)
+    consumer = AIOKafkaConsumer(bootstrap_servers=topic.servers, auto_offset_reset="none", enable_auto_commit=False)
+    try:
+        async with asyncio.timeout(patience_s):
+            places = [TopicPartition(topic.name, partition) for partition in await topic.make(patience_s)]
+            await consumer.start()
+            consumer.assign(places)
+            begins = await consumer.beginning_offsets(places)
+            next_offsets = {place: max(known.get(place.partition, 0), begins[place]) for place in places}
+            for place, offset in next_offsets.items():
+                consumer.seek(place, offset)
+            while any(consumer.highwater(place) is None for place in places):
+                await consumer.getmany(timeout_ms=_FETCH_WAIT_MS, max_records=1)
+            return sum(max(int(consumer.highwater(place)) - next_offsets[place], 0) for place in places)
+    except (KafkaError, OSError) as error:  # a timeout is an OSError
+        raise BrokerError(f"{topic.url}: {said(error)}") from error
+    finally:
+        await end(consumer)
 
 
 def _end(consumer: AIOKafkaConsumer, place: TopicPartition) -> float:

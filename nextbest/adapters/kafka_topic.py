@@ -83,7 +83,7 @@ class Topic(NamedTuple):
                     await asyncio.sleep(_LOOK_S)
                 return partitions
         except (KafkaError, OSError) as error:  # a timeout is an OSError
-            raise BrokerError(f"{self.url}: {_said(error)}") from error
+            raise BrokerError(f"{self.url}: {said(error)}") from error
 
     async def _led(self, admin: AIOKafkaAdminClient) -> list[int]:
         """The partitions; none before each has a broker that leads it."""
@@ -135,7 +135,7 @@ class Sender:
                     sent.append(await handed)
                 await asyncio.gather(*sent)
         except (KafkaError, OSError) as error:
-            raise BrokerError(f"{self.topic.url}: {_said(error)}") from error
+            raise BrokerError(f"{self.topic.url}: {said(error)}") from error
         finally:
             for each in sent:
                 each.cancel()  # those that nobody waits for any more
@@ -208,5 +208,6 @@ def _refuse(*codes: int) -> None:
             raise for_code(code)
 
 
-def _said(error: BaseException) -> str:
+def said(error: BaseException) -> str:
+    """What went wrong with a broker, for people."""
     return "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__

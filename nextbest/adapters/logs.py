@@ -79,6 +79,26 @@ async def mirror(settings: Settings) -> None:
             await Mirror(Topic.of(settings.log_url), copy).follow()
 
 
+async def behind(settings: Settings) -> int | None:
+    """How many messages of a topic that is the log have not come to the home yet; none where the log is in the home.
+
+    Raises:
+        LogUnavailableError: the broker does not say, or the copy in the home cannot be read.
+
+    """
+    if not settings.log_url:
+        return None
+    from nextbest.adapters import kafka_mirror  # noqa: PLC0415  as above
+    from nextbest.adapters.kafka_topic import BrokerError, Topic  # noqa: PLC0415
+    from nextbest.adapters.log_copy import LogCopy  # noqa: PLC0415
+
+    try:
+        with closing(LogCopy(settings.event_log)) as copy:
+            return await kafka_mirror.behind(Topic.of(settings.log_url), copy)
+    except BrokerError as error:
+        raise LogUnavailableError(f"the topic of the event log cannot be used: {error}") from error
+
+
 def check_log(settings: Settings) -> None:
     """See, before anything starts, that the broker of the log answers; on SQLite there is none.
 

@@ -20,7 +20,7 @@ from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.files import write_whole
 from nextbest.adapters.landing import Door
 from nextbest.adapters.log_landing import day_of, landed_days
-from nextbest.adapters.logs import open_log
+from nextbest.adapters.logs import behind, open_log
 from nextbest.adapters.skipped_records import SkippedRecords
 from nextbest.adapters.states import open_state
 from nextbest.commands.parameters import ReportFile
@@ -28,6 +28,7 @@ from nextbest.commands.processes import console
 from nextbest.envelope import Envelope
 from nextbest.errors import NextbestError
 from nextbest.following import step
+from nextbest.log import LogUnavailableError
 from nextbest.log_status import FollowingStatus, LogStatus, status_of_following, status_of_log
 from nextbest.settings import Settings
 from nextbest.state import StateUnavailableError
@@ -58,12 +59,14 @@ def status(report: Path | None) -> None:
     settings, now = Settings.from_env(), datetime.now(UTC)
     _check_there_is_one(settings)
     found, following, mistake = asyncio.run(_status(settings, now))
+    copy = asyncio.run(_copy(settings))
     skipped, landed = SkippedRecords(settings.skipped_records).read(), _landed_until(settings)
     if report:
         content: dict[str, Any] = {
             "at": now,
             "log": _address(settings),
             **msgspec.to_builtins(found),
+            "copy": copy,
             "state": following or {"unavailable": mistake},
             "landed_until": landed,
             "skipped": skipped,
@@ -76,6 +79,9 @@ def status(report: Path | None) -> None:
         f"{found.per_second_last_minute:,.1f} in the last minute, {found.per_second_last_hour:,.1f} in the last hour"
     )
     table.add_row("per second", rates)
+    if copy:
+        waits = copy.get("behind_messages")
+        table.add_row("copy", str(copy["unavailable"]) if waits is None else f"{waits:,} messages of the topic wait")
     for name, value in _state_rows(following, mistake):
         table.add_row(name, value)
     table.add_row("landed", f"up to {landed}" if landed else "nothing yet")
@@ -147,6 +153,15 @@ async def _status(settings: Settings, now: datetime) -> tuple[LogStatus, Followi
             return found, await status_of_following(opened, state, now), ""
         except StateUnavailableError as error:
             return found, None, str(error)
+
+
+async def _copy(settings: Settings) -> dict[str, Any] | None:
+    """How far the home's copy of a log elsewhere is behind, or why nobody knows; none where the log is in the home."""
+    try:
+        waits = await behind(settings)
+    except LogUnavailableError as error:
+        return {"unavailable": str(error)}
+    return None if waits is None else {"behind_messages": waits}
 
 
 def _state_rows(following: FollowingStatus | None, mistake: str) -> list[tuple[str, str]]:

@@ -14,8 +14,8 @@ from aiokafka.errors import OffsetOutOfRangeError
 
 from nextbest.adapters import kafka_mirror
 from nextbest.adapters.kafka_log import KafkaLog
-from nextbest.adapters.kafka_mirror import Mirror
-from nextbest.adapters.kafka_topic import Message, Sender, Topic
+from nextbest.adapters.kafka_mirror import Mirror, behind
+from nextbest.adapters.kafka_topic import BrokerError, Message, Sender, Topic
 from nextbest.adapters.log_copy import LogCopy
 from nextbest.envelope import Envelope, encode
 from nextbest.erasure import erasure
@@ -224,6 +224,24 @@ def test_a_message_that_a_broker_shows_after_the_next_one_is_not_left_out(
     eventually(lambda: len(mirrored.entries()) == 6)
     assert [entry.event_id for entry in mirrored.entries()] == [f"e{n}" for n in range(6)]
     assert not late
+
+
+def test_how_far_the_copy_is_behind_is_asked_of_the_broker(mirrored: Any, record: MakeRecord, eventually: Any) -> None:
+    """Message by message, also of those that came in one batch; a broker that is not there says nothing."""
+
+    def waits() -> int:
+        with closing(LogCopy(mirrored.path)) as copy:
+            return asyncio.run(behind(mirrored.topic, copy))
+
+    assert waits() == 0
+    with closing(KafkaLog(mirrored.topic, mirrored.path)) as log:
+        log.append_sync([record(f"e{n}", partition_key=f"c{n}") for n in range(7)])
+    assert waits() == 7
+    mirrored.follow()
+    eventually(lambda: len(mirrored.entries()) == 7)
+    assert waits() == 0
+    with closing(LogCopy(mirrored.path)) as copy, pytest.raises(BrokerError, match="events"):
+        asyncio.run(behind(Topic("127.0.0.1:1", "events"), copy, 0.2))
 
 
 def test_kafka_is_told_how_far_the_copy_is(mirrored: Any, record: MakeRecord, eventually: Any) -> None:

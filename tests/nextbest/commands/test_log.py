@@ -95,6 +95,7 @@ def test_status_says_how_log_and_state_stand(settings: Settings, tmp_path: Path)
     text = run("status", "--json", str(tmp_path / "log.json")).output
     report = json.loads((tmp_path / "log.json").read_text())
     assert (report["last_offset"], report["is_estimated"], report["landed_until"]) == (15, False, None)
+    assert report["copy"] is None
     assert report["per_second_last_minute"] == pytest.approx(6 / 60)
     assert report["per_second_last_hour"] == pytest.approx(12 / 3_600)
     assert report["last_hour"] == [{"contract": "events", "type": "event", "records": 12}]
@@ -112,6 +113,16 @@ def test_status_says_how_log_and_state_stand(settings: Settings, tmp_path: Path)
         (arrived,) = log.arrived_sync("consents")
         land_day(log, Door.of(settings), load_contracts(settings.folder("contracts"))["consents"], arrived)
     assert re.search(r"landed +up to 2026-01-01", run("status").output)
+
+
+@pytest.mark.usefixtures("settings")
+def test_status_says_that_the_topic_of_the_log_cannot_be_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What is in the home is shown all the same."""
+    monkeypatch.setenv("NEXTBEST_LOG", "kafka://127.0.0.1:1/events")
+    text = run("status", "--json", str(tmp_path / "log.json")).output
+    assert re.search(r"copy +the topic of the event log cannot be used: kafka://127.0.0.1:1/events", text)
+    assert "15 came in so far" in text
+    assert "cannot be used" in json.loads((tmp_path / "log.json").read_text())["copy"]["unavailable"]
 
 
 def test_replay_makes_state_anew(settings: Settings) -> None:
