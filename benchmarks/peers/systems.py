@@ -74,6 +74,7 @@ class Running:
         self._supervisor = supervisor
         self.companions: dict[str, psutil.Process] = {}
         """What its servers stand on, by name."""
+        self._children: list[subprocess.Popen[bytes]] = []
 
     def processes(self) -> list[psutil.Process]:
         """All of them, Redis included, which writes its title over its environment and so over the home's mark."""
@@ -99,11 +100,19 @@ class Running:
             click.ClickException: there is none.
 
         """
-        for process in self.processes():
-            title = " ".join(process.cmdline())
-            if "ServeReplica" in title and name in title:
-                return process
+        for process in self.replicas(name):
+            return process
         raise click.ClickException(f"no replica of {name} runs")
+
+    def replicas(self, name: str = "") -> list[psutil.Process]:
+        """The processes of the deployment `name`, or of all of them."""
+        found = []
+        for process in self.processes():
+            with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+                title = " ".join(process.cmdline())
+                if "ServeReplica" in title and name in title:
+                    found.append(process)
+        return found
 
     def start(self, service: Service) -> None:
         """Return once it is ready.
@@ -112,7 +121,9 @@ class Running:
             ServiceError: it is not in two minutes; the message has the end of its log.
 
         """
-        self._supervisor.wait_until_ready(service, self._supervisor.start(service), START_S)
+        process = self._supervisor.start(service)
+        self._children.append(process)
+        self._supervisor.wait_until_ready(service, process, START_S)
 
     def start_redis(self, url: str, folder: Path) -> None:
         """A server that appends every write to a file in `folder`."""
@@ -135,6 +146,7 @@ class Running:
 
     def _start_companion(self, name: str, argv: list[str], answers: Callable[[], bool]) -> None:
         process = self._supervisor.start(Service(name=name, argv=argv))
+        self._children.append(process)
         self.companions[name] = psutil.Process(process.pid)
         deadline = time.monotonic() + _COMPANION_START_S
         while not answers():
@@ -149,6 +161,8 @@ class Running:
         for process in left:
             process.kill()  # one that is stopped would not hear anything milder
         psutil.wait_procs(left, timeout=10)
+        for child in self._children:
+            child.wait()
 
 
 @contextmanager

@@ -114,10 +114,10 @@ FAULTS = (
 
 
 def wait_until_whole(at: Installation) -> None:
-    """Return once decisions are complete again.
+    """Return once every process runs and decisions are complete again.
 
     Raises:
-        click.ClickException: they are not within a minute.
+        click.ClickException: it does not come to that within a minute.
 
     """
     deadline = time.monotonic() + _RECOVERY_S
@@ -127,7 +127,7 @@ def wait_until_whole(at: Installation) -> None:
             try:
                 response = client.get("/readyz")
                 said = response.text
-                if response.status_code == httpx.codes.OK:
+                if response.status_code == httpx.codes.OK and at.has_all_processes():
                     return
             except httpx.TransportError as error:
                 said = repr(error)

@@ -63,7 +63,11 @@ class Installation:
 
     def python_processes(self) -> list[psutil.Process]:
         """The replicas and the processor."""
-        return [each for each in self._run.processes() if "ServeReplica" in " ".join(each.cmdline())]
+        return self._run.replicas()
+
+    def has_all_processes(self) -> bool:
+        """Whether every replica and the processor run; those that were killed come back after a while."""
+        return len(self._run.replicas("decisions")) >= self.settings.replicas and bool(self._run.replicas("events"))
 
     def kill_servers(self) -> None:
         """All of `nextbest serve` at once."""

@@ -1,0 +1,64 @@
+"""Parts that fail under load: nothing that was acknowledged is lost, and nothing counts twice.
+
+The short form of `nextbest bench faults`: every fault strikes once, one after the other, amid the same traffic.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from benchmarks.trials.audit import Auditor
+from benchmarks.trials.faults import FAULTS, wait_until_whole
+from benchmarks.trials.installation import BACKENDS, installed
+from benchmarks.trials.traffic import Traffic
+from nextbest.adapters.key_file import KeyFile
+from nextbest.settings import Settings
+
+CUSTOMERS = [f"c{number}" for number in range(40)]
+LASTS_S = 0.7
+SETTLE_S = 60.0
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_was_acknowledged_is_there_once_whatever_fails(
+    backend: str,
+    tmp_path: Path,
+    write_policy: Callable[[Path], None],
+    materialize: Callable[[Settings, list[str]], None],
+    publish: Callable[[Settings, float], str],
+) -> None:
+    """Every event in the log and in State once, every decision logged as it was answered, no cap exceeded."""
+
+    def prepare(settings: Settings) -> Mapping[str, str]:
+        write_policy(settings.home)
+        materialize(settings, CUSTOMERS)
+        publish(settings, 0.1)
+        _, key = KeyFile(settings.api_keys).create("tests", ("decide", "events"), 0, datetime.now(UTC))
+        return {"Authorization": f"Bearer {key}"}
+
+    with installed(backend, tmp_path / "home", prepare) as at, closing(Auditor(at.settings)) as auditor:
+        traffic = Traffic(
+            url=at.url,
+            key=at.key,
+            customers=CUSTOMERS,
+            placements=["home_banner"],
+            decisions_per_s=30.0,
+            batches_per_s=3.0,
+        )
+        auditor.begin()
+        with traffic.flowing():
+            for fault in FAULTS:
+                if backend in fault.backends:
+                    fault.strike(at, LASTS_S)
+                    wait_until_whole(at)
+            time.sleep(LASTS_S)
+        found = auditor.find(traffic, SETTLE_S)
+    assert found.is_clean, found
+    assert found.acknowledged > len(CUSTOMERS), found
+    assert found.refusals, found  # the faults were felt
