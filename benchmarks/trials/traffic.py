@@ -23,7 +23,8 @@ from nextbest.records import DO_NOTHING
 BATCH = 20
 """Events that are sent together."""
 _TIMEOUT_S = 5.0
-_AGAIN_S = 0.25
+_AGAIN_S, _AGAIN_MOST_S = 0.25, 2.0
+"""How long a client waits before it tries again: at first, and doubling, at most."""
 _LATE = timedelta(minutes=5)
 """How long after they happened events are sent: longer than the servers' clock is ever slow."""
 _KINDS = ("page_view", "product_view", "add_to_cart", "login")
@@ -135,7 +136,7 @@ class Traffic:
         is_repeated = number % 2 == 0
         if is_repeated:
             body["request_id"] = f"{self.name}-{number}"
-        while True:
+        for pause_s in _pauses():
             sent_s = time.monotonic()
             answered = await self._asked(client, body, sent_s, customer)
             self.decisions.append(answered)
@@ -143,7 +144,7 @@ class Traffic:
                 self._shown.append(answered)
             if answered.status == httpx.codes.OK or not is_repeated or self._ends:
                 return
-            await asyncio.sleep(_AGAIN_S)
+            await asyncio.sleep(pause_s)
 
     async def _asked(self, client: httpx.AsyncClient, body: dict[str, Any], sent_s: float, customer: str) -> Answered:
         try:
@@ -170,7 +171,9 @@ class Traffic:
         events = [self._event(number, index) for index in range(BATCH)]
         rows = [{"contract": "events", "properties": _row(event)} for event in events]
         given_up_s = time.monotonic() + 60.0
-        while time.monotonic() < given_up_s:
+        for pause_s in _pauses():
+            if time.monotonic() > given_up_s:
+                break
             try:
                 response = await client.post("/v1/events", json={"events": rows})
                 status = response.status_code
@@ -180,7 +183,7 @@ class Traffic:
             except (httpx.TransportError, ValueError):
                 status = 0
             self.refusals[status] += 1
-            await asyncio.sleep(_AGAIN_S)
+            await asyncio.sleep(pause_s)
         self.given_up |= {event.event_id: event for event in events}
 
     def _note(self, events: Sequence[Event], results: Sequence[Mapping[str, str]]) -> None:
@@ -197,6 +200,14 @@ class Traffic:
             seen = self._shown.popleft()
             return Event(event_id, seen.customer_id, "impression", at, seen.decision_id, seen.actions[0])
         return Event(event_id, self._random.choice(self.customers), self._random.choice(_KINDS), at)
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds to wait after each try."""
+    pause_s = _AGAIN_S
+    while True:
+        yield pause_s
+        pause_s = min(2.0 * pause_s, _AGAIN_MOST_S)
 
 
 def _row(event: Event) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import pytest
 
 from benchmarks.trials.audit import Auditor
@@ -42,23 +43,29 @@ def test_what_was_acknowledged_is_there_once_whatever_fails(
         _, key = KeyFile(settings.api_keys).create("tests", ("decide", "events"), 0, datetime.now(UTC))
         return {"Authorization": f"Bearer {key}"}
 
+    struck: dict[str, tuple[float, float]] = {}
     with installed(backend, tmp_path / "home", prepare) as at, closing(Auditor(at.settings)) as auditor:
         traffic = Traffic(
             url=at.url,
             key=at.key,
             customers=CUSTOMERS,
             placements=["home_banner"],
-            decisions_per_s=30.0,
+            decisions_per_s=10.0,
             batches_per_s=3.0,
         )
         auditor.begin()
         with traffic.flowing():
             for fault in FAULTS:
                 if backend in fault.backends:
+                    began = time.monotonic()
                     fault.strike(at, LASTS_S)
+                    struck[fault.name] = began, time.monotonic()
                     wait_until_whole(at)
             time.sleep(LASTS_S)
         found = auditor.find(traffic, SETTLE_S)
     assert found.is_clean, found
     assert found.acknowledged > len(CUSTOMERS), found
     assert found.refusals, found  # the faults were felt
+    asked = [each.sent_s for each in traffic.decisions if each.status == httpx.codes.OK]
+    went_on = {name for name, (begin, end) in struck.items() if any(begin < sent_s < end for sent_s in asked)}
+    assert went_on >= struck.keys() - {"all_killed"}
