@@ -25,6 +25,8 @@ BATCH = 20
 _TIMEOUT_S = 5.0
 _AGAIN_S, _AGAIN_MOST_S = 0.25, 2.0
 """How long a client waits before it tries again: at first, and doubling, at most."""
+_MOST_WAITING = 128
+"""Decisions, and batches, that a client keeps for their answers: who keeps more has the servers start under a storm."""
 _LATE = timedelta(minutes=5)
 """How long after they happened events are sent: longer than the servers' clock is ever slow."""
 _KINDS = ("page_view", "product_view", "add_to_cart", "login")
@@ -117,13 +119,17 @@ class Traffic:
         return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=_TIMEOUT_S, limits=limits)
 
     async def _paced(self, group: asyncio.TaskGroup, client: httpx.AsyncClient, send: Any, per_s: float) -> None:
-        """Begin one request after the other, whether or not those before are answered."""
+        """Begin one request after the other, whether or not those before are answered, while few enough are not."""
         began = time.monotonic()
+        waiting: set[asyncio.Task[None]] = set()
         for number in itertools.count():
             await asyncio.sleep(max(began + number / per_s - time.monotonic(), 0.0))
             if self._ends:
                 return
-            group.create_task(send(client, number))
+            if len(waiting) < _MOST_WAITING:
+                sent = group.create_task(send(client, number))
+                waiting.add(sent)
+                sent.add_done_callback(waiting.discard)
 
     async def decide(self, client: httpx.AsyncClient, number: int) -> None:
         """Every other request has an id of its own, and comes again until it is answered."""
