@@ -97,14 +97,17 @@ class LastWeeks:
         return source.live() if isinstance(source, LiveSource) else iter(())
 
     def _telling(self, client: httpx.Client) -> "_Asked | None":
-        """Of what is to come the first whose offer is decided for the customer now, or the likeliest to be."""
+        """Of what is to come the first whose offer is decided for the customer now, or the likeliest to be.
+
+        None where nothing could be: in a home where all of it has come already every such offer rests.
+        """
         best: _Asked | None = None
         for row in reversed(self.to_come):
             for placement in _PLACEMENTS:
                 asked = _Asked.of(row, placement, self._decide(client, row["customer_id"], placement))
                 if asked.decided == row["action"]:
                     return asked
-                if not asked.reason and (best is None or asked.likelihood > best.likelihood):
+                if not asked.reason and asked.likelihood > (best.likelihood if best else 0.0):
                     best = asked
         return best
 
