@@ -99,7 +99,7 @@ class Cluster:
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         ray.init(
             include_dashboard=False,
-            log_to_driver=False,
+            log_to_driver=True,
             logging_level=logging.WARNING,
             object_store_memory=_OBJECT_STORE_BYTES,
             _temp_dir=str(self.folder),
@@ -197,6 +197,7 @@ class Cluster:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_COLOR_PREFIX": "0",  # what replicas log is in the server's own log, which is a file as a rule
             "RAY_SERVE_ENABLE_HA_PROXY": "1" if self.settings.haproxy else "0",
             "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1" if self.settings.haproxy else "0",
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",  # HAProxy has turned to others after one

@@ -6,6 +6,7 @@ belong here: what a replica is made of (`serving.app`).
 
 import asyncio
 import logging
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,14 +33,20 @@ _SURGE_PERCENT = 1
 """Rounded up, one: a fresh replica starts before an old one ends, and another only after that."""
 _ONGOING_REQUESTS = 1_000
 """More than a replica takes: it refuses by itself what is too many (`serving.backpressure`)."""
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 _LOGGING = LoggingConfig(log_level="WARNING", enable_access_log=False)
 
 
 def replica() -> ASGIApp:
     """Built in each replica, from the environment it inherits."""
     keep_replica_local()
-    logging.basicConfig(level=logging.INFO)
+    _log_to_stderr()
     return build(Settings.from_env())
+
+
+def _log_to_stderr() -> None:
+    """Write to what Ray brings to the server's own (`serving.cluster`); `sys.stderr` is Serve's, which drops it here."""
+    logging.basicConfig(stream=sys.__stderr__, level=logging.WARNING, format=_LOG_FORMAT, force=True)
 
 
 @serve.deployment(
@@ -55,6 +62,7 @@ class EventProcessor:
 
     async def __init__(self) -> None:  # type: ignore[misc]  # Ray awaits it
         keep_replica_local()
+        _log_to_stderr()
         settings = Settings.from_env()
         log, meter = open_log(settings), Meter(settings.metrics)
         monitor = StreamMonitor(
