@@ -6,7 +6,7 @@ valid (`nextbest.row_check`), HTTP, or the log itself.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -64,7 +64,7 @@ class Envelopes:
         identifiers = (Identifier(kind=row["kind"], hmac=row["identifier_hmac"]),) if self._is_identity else ()
         value = get("value")
         return Envelope(
-            event_id="/".join([self._name, *[str(row[name]) for name in self._key]]),
+            event_id=f"{self._name}/{_joined([row[name] for name in self._key])}",
             type=IMPRESSION if get("type") == IMPRESSION else self._type,
             contract=self._name,
             contract_version=self._version,
@@ -85,6 +85,13 @@ class Envelopes:
             purpose=get("purpose"),
             properties={name: get(name) for name in self._logged},
         )
+
+
+def _joined(key: Sequence[object]) -> str:
+    """A key as one text, which no other key comes to."""
+    if len(key) == 1:
+        return str(key[0])
+    return "/".join([str(part).replace("%", "%25").replace("/", "%2F") for part in key])
 
 
 def envelope(

@@ -63,6 +63,7 @@ _READ = frozenset({*_CONTACT, *_AMOUNTS, "currency", "category", "session_id", "
 """Properties that a row is made of."""
 _NAMES = frozenset({"type", *(each.encode_name for one in MESSAGES for each in fields(one))}) - {"writeKey"}
 """Parts of a message that a row is made of; the write key is the sender's secret."""
+_NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
 _ACTION = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
 MAIL_ADDRESS = r"[^@\s]+@[^@\s]+\.[^@\s]+"
 """The pattern of what is no pseudonym."""
@@ -152,21 +153,36 @@ class Reader:
         currency = said.get("currency") or _CURRENCY
         if kind is None or "action" not in contact or currency not in self.currencies:
             return None
-        amount = next((said[name] for name in _AMOUNTS if type(said.get(name)) in {int, float}), None)
+        amount = next((each for name in _AMOUNTS if (each := _amount(said.get(name))) is not None), None)
         return {"kind": kind, "currency": currency, "value": amount if kind == "conversion" else None}
+
+
+def _amount(value: Any) -> float | int | None:
+    """A number, be it in quotes; whatever else is called so is none."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        return float(value)
+    return value if type(value) in {int, float} else None
 
 
 def legible(message: Any) -> Any:
     """Of a message, as JSON has it, what reading it looks at: of one that is rejected nothing else may be kept."""
     if not isinstance(message, dict):
         return message if isinstance(message, str | int | float) else None
-    said = {name: value for name, value in message.items() if name in _NAMES}
+    said = {name: value for name, value in message.items() if name in _NAMES and not _is_address(value)}
     if isinstance(properties := said.get("properties"), dict):
-        said["properties"] = {name: value for name, value in properties.items() if name in _READ}
+        said["properties"] = {
+            name: value
+            for name, value in properties.items()
+            if name in _READ and not isinstance(value, dict | list)  # of a list or an object nothing is read
+        }
     if isinstance(context := said.get("context"), dict):
         device = context.get("device")
         said["context"] = {"device": {"type": device["type"]}} if isinstance(device, dict) and "type" in device else {}
     return said
+
+
+def _is_address(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(MAIL_ADDRESS, value) is not None
 
 
 def customer_of(message: Any) -> str:
@@ -266,6 +282,10 @@ def _contact(message: AnyMessage, said: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     is_ours = bool(said.get("decision_id"))
     ours = {name: said[name] for name in _CONTACT if said.get(name) is not None} if is_ours else {}
+    if odd := [name for name, value in ours.items() if isinstance(value, dict | list)]:
+        raise MessageError(
+            f"properties.{odd[0]} is a list or an object: beside decision_id it says which contact it was"
+        )
     action = said.get("action") or _promotion(message, said)
     is_action = isinstance(action, str) and _ACTION.fullmatch(action)
     return {"action": action} | ours if is_action else ours

@@ -4,9 +4,11 @@ Belongs here: what a body may call itself, the limits of size and depth, and wha
 belong here: the types (`nextbest.wire`), which limit lists and texts themselves.
 """
 
+import json
+import math
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -24,6 +26,7 @@ SMALL_BYTES = 20_000
 DECISION_BYTES = 200_000
 EVENTS_BYTES = 2_000_000
 _PLAIN, _GZIP = "identity", "gzip"
+_DEEPEST = 50
 _GZIP_WINDOW = 31
 """To zlib: the largest window, in gzip's frame."""
 _JSON = re.compile(r"application/(json|[^/\s]+\+json)")
@@ -73,6 +76,34 @@ def decoded(content: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
         raise _not_understood(error, decoder.type) from error
     except (UnicodeDecodeError, RecursionError) as error:
         raise ProblemError(HTTPStatus.BAD_REQUEST, "the body is not UTF-8, or nests too deep") from error
+
+
+def is_deep(value: object, levels: int = _DEEPEST) -> bool:
+    """Whether a value has more levels of lists and objects than whoever looks at it must be able to go down."""
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return bool(items) and (levels == 0 or any(is_deep(each, levels - 1) for each in items))
+
+
+def lenient(content: bytes, large: Callable[[str], Any], nothing: Callable[[str], Any]) -> Any:
+    """JSON in which numbers may be larger than any that a computer has, or none.
+
+    Args:
+        content: The JSON.
+        large: What stands for a number that is too large, by its text.
+        nothing: What stands for `NaN` and `Infinity`, which are not JSON; it may raise a `ValueError`.
+
+    Raises:
+        ValueError: it is not JSON.
+        RecursionError: it nests too deep.
+
+    """
+
+    def number(said: str) -> Any:
+        if not math.isfinite(value := float(said)):
+            return large(said)
+        return int(said) if said.lstrip("-").isdecimal() else value
+
+    return json.loads(content, parse_constant=nothing, parse_float=number, parse_int=number)
 
 
 def _not_understood(error: msgspec.DecodeError, type_: type) -> ProblemError:

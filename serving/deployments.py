@@ -45,7 +45,7 @@ def replica() -> ASGIApp:
 
 
 def _log_to_stderr() -> None:
-    """Write to what Ray brings to the server's own (`serving.cluster`); `sys.stderr` is Serve's, which drops it here."""
+    """Ray brings it to the server's own (`serving.cluster`); `sys.stderr` is Serve's stand-in here, which drops it."""
     logging.basicConfig(stream=sys.__stderr__, level=logging.WARNING, format=_LOG_FORMAT, force=True)
 
 

@@ -14,7 +14,7 @@ from nextbest.adapters.quarantine import Quarantine
 from nextbest.contracts import Contract
 from nextbest.envelope import Envelope
 from nextbest.erasure import is_bare
-from nextbest.intake import Envelopes, key_taken, says_the_same
+from nextbest.intake import KEY, Envelopes, key_taken, says_the_same
 from nextbest.log import EventLog
 from nextbest.rejects import Reject
 from nextbest.row_check import DUPLICATE, RowCheck
@@ -85,12 +85,7 @@ class Intake:
         held = await self._append(entries)
         if binding := [entry for entry in held.values() if entry.type in _BINDS_AT_ONCE]:
             await self.state.apply(binding, None)
-        results = tuple(
-            [
-                entry if isinstance(entry, Verdict) else self._verdict(entry, held[index])
-                for index, entry in enumerate(checked)
-            ]
-        )
+        results = tuple(self._verdicts(events, checked, held))
         count = Counter([verdict.status for verdict in results])
         if count["rejected"]:
             await self.quarantine.keep([*_rejects(events, results, sender)], received_at)
@@ -111,6 +106,20 @@ class Intake:
             if entry.event_id in appended.duplicates:
                 ((_, held[index]),) = await self.log.read(offset - 1, 1)
         return held
+
+    def _verdicts(
+        self, events: Sequence[EventRow], checked: Sequence[Envelope | Verdict], held: Mapping[int, Envelope]
+    ) -> list[Verdict]:
+        verdicts = [
+            entry if isinstance(entry, Verdict) else self._verdict(entry, held[index])
+            for index, entry in enumerate(checked)
+        ]
+        refused = [index for index, each in enumerate(verdicts) if each.rule == KEY and index in held]
+        for first in refused:  # what came twice was found to be a duplicate before the log was asked
+            for index in range(first + 1, len(events)):
+                if verdicts[index] is DUPLICATE and events[index] == events[first]:
+                    verdicts[index] = verdicts[first]
+        return verdicts
 
     def _verdict(self, sent: Envelope, held: Envelope) -> Verdict:
         if held is sent:

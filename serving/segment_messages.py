@@ -6,6 +6,7 @@ Belongs here: the way of a batch of messages into the log. Does not belong here:
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -18,6 +19,7 @@ from nextbest.rejects import Reject
 from nextbest.segment import Link, MessageError, Reader, Reading, customer_of, legible, linked, says_the_same
 from nextbest.segment_wire import AnyMessage, SegmentResponse
 from nextbest.wire import Verdict
+from serving import bodies
 from serving.intake import Intake
 from serving.names import CustomerNames
 
@@ -101,10 +103,18 @@ def _rejects(
     """Those that came to no row: somebody has to make one of what they say."""
     for message, reading in zip(messages, readings, strict=True):
         if isinstance(reading, Verdict):
-            said = message.content if isinstance(message, Unread) else legible(msgspec.to_builtins(message))
+            said = message.content if isinstance(message, Unread) else _legible(message)
             whose = customer_of(said)  # who is erased must go from quarantine too
             row = {"message": said} | ({"customer_id": whose} if whose else {})
             yield Reject(sender=sender, contract="events", rule=reading.rule, column="", reason=reading.reason, row=row)
+
+
+def _legible(message: AnyMessage) -> Any:
+    """What may be kept of a message; nothing of one that nests too deep to be looked at."""
+    with suppress(RecursionError):
+        said = legible(msgspec.to_builtins(message))
+        return None if bodies.is_deep(said) else said
+    return None
 
 
 def _together(verdicts: Iterable[Verdict]) -> Verdict:

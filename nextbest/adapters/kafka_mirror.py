@@ -20,7 +20,9 @@ from nextbest.adapters.kafka_dead_letters import DeadLetters
 from nextbest.adapters.kafka_gaps import Gaps
 from nextbest.adapters.kafka_log import records_of
 from nextbest.adapters.kafka_topic import BrokerError, Topic, end, said
+from nextbest.adapters.late_rejects import LateRejects
 from nextbest.adapters.log_copy import LogCopy
+from nextbest.adapters.quarantine import QuarantineUnavailableError
 from nextbest.envelope import NOT_ENVELOPES, Envelope
 from nextbest.log import LogUnavailableError
 
@@ -41,9 +43,10 @@ _FETCH_WAIT_MS = 20
 class Mirror:
     """Follows `topic` into `copy`. One per home is enough; two do the same work twice, and no harm."""
 
-    def __init__(self, topic: Topic, copy: LogCopy, patience_s: float = _PATIENCE_S) -> None:
+    def __init__(self, topic: Topic, copy: LogCopy, late: LateRejects, patience_s: float = _PATIENCE_S) -> None:
         self._topic = topic
         self._copy = copy
+        self._late = late
         self._patience_s = patience_s
         self._dead = DeadLetters(topic, patience_s)
         self._gaps = Gaps()
@@ -60,7 +63,13 @@ class Mirror:
             while True:
                 try:
                     await self._follow()
-                except (BrokerError, KafkaError, LogUnavailableError, OSError) as error:
+                except (
+                    BrokerError,
+                    KafkaError,
+                    LogUnavailableError,
+                    QuarantineUnavailableError,
+                    OSError,
+                ) as error:
                     _log.warning("the copy of the event log waits: %s", error)
                 await asyncio.sleep(_RETRY_S)
         finally:
@@ -152,6 +161,7 @@ class Mirror:
         messages = [message for batch in found.values() for message in batch]
         records = [each for message in messages if (each := await self._records_of(message))]
         read = {place.partition: batch[-1].offset + 1 for place, batch in found.items()}
+        await self._late.keep([record for each in records for record in each])
         try:
             await self._copy.take_in(self._topic.url, records, read, self._log_id)
         except LogUnavailableError:

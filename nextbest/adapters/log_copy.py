@@ -5,11 +5,10 @@ forgetting whom an entry says to forget, which the source does not. Does not bel
 (`nextbest.adapters.kafka_mirror`).
 """
 
-import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 
-from nextbest.adapters.sqlite_log import HELD, LOG_ID, SqliteLog, filed, insert, replace, row_of
+from nextbest.adapters.sqlite_log import LOG_ID, SqliteLog, filed, insert, positions, replace, row_of
 from nextbest.envelope import Envelope
 from nextbest.erasure import ERASURE, without_customer
 
@@ -34,7 +33,7 @@ class LogCopy(SqliteLog):
             LogUnavailableError: the file cannot be read.
 
         """
-        return dict(self._rows(HELD, (json.dumps(list(event_ids)),)))
+        return positions(self._rows, list(event_ids))
 
     def read_to(self, topic: str) -> dict[int, int]:
         """By partition, the offset that is to be read next; none for a partition of which nothing was read.

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Protocol
 
+from nextbest.adapters.contract_files import load_contracts
+from nextbest.adapters.quarantine import Quarantine
 from nextbest.adapters.sqlite import PATIENCE_S
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.envelope import Envelope
@@ -73,10 +75,13 @@ async def mirror(settings: Settings) -> None:
     if settings.log_url:
         from nextbest.adapters.kafka_mirror import Mirror  # noqa: PLC0415  as above
         from nextbest.adapters.kafka_topic import Topic  # noqa: PLC0415
+        from nextbest.adapters.late_rejects import LateRejects  # noqa: PLC0415
         from nextbest.adapters.log_copy import LogCopy  # noqa: PLC0415
 
-        with closing(LogCopy(settings.event_log)) as copy:
-            await Mirror(Topic.of(settings.log_url), copy).follow()
+        contracts = load_contracts(settings.folder("contracts"))
+        quarantine = Quarantine(settings.rejected_events, contracts)
+        with closing(LogCopy(settings.event_log)) as copy, closing(LateRejects(copy, quarantine, contracts)) as late:
+            await Mirror(Topic.of(settings.log_url), copy, late).follow()
 
 
 async def behind(settings: Settings) -> int | None:

@@ -61,8 +61,9 @@ DROP INDEX IF EXISTS records_by_decision;
 ALTER TABLE records RENAME TO records_before;
 """
 _SCHEMA = Schema(4, _TABLES, _UPGRADE)
-HELD = "SELECT event_id, position FROM records WHERE event_id IN (SELECT value FROM json_each(?))"
-"""Takes the ids as a list in JSON."""
+_HELD = "SELECT event_id, position FROM records WHERE event_id IN (SELECT value FROM json_each(?))"
+"""Takes the ids as a list in JSON, in which SQLite cuts a text at NUL."""
+_HELD_ONE = "SELECT event_id, position FROM records WHERE event_id = ?"
 _NEWEST = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'records'), 0)"
 _INSERT = "INSERT INTO records (position, event_id, decision_id, contract, day, envelope) VALUES (?, ?, ?, ?, ?, ?)"
 _FILE = "INSERT OR IGNORE INTO filing (partition_key, position) VALUES (?, ?)"
@@ -218,7 +219,7 @@ def _arrived_under(record: Envelope) -> str:
 
 def insert(connection: sqlite3.Connection, rows: Sequence[Row], *, together: bool) -> Appended:
     """Insert what is not there yet, in the open transaction; `together` is that of `EventLog.append`."""
-    held: dict[str, int] = dict(connection.execute(HELD, (json.dumps([row[0] for row in rows]),)).fetchall())
+    held = positions(connection.execute, [row[0] for row in rows])
     if together and rows and (first := held.get(rows[0][0])):
         return Appended(offsets=(first,) * len(rows), duplicates=frozenset(row[0] for row in rows))
     duplicates = set(held)
@@ -237,6 +238,15 @@ def insert(connection: sqlite3.Connection, rows: Sequence[Row], *, together: boo
     connection.executemany(_INSERT, [row[:6] for row in new])
     connection.executemany(_FILE, [(row[6], row[0]) for row in new])
     return Appended(offsets=tuple(offsets), duplicates=frozenset(duplicates))
+
+
+def positions(query: Callable[[str, tuple[str]], Iterable[Any]], event_ids: Sequence[str]) -> dict[str, int]:
+    """The offset of each of these records that is there, by a function that runs a statement."""
+    odd = [each for each in event_ids if "\0" in each]
+    found: dict[str, int] = dict(query(_HELD, (json.dumps([each for each in event_ids if "\0" not in each]),)))
+    for each in odd:
+        found.update(query(_HELD_ONE, (each,)))
+    return found
 
 
 def replace(connection: sqlite3.Connection, records: Sequence[tuple[int, Envelope]]) -> None:
@@ -293,5 +303,7 @@ def _remove(
 def _unavailable() -> Iterator[None]:
     try:
         yield
+    except sqlite3.IntegrityError:
+        raise  # what is to be written is at fault, and will be the next time
     except sqlite3.Error as error:
         raise LogUnavailableError(f"the event log cannot be used: {error}") from error

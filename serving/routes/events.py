@@ -4,6 +4,7 @@ Belongs here: bodies and statuses. Does not belong here: how events are taken in
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPMethod, HTTPStatus
 from typing import Annotated, Any
@@ -34,8 +35,6 @@ class _AnyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _request, _any_request = msgspec.json.Decoder(EventsRequest), msgspec.json.Decoder(_AnyRequest)
-_DEEPEST = 50
-"""Levels of lists and objects in a row that whoever looks at it must be able to go down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +79,27 @@ def _rows(content: bytes) -> tuple[EventRow, ...]:
     except ProblemError as error:
         if error.status != HTTPStatus.UNPROCESSABLE_ENTITY:
             raise
-        rows = bodies.decoded(content, _any_request).events
-        if any(_is_deep(row.properties) for row in rows):
+        rows = _any_rows(content)
+        if any(bodies.is_deep(row.properties) for row in rows):
             raise
         return rows
 
 
-def _is_deep(value: object, levels: int = _DEEPEST) -> bool:
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return bool(items) and (levels == 0 or any(_is_deep(each, levels - 1) for each in items))
+def _any_rows(content: bytes) -> tuple[EventRow, ...]:
+    """Rows with such values as no contract has: what is wrong with them is said of them alone.
+
+    A number that is larger than any is read as its text.
+    """
+    try:
+        return bodies.decoded(content, _any_request).events
+    except ProblemError:
+        with suppress(ValueError, RecursionError):
+            return msgspec.convert(bodies.lenient(content, str, _refused), _AnyRequest).events
+        raise
+
+
+def _refused(said: str) -> Any:
+    raise ValueError(said)
 
 
 def _none_taken(taken: EventsResponse) -> ProblemError:

@@ -117,13 +117,21 @@ def _whole(content: bytes) -> bytes:
         msgspec.json.decode(content, type=msgspec.Raw)
     except msgspec.DecodeError:
         try:
-            read = json.loads(content, parse_constant=lambda _: None)
+            read = _lenient(content)
         except (ValueError, RecursionError):
             return content
         return json.dumps(read, ensure_ascii=False).encode(errors="replace")
     except RecursionError:
         pass
     return content
+
+
+def _lenient(content: bytes) -> Any:
+    return bodies.lenient(content, _nothing, _nothing)
+
+
+def _nothing(_: str) -> None:
+    """Stands for a number that is none, or larger than any."""
 
 
 def _read(sent: msgspec.Raw) -> AnyMessage | Unread:
@@ -139,6 +147,11 @@ def _read(sent: msgspec.Raw) -> AnyMessage | Unread:
 
 def _kept(content: bytes) -> Any:
     """What may be kept of a message that cannot be taken apart; of one that is too large the beginning, as text."""
-    said = legible(msgspec.json.decode(content))
+    try:
+        said = legible(_lenient(content.decode(errors="replace").encode()))
+    except (ValueError, RecursionError):
+        return None  # nobody can say what of it may be kept
+    if bodies.is_deep(said):
+        return None
     written = msgspec.json.encode(said)
     return said if len(written) <= MESSAGE_BYTES else written[:MESSAGE_BYTES].decode(errors="ignore")

@@ -3,6 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from nextbest.contracts import Contract, Field, Rule
 from nextbest.envelope import Identifier, is_landed
 from nextbest.intake import envelope, landed
@@ -15,6 +18,7 @@ def field(name: str, physical_type: str = "VARCHAR", *rules: Rule, **fields: Any
     return Field(name, kinds[physical_type], physical_type, rules=rules, **fields)
 
 
+PART = st.text("ab/%2F", max_size=6)
 REQUIRED = Rule("required")
 OUTCOMES = Contract(
     name="outcomes",
@@ -82,3 +86,11 @@ def test_personal_data_stays_out_of_the_log() -> None:
     assert wrapped.value is None
     assert (wrapped.identifiers, wrapped.occurred_at) == ((Identifier("email", "ab"),), AT)
     assert wrapped.partition_key == "email:ab"
+
+
+@given(st.lists(st.tuples(PART, PART), min_size=2, max_size=2, unique=True))
+def test_two_keys_are_two_events(keys: list[tuple[str, str]]) -> None:
+    """Whatever the parts of a key of several columns hold."""
+    said = {"customer_id": "c1", "linked_at": AT, "source": "live"}
+    one, other = (envelope(IDENTITIES, said | {"kind": kind, "identifier_hmac": hmac}, AT) for kind, hmac in keys)
+    assert one.event_id != other.event_id

@@ -46,6 +46,13 @@ def test_a_change_under_a_used_id_is_told_and_does_not_bind(intake: Intake, stat
     assert [entry.event_id for _, entry in log.read_sync(0, 10)] == ["consents/k1", "consents/k2"]
 
 
+def test_a_row_under_a_used_id_is_rejected_as_often_as_it_comes(intake: Intake) -> None:
+    """Within one batch too: none of it is there already."""
+    assert take(intake, consent("granted")) == ["accepted"]
+    assert take(intake, consent("withdrawn"), consent("withdrawn")) == ["rejected", "rejected"]
+    assert take(intake, consent("granted"), consent("granted")) == ["duplicate", "duplicate"]
+
+
 def test_a_retry_binds_what_its_first_try_left_undone(intake: Intake, state: SqliteState, clock: Any) -> None:
     """The log took the row and State was down: sent again it is a duplicate, and binds as of when it first came."""
     asyncio.run(intake.log.append(list(asyncio.run(_logged(intake, consent("withdrawn")))), together=False))

@@ -13,10 +13,15 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.kafka_mirror import Mirror
 from nextbest.adapters.kafka_topic import Topic
+from nextbest.adapters.late_rejects import LateRejects
 from nextbest.adapters.log_copy import LogCopy
+from nextbest.adapters.quarantine import Quarantine
 from nextbest.envelope import Envelope
+from nextbest.rejects import Kept
+from nextbest.settings import Settings
 
 _WAIT_S = 10.0
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -47,6 +52,12 @@ def topic(broker: Any) -> Topic:
     return Topic(broker.address, f"log-{uuid.uuid4().hex}", 3)
 
 
+def late_rejects(copy: LogCopy, path: Path) -> LateRejects:
+    """With a quarantine beside the copy at `path`."""
+    contracts = load_contracts(Settings().folder("contracts"))
+    return LateRejects(copy, Quarantine(path.with_name("rejected.db"), contracts), contracts)
+
+
 class Following:
     """A mirror that runs in a thread, as it does in the process of the event processor."""
 
@@ -69,16 +80,20 @@ class Following:
 
     def _run(self) -> None:
         copy = LogCopy(self._path, patience_s=0.05)
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner, closing(copy):
+        with (
+            asyncio.Runner(loop_factory=lambda: self._loop) as runner,
+            closing(copy),
+            closing(late_rejects(copy, self._path)) as late,
+        ):
             try:
-                runner.run(self._follow(copy))
+                runner.run(self._follow(copy, late))
             except asyncio.CancelledError:
                 return
 
-    async def _follow(self, copy: LogCopy) -> None:
+    async def _follow(self, copy: LogCopy, late: LateRejects) -> None:
         self._task = asyncio.current_task()
         self._is_running.set()
-        await Mirror(self._topic, copy, patience_s=1.0).follow()
+        await Mirror(self._topic, copy, late, patience_s=1.0).follow()
 
 
 class Mirrored:
@@ -98,6 +113,11 @@ class Mirrored:
         """All that the copy holds."""
         with closing(LogCopy(self.path)) as copy:
             return [entry for _, entry in copy.read_sync(0, 1_000)]
+
+    def rejected(self) -> list[Kept]:
+        """The rows in quarantine."""
+        with closing(Quarantine(self.path.with_name("rejected.db"), {})) as quarantine:
+            return quarantine.rows()
 
     def end(self) -> None:
         for each in self._started:

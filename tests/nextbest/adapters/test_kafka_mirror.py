@@ -19,6 +19,7 @@ from nextbest.adapters.kafka_topic import BrokerError, Message, Sender, Topic
 from nextbest.adapters.log_copy import LogCopy
 from nextbest.envelope import Envelope, encode
 from nextbest.erasure import erasure
+from tests.nextbest.adapters.conftest import late_rejects
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 MakeRecord = Callable[..., Envelope]
@@ -51,8 +52,10 @@ def test_a_mirror_that_is_killed_loses_and_doubles_nothing(
     sent = [record(f"e{n}", partition_key=f"c{n % 7}") for n in range(50)]
     with closing(KafkaLog(mirrored.topic, mirrored.path)) as log:
         log.append_sync(sent[:25])
-        with closing(_Dying(mirrored.path, after=moment == "after")) as dying, pytest.raises(_KilledError):
-            asyncio.run(Mirror(mirrored.topic, dying).follow())
+        with closing(_Dying(mirrored.path, after=moment == "after")) as dying, closing(LogCopy(mirrored.path)) as copy:
+            late = late_rejects(copy, mirrored.path)
+            with closing(late), pytest.raises(_KilledError):
+                asyncio.run(Mirror(mirrored.topic, dying, late).follow())
         log.append_sync(sent[25:])
     mirrored.follow()
     eventually(lambda: len(mirrored.entries()) >= len(sent))
@@ -203,6 +206,39 @@ def test_a_topic_whose_broker_says_that_it_lost_data_is_read_from_its_beginning(
     monkeypatch.setattr(kafka_mirror, "_LOOK_S", 60.0)
     mirrored.follow()
     eventually(lambda: len(mirrored.entries()) == 2)
+
+
+def test_a_row_under_the_key_of_another_is_in_quarantine_when_the_copy_knows(
+    mirrored: Any, record: MakeRecord, eventually: Any
+) -> None:
+    """Both were accepted, since the copy was behind; the first in the topic is the one, and nothing vanishes."""
+    one, other = ({"event_id": "e1", "customer_id": name, "type": "login"} for name in ("c1", "c2"))
+    with closing(KafkaLog(mirrored.topic, mirrored.path)) as log:
+        for said in (one, other, one):
+            assert not log.append_sync([record("events/e1", properties=said)]).duplicates
+    mirrored.follow()
+    eventually(mirrored.rejected)
+    with closing(KafkaLog(mirrored.topic, mirrored.path)) as log:
+        log.append_sync([record("events/e2")])
+        eventually(lambda: len(mirrored.entries()) == 2)
+    [kept] = mirrored.rejected()
+    assert (kept.contract, kept.rule, kept.column, kept.row) == ("events", "key", "event_id", other)
+    assert mirrored.entries()[0].properties == one
+
+
+@pytest.mark.parametrize("again", [1, 2])
+def test_an_id_that_holds_a_null_character_stops_nothing(
+    mirrored: Any, record: MakeRecord, eventually: Any, again: int
+) -> None:
+    """Sent by whom it may be, and again: in SQLite's JSON a text ends there."""
+    with closing(KafkaLog(mirrored.topic, mirrored.path)) as log:
+        for event_id in ("events/a\0b", "events/a\0c") * again:
+            log.append_sync([record(event_id)])
+        mirrored.follow()
+        eventually(lambda: len(mirrored.entries()) == 2)
+        log.append_sync([record("events/a\0b"), record("events/after")])
+        eventually(lambda: len(mirrored.entries()) == 3)
+    assert {entry.event_id for entry in mirrored.entries()} == {"events/a\0b", "events/a\0c", "events/after"}
 
 
 def test_a_message_that_a_broker_shows_after_the_next_one_is_not_left_out(

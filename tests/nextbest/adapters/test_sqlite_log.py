@@ -104,6 +104,13 @@ def test_an_erased_id_with_a_null_character_is_filed_no_more(log: SqliteLog, rec
     assert asyncio.run(log.filed_under(["c\x00 1"])) == []
 
 
+def test_ids_that_differ_after_a_null_character_are_two(log: SqliteLog, record: MakeRecord) -> None:
+    """And each is there once."""
+    for _ in range(2):
+        log.append_sync([record("a\0b"), record("a\0c"), record("a")])
+    assert [entry.event_id for _, entry in log.read_sync(0, 10)] == ["a\0b", "a\0c", "a"]
+
+
 def test_what_arrived_is_known_by_contract_and_day(log: SqliteLog, record: MakeRecord) -> None:
     """With its newest offset; what came out of the landing has not arrived, nor what another day brought."""
     out_of_landing = record("landing/x")

@@ -1,5 +1,6 @@
 """Events, outcomes and consents that come over HTTP: what is said of each, and that it binds."""
 
+import json
 import shutil
 from collections.abc import Callable
 from datetime import timedelta
@@ -267,3 +268,16 @@ def test_an_erased_customer_is_in_no_quarantine(ask: Ask, quarantine: Quarantine
     send(ask, impression("e1", type="dream"), impression("e2", type="dream", customer_id="c2"))
     assert ask("DELETE", "/v1/customers/c1").status_code == 200
     assert [each.row["customer_id"] for each in quarantine.rows()] == ["c2"]
+
+
+@pytest.mark.parametrize("number", [b"1e400", b"-" + b"9" * 5_000])
+def test_a_number_larger_than_any_is_a_fault_of_its_row_alone(ask: Ask, quarantine: Quarantine, number: bytes) -> None:
+    """The row beside it counts, and what was sent is in quarantine as its text."""
+    events = [impression("good"), impression("bad", slot="NUMBER")]
+    content = json.dumps({"events": events}).encode().replace(b'"NUMBER"', number)
+    answer = ask("POST", "/v1/events", content=content, headers={"content-type": "application/json"})
+    assert answer.status_code == 202, answer.text
+    good, bad = answer.json()["results"]
+    assert (good["status"], bad["status"], bad["column"]) == ("accepted", "rejected", "slot")
+    [kept] = quarantine.rows()
+    assert kept.row["slot"] == number.decode()

@@ -273,3 +273,54 @@ def test_basic_credentials_are_described(ask: Ask) -> None:
     }
     assert takes == {f"/v1/{call}" for call in ("batch", *CALLS)}
     assert {"/v1/events", *takes} == EVENTS
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b'{"type": "track", "userId": "1", "event": "caf\xe9", "messageId": "b1"}',
+        b'"\xe9"',
+        b'{"type": "page", "userId": "1", "messageId": "b1", "name": 1e999}',
+        b'{"type": "page", "userId": "1", "messageId": "b1", "name": ' + b"9" * 5_000 + b"}",
+        b'{"type": "track", "userId": 1.5, "event": "x", "properties": {"slot": ' + b"[" * 900 + b"]" * 900 + b"}}",
+        b'{"type": "track", "userId": "1", "event": "Product Clicked", "properties": {"decision_id": "d", "slot": '
+        + b"[" * 900
+        + b"]" * 900
+        + b"}}",
+        b'{"type": "page", "userId": "1", "context": ' + b'{"device":' * 900 + b"1" + b"}" * 900 + b"}",
+    ],
+)
+def test_a_message_that_cannot_be_read_takes_no_other_with_it(
+    ask: Ask, log: SqliteLog, quarantine: Quarantine, write_key: str, bad: bytes
+) -> None:
+    """Not UTF-8, a number larger than any, or deeper than anybody looks: the one beside it counts."""
+    content = b'{"batch": [{"type": "page", "userId": "c1", "messageId": "good"}, ' + bad + b"]}"
+    headers = basic(write_key) | {"content-type": "application/json"}
+    answer = ask("POST", "/v1/batch", content=content, headers=headers)
+    assert answer.status_code == 200, answer.text
+    assert "events/good" in {entry.event_id for _, entry in log.read_sync(0, 10)}
+    assert answer.json()["accepted"] + answer.json()["rejected"] == 2
+    assert len(quarantine.rows()) == answer.json()["rejected"]
+
+
+def test_beside_what_is_no_number_one_may_be_larger_than_any(ask: Ask, write_key: str) -> None:
+    content = b'{"batch": [{"type": "page", "userId": "c1", "properties": {"a": NaN, "b": 1e999, "c": ' + b"9" * 5_000
+    headers = basic(write_key) | {"content-type": "application/json"}
+    answer = ask("POST", "/v1/batch", content=content + b"}}]}", headers=headers)
+    assert (answer.status_code, answer.json()["accepted"]) == (200, 1)
+
+
+def test_an_address_is_refused_and_not_kept(ask: Ask, quarantine: Quarantine, write_key: str) -> None:
+    """Quarantine holds the message without it."""
+    assert batch(ask, PAGE | {"userId": "jo@example.com"}, headers=basic(write_key)).status_code == 400
+    [kept] = quarantine.rows()
+    assert "address" in kept.reason
+    assert "jo@example.com" not in str(kept)
+
+
+def test_an_amount_in_quotes_is_one(ask: Ask, log: SqliteLog, write_key: str) -> None:
+    order = {"type": "track", "userId": "c1", "event": "Order Completed", "messageId": "o1"}
+    said = {"action": "beef", "revenue": "12.3", "currency": "USD"}
+    assert batch(ask, order | {"properties": said}, headers=basic(write_key)).status_code == 200
+    [outcome] = [entry for _, entry in log.read_sync(0, 10) if entry.contract == "outcomes"]
+    assert outcome.value == 12.3
