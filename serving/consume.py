@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -23,7 +23,8 @@ from nextbest.errors import NextbestError
 from nextbest.log import LogUnavailableError
 from nextbest.settings import Settings
 from nextbest.state import StateUnavailableError
-from nextbest.wire import EVENTS_LIMIT, LIST_LIMIT, EventRow, Name, Value
+from nextbest.wire import EVENTS_LIMIT, EventRow
+from serving.bodies import is_deep
 from serving.door import opened
 from serving.intake import Intake
 
@@ -36,7 +37,6 @@ _RETRY_S = 1.0
 _MOST_S = 300.0
 """How long a batch may wait for log or State before its partitions are another consumer's."""
 _ENVELOPE = frozenset(EventRow.__struct_fields__)
-_Properties = Annotated[dict[Name, Value], msgspec.Meta(max_length=LIST_LIMIT)]
 
 
 class ConsumeError(NextbestError):
@@ -164,14 +164,20 @@ class Consumption:
 def row_of(value: bytes | None, contract: str) -> EventRow:
     """The row in a message: bare, of `contract`; or with its contract around it, as the API takes it.
 
+    What is wrong with a value is for its contract to say.
+
     Raises:
         msgspec.DecodeError: it is neither; the message says why.
 
     """
     said = msgspec.json.decode(value or b"")
-    if isinstance(said, dict) and {"contract", "properties"} <= said.keys() <= _ENVELOPE:
-        return msgspec.convert(said, EventRow)
-    return msgspec.convert({"contract": contract, "properties": msgspec.convert(said, _Properties)}, EventRow)
+    is_wrapped = isinstance(said, dict) and {"contract", "properties"} <= said.keys() <= _ENVELOPE
+    wrapped = said if is_wrapped else {"contract": contract, "properties": said}
+    row = msgspec.convert(wrapped | {"properties": {}}, EventRow)
+    properties = msgspec.convert(wrapped["properties"], dict[str, Any])
+    if is_deep(properties):
+        raise msgspec.ValidationError("it nests too deep")
+    return msgspec.structs.replace(row, properties=properties)
 
 
 async def run(

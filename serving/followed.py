@@ -73,7 +73,7 @@ class Followed(Generic[T]):
         try:
             wanted = await self._wanted()
         except StateUnavailableError as error:
-            _log.warning("%ss are not followed: %s", self._what, without_paths(error))
+            _log.warning("another %s is not followed: %s", self._what, without_paths(error))
             return
         is_left_alone = wanted == self._refused and time.monotonic() < self._again_at
         if wanted and wanted != self._name and not is_left_alone and not await self._load(wanted):

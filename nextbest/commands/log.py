@@ -27,7 +27,7 @@ from nextbest.commands.parameters import ReportFile
 from nextbest.commands.processes import console
 from nextbest.envelope import Envelope
 from nextbest.errors import NextbestError
-from nextbest.following import step
+from nextbest.following import BATCH_RECORDS, step
 from nextbest.log import LogUnavailableError
 from nextbest.log_status import FollowingStatus, LogStatus, status_of_following, status_of_log
 from nextbest.settings import Settings
@@ -79,9 +79,8 @@ def status(report: Path | None) -> None:
         f"{found.per_second_last_minute:,.1f} in the last minute, {found.per_second_last_hour:,.1f} in the last hour"
     )
     table.add_row("per second", rates)
-    if copy:
-        waits = copy.get("behind_messages")
-        table.add_row("copy", str(copy["unavailable"]) if waits is None else f"{waits:,} messages of the topic wait")
+    if said := _copy_said(copy):
+        table.add_row("copy", said)
     for name, value in _state_rows(following, mistake):
         table.add_row(name, value)
     table.add_row("landed", f"up to {landed}" if landed else "nothing yet")
@@ -112,6 +111,8 @@ def replay(*, yes: bool) -> None:
         click.confirm(question, abort=True)
     applied = asyncio.run(_replay(settings))
     click.echo(f"State has all of the log again: {applied:,} records")
+    if said := _copy_said(asyncio.run(_copy(settings))):
+        click.echo(f"of what has come to this home: {said}")
 
 
 @log.command()
@@ -164,6 +165,12 @@ async def _copy(settings: Settings) -> dict[str, Any] | None:
     return None if waits is None else {"behind_messages": waits}
 
 
+def _copy_said(copy: dict[str, Any] | None) -> str:
+    if copy is None:
+        return ""
+    return copy.get("unavailable") or f"{copy['behind_messages']:,} messages of the topic wait"
+
+
 def _state_rows(following: FollowingStatus | None, mistake: str) -> list[tuple[str, str]]:
     if following is None:
         return [("State", mistake)]
@@ -196,6 +203,10 @@ async def _replay(settings: Settings) -> int:
         Progress(*columns, console=console()) as progress,
     ):
         last = await opened.last_offset()
+        task, offset = progress.add_task("records read", total=last), 0
+        while page := await opened.read(offset, BATCH_RECORDS):  # State stays while the log cannot take its place
+            offset = page[-1][0]
+            progress.update(task, completed=offset)
         task = progress.add_task("records applied", total=last)
         await state.clear()
         while not (made := await step(opened, state, skip)).is_end:

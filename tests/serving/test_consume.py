@@ -52,6 +52,12 @@ def test_a_message_is_a_row_bare_or_with_its_contract(value: bytes, row: EventRo
     assert row_of(value, "events") == row
 
 
+@pytest.mark.parametrize("properties", [{"name": "x" * 10_001}, {"name": [[[1]]]}, {"n" * 300: None}])
+def test_a_row_with_a_value_that_no_contract_has_is_one(properties: dict[str, Any]) -> None:
+    """Its contract rejects it, as over HTTP: it belongs in quarantine, where it can be mended."""
+    assert row_of(json.dumps(properties).encode(), "events") == EventRow("events", properties)
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -63,7 +69,7 @@ def test_a_message_is_a_row_bare_or_with_its_contract(value: bytes, row: EventRo
         b"1",
         b'"a"',
         b'{"contract": "products", "properties": {}}',
-        b'{"a": [[[1]]]}',
+        b'{"a": ' + b"[" * 60 + b"]" * 60 + b"}",
     ],
 )
 def test_what_is_no_row_is_told(value: bytes | None) -> None:

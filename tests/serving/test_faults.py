@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -17,13 +18,19 @@ from benchmarks.trials.faults import FAULTS, wait_until_whole
 from benchmarks.trials.installation import BACKENDS, installed
 from benchmarks.trials.traffic import Traffic
 from nextbest.adapters.key_file import KeyFile
+from nextbest.adapters.supervisor import Supervisor
 from nextbest.settings import Settings
+from tests.serving.server import eventually
 
 CUSTOMERS = [f"c{number}" for number in range(40)]
 LASTS_S = 0.7
 SETTLE_S = 60.0
 
 pytestmark = pytest.mark.integration
+
+
+def _says(file: Path, words: str) -> bool:
+    return words in file.read_text()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -61,6 +68,9 @@ def test_what_was_acknowledged_is_there_once_whatever_fails(
                     fault.strike(at, LASTS_S)
                     struck[fault.name] = began, time.monotonic()
                     wait_until_whole(at)
+                if fault.name == "poison":  # the processor says so, and the server's own log has it
+                    said = Supervisor.of(at.settings).log_file("serving")
+                    assert eventually(partial(_says, said, "has no effect"), SETTLE_S), said.read_text()
             time.sleep(LASTS_S)
         found = auditor.find(traffic, SETTLE_S)
     assert found.is_clean, found

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -22,6 +23,7 @@ from nextbest.adapters.states import open_state
 from nextbest.commands.log import log as log_command
 from nextbest.envelope import Envelope, Identifier
 from nextbest.following import step
+from nextbest.log import LogUnavailableError
 from nextbest.settings import Settings
 from nextbest.state import SnapshotScope
 
@@ -135,6 +137,34 @@ def test_replay_makes_state_anew(settings: Settings) -> None:
     assert known(settings) == ({"marketing": "withdrawn"}, ("beef",), 12, "c1", 15)
     with closing(open_state(settings)) as state:
         assert asyncio.run(state.current_policy()) == "p"
+
+
+def test_replay_leaves_state_as_it_is_while_the_log_cannot_be_read(settings: Settings) -> None:
+    """A page of the file is broken: what is there is more than what could be made of the rest."""
+    with closing(open_log(settings)) as log, closing(open_state(settings)) as state:
+        while not asyncio.run(step(log, state)).is_end:
+            pass
+    before = known(settings)
+    with sqlite3.connect(settings.event_log) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        [(page,), *_] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'records'")
+        [(size,)] = connection.execute("PRAGMA page_size")
+    connection.close()
+    content = settings.event_log.read_bytes()
+    start = (page - 1) * size
+    settings.event_log.write_bytes(content[:start] + b"\xff" * size + content[start + size :])
+    failed = CliRunner().invoke(log_command, ["replay", "--yes"])
+    assert isinstance(failed.exception, LogUnavailableError), failed.output
+    settings.event_log.write_bytes(content)
+    assert known(settings) == before
+
+
+def test_replay_says_what_has_not_come_to_the_home(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEXTBEST_LOG", "kafka://127.0.0.1:1/events")
+    said = run("replay", "--yes").output
+    assert "15 records" in said
+    assert "of what has come to this home: the topic of the event log cannot be used" in said
+    assert settings.event_log.is_file()
 
 
 @contextmanager
