@@ -25,6 +25,8 @@ _EVENTS_PER_CALL: Final = 500
 _TIMEOUT_S: Final = 30
 _PLACEMENTS: Final = ("home_banner", "app_message", "email_hero")
 _SEEN_WITHIN_S: Final = 5.0
+_TRIES: Final = 500
+"""Decisions that are asked for until exploration falls on the offer that is to be redeemed."""
 _TO_COME: Final = 40
 """So many of the latest redemptions are looked at for one whose offer the customer would be shown at that moment."""
 
@@ -109,7 +111,16 @@ class LastWeeks:
                     return asked
                 if not asked.reason and asked.likelihood > (best.likelihood if best else 0.0):
                     best = asked
-        return best
+        return best and self._until_decided(client, best)
+
+    def _until_decided(self, client: httpx.Client, asked: "_Asked") -> "_Asked":
+        """A decision that proposes the offer, as one of many does: each draws anew."""
+        for _ in range(_TRIES):
+            if asked.decided == asked.row["action"]:
+                break
+            said = self._decide(client, asked.row["customer_id"], asked.placement)
+            asked = _Asked.of(asked.row, asked.placement, said)
+        return asked
 
     def _change(self, client: httpx.Client, last: "_Asked") -> Change:
         self._send(client, [("outcomes", last.row)])

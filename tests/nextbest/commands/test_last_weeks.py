@@ -25,6 +25,8 @@ class Shop:
         self.may = may
         self.redeemed: list[tuple[str, str]] = []
         self.is_deaf = False
+        self.explores = 0
+        """After so many decisions one falls on the least likely."""
 
     def decide(self, asked: dict[str, Any]) -> dict[str, Any]:
         customer = asked["customer"]["customer_id"]
@@ -33,7 +35,9 @@ class Shop:
         free = {name: likelihood for name, likelihood in self.may[customer].items() if name not in rest}
         explained = [{"action": name, "selection_probability": likelihood} for name, likelihood in free.items()]
         explained += [{"action": name, "reason": RESTS} for name in rest]
-        best = max(free, key=lambda name: free[name], default="do_nothing")
+        self.explores -= 1
+        choose = min if self.explores == 0 else max
+        best = choose(free, key=lambda name: free[name], default="do_nothing")
         return {"explanation": explained, "placements": [{"slots": [{"action": best}]}]}
 
     def take(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -89,10 +93,20 @@ def test_the_redemption_of_what_is_decided_changes_the_decision(weeks: Any) -> N
     assert shop.redeemed == [("a", "beef"), ("b", "beef")]
 
 
-def test_where_none_is_decided_the_likeliest_is_taken(weeks: Any) -> None:
+def test_where_none_is_decided_the_likeliest_is_taken(weeks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nextbest.commands.last_weeks._TRIES", 5)
     shop = Shop({"a": {"beef": 0.3, "milk": 0.7}, "b": {"beef": 0.4, "milk": 0.6}, "c": {"milk": 1.0}})
     with weeks(shop) as last:
         assert last.change().customer_id == "b"
+
+
+def test_what_is_decided_now_and_then_is_waited_for(weeks: Any) -> None:
+    """The decision before the event is one that proposed the offer."""
+    shop = Shop({"a": {"beef": 0.4, "milk": 0.6}})
+    shop.explores = 9
+    with weeks(shop) as last:
+        change = last.change()
+    assert (change.before, change.after) == ("beef", "milk")
 
 
 @pytest.mark.parametrize("may", [{"milk": 1.0}, {"beef": 0.0, "milk": 1.0}])
