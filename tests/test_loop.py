@@ -112,7 +112,8 @@ def test_what_came_through_the_api_landed(report: Mapping[str, Any]) -> None:
 
 
 def test_an_event_changed_a_decision(report: Mapping[str, Any]) -> None:
-    """What a customer has redeemed is not decided for them again."""
+    """What was decided for a customer, and then redeemed, is not decided for them again."""
+    assert report["change"]["before"] == report["change"]["action"]
     assert report["change"]["reason"].startswith("redeemed")
     assert report["change"]["after"] != report["change"]["action"]
 
