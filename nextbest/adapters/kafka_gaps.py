@@ -4,7 +4,7 @@ Belongs here: which of the two it is. Does not belong here: reading again (`next
 
 Kafka shows a message only once all before it are there, and leaves gaps where it compacts. Others of its protocol show
 a message while one before it, which another producer sent at the same time, is still on its way: whoever reads on then
-never reads that one. One second is a thousand times as long as that takes.
+never reads that one. It comes within moments.
 """
 
 from collections.abc import Sequence

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Protocol
 
-from nextbest.adapters.contract_files import load_contracts
-from nextbest.adapters.quarantine import Quarantine
 from nextbest.adapters.sqlite import PATIENCE_S
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.envelope import Envelope
@@ -73,10 +71,12 @@ def open_log(settings: Settings, patience_s: float = PATIENCE_S) -> OpenLog:
 async def mirror(settings: Settings) -> None:
     """Bring into the home what is appended to a log elsewhere, until cancelled; a log in the home needs nothing."""
     if settings.log_url:
-        from nextbest.adapters.kafka_mirror import Mirror  # noqa: PLC0415  as above
+        from nextbest.adapters.contract_files import load_contracts  # noqa: PLC0415  as above
+        from nextbest.adapters.kafka_mirror import Mirror  # noqa: PLC0415
         from nextbest.adapters.kafka_topic import Topic  # noqa: PLC0415
         from nextbest.adapters.late_rejects import LateRejects  # noqa: PLC0415
         from nextbest.adapters.log_copy import LogCopy  # noqa: PLC0415
+        from nextbest.adapters.quarantine import Quarantine  # noqa: PLC0415
 
         contracts = load_contracts(settings.folder("contracts"))
         quarantine = Quarantine(settings.rejected_events, contracts)
