@@ -1,8 +1,9 @@
 """State on SQLite: one file that decision replicas, the event processor and the follower share.
 
-Belongs here: the file's tables and the statements that change them, each call one transaction. Times are microseconds
-since 1970 UTC. Does not belong here: counting under caps (`nextbest.reservations`), what becomes of a contact
-(`nextbest.ledger`), what a record means (`nextbest.state`), or how commits are grouped (`nextbest.adapters.sqlite`).
+Belongs here: what each call asks and changes, in one transaction. Times are microseconds since 1970 UTC. Does not
+belong here: the tables and the texts of statements (`nextbest.adapters.sqlite_state_sql`), counting under caps
+(`nextbest.reservations`), what becomes of a contact (`nextbest.ledger`), what a record means (`nextbest.state`), or how
+commits are grouped (`nextbest.adapters.sqlite`).
 """
 
 import sqlite3
@@ -17,8 +18,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from nextbest import ledger
+from nextbest.adapters import sqlite_state_sql as sql
 from nextbest.adapters.moments import from_microseconds, to_microseconds
-from nextbest.adapters.sqlite import PATIENCE_S, Parameters, Reader, Schema, Writer
+from nextbest.adapters.sqlite import PATIENCE_S, Parameters, Reader, Writer
 from nextbest.adapters.state_effects import Part, well_formed
 from nextbest.envelope import Envelope, Identifier
 from nextbest.ledger import Change, Entries, Entry
@@ -44,43 +46,6 @@ T = TypeVar("T")
 _Found = defaultdict[str, list[tuple[Any, ...]]]
 """Rows by what they are, without it."""
 
-_TABLES = """
-CREATE TABLE IF NOT EXISTS consents (
-  customer_id TEXT, purpose TEXT, status TEXT NOT NULL, at INTEGER NOT NULL,
-  PRIMARY KEY (customer_id, purpose)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS identifiers (
-  kind TEXT, hmac TEXT, customer_id TEXT NOT NULL, at INTEGER NOT NULL,
-  PRIMARY KEY (kind, hmac)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS identifiers_by_customer ON identifiers (customer_id);
-CREATE TABLE IF NOT EXISTS pauses (
-  action TEXT PRIMARY KEY, is_paused INTEGER NOT NULL, at INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS arms (
-  customer_id TEXT, experiment TEXT, arm TEXT NOT NULL, probability REAL NOT NULL, at INTEGER NOT NULL,
-  PRIMARY KEY (customer_id, experiment)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS interactions (
-  event_id TEXT PRIMARY KEY, customer_id TEXT NOT NULL, kind TEXT NOT NULL, action TEXT, channel TEXT,
-  at INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS interactions_by_customer ON interactions (customer_id, at);
-CREATE TABLE IF NOT EXISTS contacts (
-  decision_id TEXT, slot INTEGER, action TEXT, action_group TEXT, channel TEXT, customer_id TEXT,
-  decided_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, impressed_at INTEGER, takes TEXT NOT NULL,
-  impression_id TEXT NOT NULL, is_released INTEGER NOT NULL,
-  PRIMARY KEY (decision_id, slot, action, action_group, channel, customer_id)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS contacts_by_customer ON contacts (customer_id);
-CREATE INDEX IF NOT EXISTS contacts_held ON contacts (expires_at) WHERE impressed_at IS NULL AND expires_at > 0;
-CREATE TABLE IF NOT EXISTS usage (
-  counter TEXT PRIMARY KEY, seen INTEGER NOT NULL, held INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS facts (
-  name TEXT PRIMARY KEY, value TEXT NOT NULL
-) WITHOUT ROWID
-"""
 _OFFSET, _CAUGHT_UP = "log_offset", "caught_up"
 """Facts by log: each is named with its id."""
 _MODEL_SET = "model_set_id"
@@ -88,112 +53,8 @@ _POLICY = "policy_hash"
 _OVERRUNS = "overruns"
 _FORGOTTEN = "contacts_forgotten"
 """Up to when contacts have been forgotten."""
-# A file of another version keeps its facts; the event processor fills the rest again from the log's beginning.
-_UPGRADE = """
-DROP TABLE IF EXISTS consents;
-DROP TABLE IF EXISTS identifiers;
-DROP TABLE IF EXISTS pauses;
-DROP TABLE IF EXISTS arms;
-DROP TABLE IF EXISTS interactions;
-DROP TABLE IF EXISTS contacts;
-DROP TABLE IF EXISTS usage;
-CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-DELETE FROM facts WHERE name LIKE 'log_offset%' OR name LIKE 'caught_up%';
-"""
-_SCHEMA = Schema(3, _TABLES, _UPGRADE)
-
-_CONTACT = (
-    "decision_id, slot, action, action_group, channel, customer_id, decided_at, expires_at, impressed_at, takes, "
-    "impression_id, is_released"
-)
-_ENTRY = f"SELECT {_CONTACT} FROM contacts"  # noqa: S608  our own names
-_OF_DECISION = f"{_ENTRY} WHERE decision_id = ?"
-_OVERDUE_ROWS = 1_000
-"""Most contacts of all customers that one reservation gives back: it must not wait for a long standstill's."""
-_COUNTING = "customer_id = :customer_id AND max(expires_at, decided_at, coalesce(impressed_at, 0)) > :contacts_since"
-_IS_OVERDUE = "impressed_at IS NULL AND expires_at > 0 AND expires_at <= :now"
-# One query reads all: each statement takes longer to ask for than to answer. Rows begin with what they are.
-_USED = """
-SELECT 'usage', counter, seen, held, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM usage
-WHERE counter IN ({}) AND (seen != 0 OR held != 0)
-"""
-_COUNTED = f"SELECT 'contact', {_CONTACT} FROM contacts WHERE {_COUNTING}"  # noqa: S608
-_MARK = "SELECT 'mark', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM facts WHERE name = :mark"
-_SNAPSHOT = f"""
-{_COUNTED}
-UNION ALL SELECT 'consent', purpose, status, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM consents
-  WHERE customer_id = :customer_id
-UNION ALL SELECT 'pause', action, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM pauses WHERE is_paused
-UNION ALL SELECT 'arm', experiment, arm, probability, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM arms
-  WHERE customer_id = :customer_id
-UNION ALL SELECT 'interaction', at, event_id, kind, action, channel, 0, 0, 0, 0, 0, 0, 0 FROM interactions
-  WHERE customer_id = :customer_id AND at > :interactions_since
-UNION ALL {_MARK}
-UNION ALL {_USED}
-"""  # noqa: S608
-_BEFORE_RESERVING = f"""
-SELECT 'overdue', {_CONTACT} FROM contacts WHERE {_IS_OVERDUE} AND customer_id = :customer_id
-UNION ALL SELECT * FROM (
-  SELECT 'overdue', {_CONTACT} FROM contacts WHERE {_IS_OVERDUE} ORDER BY expires_at LIMIT {_OVERDUE_ROWS})
-UNION ALL SELECT 'entry', {_CONTACT} FROM contacts WHERE decision_id = :decision_id
-UNION ALL {_COUNTED}
-UNION ALL {_MARK}
-UNION ALL {_USED}
-"""  # noqa: S608
-_WRITE = "INSERT OR REPLACE INTO contacts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_DROP = """
-DELETE FROM contacts WHERE decision_id = ? AND slot = ? AND action = ? AND action_group = ? AND channel = ?
-  AND customer_id = ?
-"""
-_USE = """
-INSERT INTO usage (counter, seen, held) VALUES (?, ?, ?)
-ON CONFLICT DO UPDATE SET seen = seen + excluded.seen, held = held + excluded.held
-"""
-_INTERACTION = """
-INSERT INTO interactions (event_id, customer_id, kind, action, channel, at)
-VALUES (:event_id, :customer_id, :kind, :action, :channel, :at) ON CONFLICT DO NOTHING
-"""
-_FIRST_ARM = """
-INSERT INTO arms (customer_id, experiment, arm, probability, at) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
-"""
-_ARM = """
-INSERT INTO arms (customer_id, experiment, arm, probability, at) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET arm = excluded.arm, probability = excluded.probability, at = excluded.at
-WHERE excluded.at < at
-"""
-_CONSENT = """
-INSERT INTO consents (customer_id, purpose, status, at) VALUES (:customer_id, :purpose, :status, :at)
-ON CONFLICT DO UPDATE SET status = excluded.status, at = excluded.at
-WHERE excluded.at > at OR (excluded.at = at AND excluded.status = 'withdrawn')
-"""
-_IDENTIFIER = """
-INSERT INTO identifiers (kind, hmac, customer_id, at) VALUES (:kind, :hmac, :customer_id, :at)
-ON CONFLICT DO UPDATE SET customer_id = excluded.customer_id, at = excluded.at WHERE excluded.at >= at
-"""
-_IDENTIFIERS = "SELECT kind, hmac FROM identifiers WHERE customer_id = ? ORDER BY kind, hmac"
-_ALL_OF_CUSTOMER = f"{_ENTRY} WHERE customer_id = ?"
-_BY_CUSTOMER = ("consents", "identifiers", "arms", "interactions")
-_OF_THE_LOG = (*_BY_CUSTOMER, "pauses", "contacts", "usage")
-_FORGET_LOGS = (
-    "DELETE FROM facts WHERE name LIKE 'log_offset:%' OR name LIKE 'caught_up:%' OR name = 'contacts_forgotten'"
-)
-_PAUSE = """
-INSERT INTO pauses (action, is_paused, at) VALUES (:action, :is_paused, :at)
-ON CONFLICT DO UPDATE SET is_paused = excluded.is_paused, at = excluded.at
-WHERE excluded.at > at OR (excluded.at = at AND excluded.is_paused)
-"""
-_SET_FACT = "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
-_COUNT = """
-INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = CAST(value AS INTEGER) + excluded.value
-"""
-
 _AT_ONCE = 500
 """Most decisions, or interactions, that are forgotten in one transaction."""
-_LAPSED = """
-SELECT DISTINCT decision_id FROM contacts
-WHERE decision_id > ? AND max(expires_at, decided_at, coalesce(impressed_at, 0)) <= ? ORDER BY decision_id LIMIT ?
-"""
-_OLD_INTERACTIONS = "SELECT event_id FROM interactions WHERE event_id > ? AND at <= ? ORDER BY event_id LIMIT ?"
 
 _takes_of = msgspec.json.Decoder(dict[str, int]).decode
 
@@ -202,8 +63,8 @@ class SqliteState:
     """A `State` in the file at `path`; writes fail when another process holds the file for `patience_s` seconds."""
 
     def __init__(self, path: Path, patience_s: float = PATIENCE_S) -> None:
-        self._writer = Writer(path, _SCHEMA, patience_s)
-        self._reader = Reader(path, _SCHEMA)
+        self._writer = Writer(path, sql.SCHEMA, patience_s)
+        self._reader = Reader(path, sql.SCHEMA)
 
     async def customer_of(self, identifiers: Sequence[Identifier]) -> str | None:
         query = "SELECT customer_id FROM identifiers WHERE kind = ? AND hmac = ?"
@@ -211,7 +72,7 @@ class SqliteState:
         return next((str(rows[0][0]) for rows in found if rows), None)
 
     async def identifiers_of(self, customer_id: str) -> tuple[Identifier, ...]:
-        return tuple(Identifier(*row) for row in self._rows(_IDENTIFIERS, (customer_id,)))
+        return tuple(Identifier(*row) for row in self._rows(sql.IDENTIFIERS, (customer_id,)))
 
     async def snapshot(self, customer_id: str | None, scope: SnapshotScope, log_id: str = "") -> Snapshot:
         asked = {
@@ -220,7 +81,7 @@ class SqliteState:
             "contacts_since": to_microseconds(scope.contacts_since),
             "interactions_since": to_microseconds(scope.interactions_since),
         }
-        found = _by_kind(self._rows(*_about(_SNAPSHOT, asked, scope.counters)))
+        found = _by_kind(self._rows(*_about(sql.SNAPSHOT, asked, scope.counters)))
         if log_id and not found["mark"]:
             raise StateBehindError
         return _snapshot(found, scope.contacts_since)
@@ -258,9 +119,9 @@ class SqliteState:
 
     async def forget_before(self, contacts: datetime, interactions: datetime) -> None:
         await self._write(lambda connection: _note_forgotten(connection, contacts))
-        for decisions in self._old(_LAPSED, contacts):
+        for decisions in self._old(sql.LAPSED, contacts):
             await self._write(partial(_forget_lapsed, decisions=decisions, until=contacts))
-        for events in self._old(_OLD_INTERACTIONS, interactions):
+        for events in self._old(sql.OLD_INTERACTIONS, interactions):
             await self._write(partial(_forget_interactions, events=events))
 
     def _old(self, query: str, until: datetime) -> Iterator[list[str]]:
@@ -271,7 +132,7 @@ class SqliteState:
             yield found
 
     async def rewind(self, log_id: str = "") -> None:
-        await self._write(lambda connection: connection.execute(_SET_FACT, (f"{_OFFSET}:{log_id}", "0")))
+        await self._write(lambda connection: connection.execute(sql.SET_FACT, (f"{_OFFSET}:{log_id}", "0")))
 
     async def applied_offset(self, log_id: str = "") -> int:
         return int(self._fact(f"{_OFFSET}:{log_id}") or 0)
@@ -283,13 +144,13 @@ class SqliteState:
         await self._write(_clear)
 
     async def publish_policy(self, policy_hash: str) -> None:
-        await self._write(lambda connection: connection.execute(_SET_FACT, (_POLICY, policy_hash)))
+        await self._write(lambda connection: connection.execute(sql.SET_FACT, (_POLICY, policy_hash)))
 
     async def current_policy(self) -> str | None:
         return self._fact(_POLICY)
 
     async def publish_model_set(self, model_set_id: str) -> None:
-        await self._write(lambda connection: connection.execute(_SET_FACT, (_MODEL_SET, model_set_id)))
+        await self._write(lambda connection: connection.execute(sql.SET_FACT, (_MODEL_SET, model_set_id)))
 
     async def current_model_set(self) -> str | None:
         return self._fact(_MODEL_SET)
@@ -368,7 +229,7 @@ def _reserve(connection: sqlite3.Connection, proposal: Proposal, now: datetime, 
     if proposal.reserves and record.mode == "live":
         known_arms = {arm.experiment for arm in record.snapshot.arms}
         new = [arm for arm in record.arms if arm.experiment not in known_arms]
-        _keep_arms(connection, _FIRST_ARM, record.customer_id, new, record.occurred_at)
+        _keep_arms(connection, sql.FIRST_ARM, record.customer_id, new, record.occurred_at)
     return grant
 
 
@@ -377,7 +238,7 @@ def _read(connection: sqlite3.Connection, asked: Mapping[str, object], counted: 
 
     With what is overdue: all of the customer's, which caps are about to count, and some of everybody's.
     """
-    return _by_kind(connection.execute(*_about(_BEFORE_RESERVING, asked, counted)))
+    return _by_kind(connection.execute(*_about(sql.BEFORE_RESERVING, asked, counted)))
 
 
 def _step(connection: sqlite3.Connection, decision_id: str, step: Callable[[Entries], Entries]) -> None:
@@ -386,12 +247,12 @@ def _step(connection: sqlite3.Connection, decision_id: str, step: Callable[[Entr
 
 
 def _entries(connection: sqlite3.Connection, decision_id: str) -> Entries:
-    return {entry.key: entry for entry in map(_entry, connection.execute(_OF_DECISION, (decision_id,)))}
+    return {entry.key: entry for entry in map(_entry, connection.execute(sql.OF_DECISION, (decision_id,)))}
 
 
 def _note_forgotten(connection: sqlite3.Connection, until: datetime) -> None:
     latest = max(until, _forgotten(connection))
-    connection.execute(_SET_FACT, (_FORGOTTEN, str(to_microseconds(latest))))
+    connection.execute(sql.SET_FACT, (_FORGOTTEN, str(to_microseconds(latest))))
 
 
 def _forgotten(connection: sqlite3.Connection) -> datetime:
@@ -408,15 +269,15 @@ def _forget_interactions(connection: sqlite3.Connection, events: Sequence[str]) 
 
 
 def _write_down(connection: sqlite3.Connection, change: Change) -> None:
-    connection.executemany(_WRITE, map(_row, change.written.values()))
-    connection.executemany(_DROP, change.dropped)
-    connection.executemany(_USE, ((name, use.seen, use.held) for name, use in change.usage.items()))
+    connection.executemany(sql.WRITE, map(_row, change.written.values()))
+    connection.executemany(sql.DROP, change.dropped)
+    connection.executemany(sql.USE, ((name, use.seen, use.held) for name, use in change.usage.items()))
 
 
 def _write_change(connection: sqlite3.Connection, before: Entries, after: Entries) -> None:
     _write_down(connection, ledger.change(before, after))
     if late := ledger.overruns(before, after):
-        connection.execute(_COUNT, (_OVERRUNS, late))
+        connection.execute(sql.COUNT, (_OVERRUNS, late))
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
@@ -462,16 +323,16 @@ def _apply(connection: sqlite3.Connection, changes: Sequence[Effect], part: Part
     if part.after is not None and part.after > applied:
         return
     if part.offset > applied:
-        connection.execute(_SET_FACT, (name, str(part.offset)))
+        connection.execute(sql.SET_FACT, (name, str(part.offset)))
         _take_effects(connection, changes)
     if part.is_end:
-        connection.execute(_SET_FACT, (f"{_CAUGHT_UP}:{part.log_id}", "1"))
+        connection.execute(sql.SET_FACT, (f"{_CAUGHT_UP}:{part.log_id}", "1"))
 
 
 def _clear(connection: sqlite3.Connection) -> None:
-    for table in _OF_THE_LOG:
+    for table in sql.OF_THE_LOG:
         connection.execute(f"DELETE FROM {table}")  # noqa: S608  our own names
-    connection.execute(_FORGET_LOGS)
+    connection.execute(sql.FORGET_LOGS)
 
 
 def _take_effects(connection: sqlite3.Connection, changes: Sequence[Effect]) -> None:
@@ -484,26 +345,26 @@ def _take_effect(connection: sqlite3.Connection, effect: Effect) -> None:
         case DecisionMade():
             forgotten = _forgotten(connection)
             _step(connection, effect.decision_id, lambda entries: ledger.made(entries, effect, forgotten))
-            _keep_arms(connection, _ARM, effect.customer_id, effect.arms, effect.at)
+            _keep_arms(connection, sql.ARM, effect.customer_id, effect.arms, effect.at)
         case ActionSeen():
             _step(connection, effect.decision_id, lambda entries: ledger.seen(entries, effect))
         case CustomerInteracted(interaction=done):
             row = {"event_id": effect.event_id, "customer_id": effect.customer_id, **msgspec.structs.asdict(done)}
-            connection.execute(_INTERACTION, {**row, "at": to_microseconds(done.at)})
+            connection.execute(sql.INTERACTION, {**row, "at": to_microseconds(done.at)})
         case IdentifierLinked(identifier=identifier):
             row = {**msgspec.structs.asdict(identifier), "customer_id": effect.customer_id}
-            connection.execute(_IDENTIFIER, {**row, "at": to_microseconds(effect.at)})
+            connection.execute(sql.IDENTIFIER, {**row, "at": to_microseconds(effect.at)})
         case CustomerErased(customer_id=customer_id):
             _forget(connection, customer_id)
         case ConsentChanged() | ActionSwitched():
-            statement = _CONSENT if isinstance(effect, ConsentChanged) else _PAUSE
+            statement = sql.CONSENT if isinstance(effect, ConsentChanged) else sql.PAUSE
             connection.execute(statement, {**msgspec.structs.asdict(effect), "at": to_microseconds(effect.at)})
 
 
 def _forget(connection: sqlite3.Connection, customer_id: str) -> None:
-    entries = {entry.key: entry for entry in map(_entry, connection.execute(_ALL_OF_CUSTOMER, (customer_id,)))}
+    entries = {entry.key: entry for entry in map(_entry, connection.execute(sql.ALL_OF_CUSTOMER, (customer_id,)))}
     _write_change(connection, entries, ledger.forgotten(entries))
-    for table in _BY_CUSTOMER:
+    for table in sql.BY_CUSTOMER:
         connection.execute(f"DELETE FROM {table} WHERE customer_id = ?", (customer_id,))  # noqa: S608  our own names
 
 
