@@ -1,4 +1,4 @@
-"""How State follows the log: from where it is to the log's end, step by step.
+"""How State and its projections follow the log: from where they are to the log's end, step by step.
 
 Belongs here: which records are next, that a log which ends before what was applied is an older copy, and that a record
 which cannot be applied holds up none after it. Does not belong here: when to look, or what to do while log or State is
@@ -6,12 +6,14 @@ down (the event processor and `nextbest log replay`, which both go this way), or
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
 from nextbest.envelope import UNREADABLE, Envelope
 from nextbest.errors import NextbestError
 from nextbest.log import EventLog
+from nextbest.projection import Projection, ProjectionStore
 from nextbest.state import State
 
 BATCH_RECORDS = 1_000
@@ -30,6 +32,7 @@ class Step(msgspec.Struct, frozen=True):
     Attributes:
         log_id: the log's.
         offset: up to which State has all of it.
+        after: the offset they follow.
         records: those of this step, with their offsets, in order.
         is_end: there were no more.
         is_restart: the log ended before what was applied: it is an older copy, and applied from its beginning.
@@ -38,6 +41,7 @@ class Step(msgspec.Struct, frozen=True):
 
     log_id: str
     offset: int
+    after: int
     records: Sequence[tuple[int, Envelope]]
     is_end: bool
     is_restart: bool = False
@@ -63,23 +67,23 @@ async def step(log: EventLog, state: State, skip: Skip | None = None) -> Step:
         await state.rewind(log_id)
         after = 0
     records = await log.read(after, BATCH_RECORDS)
-    made = Step(log_id, records[-1][0] if records else after, records, len(records) < BATCH_RECORDS, is_restart)
+    made = Step(log_id, records[-1][0] if records else after, after, records, len(records) < BATCH_RECORDS, is_restart)
     if records or not await state.is_caught_up(log_id):
-        await _apply(state, made, after, skip)
+        await _apply(state, made, skip)
     return made
 
 
-async def _apply(state: State, made: Step, after: int, skip: Skip | None) -> None:
+async def _apply(state: State, made: Step, skip: Skip | None) -> None:
     entries = [record for _, record in made.records]
     try:
         _check(entries)
-        await state.apply(entries, made.offset, made.log_id, after=after, is_end=made.is_end)
+        await state.apply(entries, made.offset, made.log_id, after=made.after, is_end=made.is_end)
     except NextbestError:
         raise
     except Exception:
         if skip is None:
             raise
-        await _apply_singly(state, made, after, skip)
+        await _apply_singly(state, made, skip)
 
 
 def _check(entries: Sequence[Envelope]) -> None:
@@ -87,7 +91,8 @@ def _check(entries: Sequence[Envelope]) -> None:
         raise UnreadableRecordError
 
 
-async def _apply_singly(state: State, made: Step, after: int, skip: Skip) -> None:
+async def _apply_singly(state: State, made: Step, skip: Skip) -> None:
+    after = made.after
     for offset, record in made.records:
         is_end = made.is_end and offset == made.offset
         try:
@@ -99,3 +104,66 @@ async def _apply_singly(state: State, made: Step, after: int, skip: Skip) -> Non
             skip(made.log_id, offset, record, error)
             await state.apply([], offset, made.log_id, after=after, is_end=is_end)
         after = offset
+
+
+async def advance(
+    log: EventLog, store: ProjectionStore, projection: Projection, made: Step | None = None, skip: Skip | None = None
+) -> bool:
+    """Fold the records that come next; whether it is at the log's end.
+
+    Args:
+        log: What is followed.
+        store: Where the projection is kept.
+        projection: What is folded.
+        made: What somebody has just read, so that it need not be read again where it is what comes next.
+        skip: Told of records that cannot be folded; without it, what folding one raised is raised.
+
+    Raises:
+        LogUnavailableError: the log cannot be read; nothing was folded.
+        StateUnavailableError: State cannot be used; what was folded may have to be folded again.
+
+    """
+    log_id = await log.log_id()
+    after = (await store.projected(projection.name, log_id, ())).offset
+    if after > await log.last_offset():  # an older copy of the log: what it says is not what was folded
+        await store.discard(projection.name)
+        after = 0
+    is_next = made is not None and (made.log_id, made.after) == (log_id, after)
+    records = made.records if made and is_next else await log.read(after, BATCH_RECORDS)
+    folding = _Folding(store, projection, log_id)
+    try:
+        await folding.take(records, after)
+    except NextbestError:
+        raise
+    except Exception:
+        if skip is None:
+            raise
+        await folding.take_singly(records, after, skip)
+    return len(records) < BATCH_RECORDS
+
+
+@dataclass(frozen=True, slots=True)
+class _Folding:
+    store: ProjectionStore
+    projection: Projection
+    log_id: str
+
+    async def take(self, records: Sequence[tuple[int, Envelope]], after: int) -> None:
+        if records:
+            values = await self.projection.fold(records, self._read)
+            await self.store.project(self.projection.name, self.log_id, values, after=after, offset=records[-1][0])
+
+    async def take_singly(self, records: Sequence[tuple[int, Envelope]], after: int, skip: Skip) -> None:
+        """One that cannot be folded holds up none after it."""
+        for offset, record in records:
+            try:
+                await self.take([(offset, record)], after)
+            except NextbestError:
+                raise
+            except Exception as error:  # noqa: BLE001  it is told, and what comes after it must not wait
+                skip(self.log_id, offset, record, error)
+                await self.store.project(self.projection.name, self.log_id, {}, after=after, offset=offset)
+            after = offset
+
+    async def _read(self, keys: Sequence[str]) -> dict[str, str]:
+        return (await self.store.projected(self.projection.name, self.log_id, keys)).values if keys else {}

@@ -15,6 +15,7 @@ from nextbest import records
 from nextbest.envelope import Envelope, Identifier
 from nextbest.errors import NextbestError
 from nextbest.messages import Grant, Proposal
+from nextbest.projection import ProjectionStore
 from nextbest.records import Arm, Contact, Interaction, Snapshot
 
 
@@ -42,7 +43,7 @@ class SnapshotScope(msgspec.Struct, frozen=True):
     """The moment of the decision it is for: what has expired by then may be given back already."""
 
 
-class State(Protocol):
+class State(ProjectionStore, Protocol):
     """Every call is idempotent and atomic, whatever the number of processes.
 
     Offsets are of one log, and so are kept by its id (`nextbest.log`). A call given a `log_id` to rest on raises

@@ -7,14 +7,15 @@ next (`nextbest.following`), or what a record does (`nextbest.state`).
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from nextbest.adapters.skipped_records import SkippedRecords
 from nextbest.envelope import Envelope
-from nextbest.following import Step, step
+from nextbest.following import Step, advance, step
 from nextbest.log import EventLog, LogUnavailableError
+from nextbest.projection import Projection
 from nextbest.state import State, StateUnavailableError
 from serving.defects import place_of, without_paths
 
@@ -40,6 +41,8 @@ class Processor:
     note: Callable[[Step], None] = _nobody
     """Told of each step that was made."""
     note_skipped: Callable[[Envelope], None] = _nobody
+    projections: Sequence[Projection] = ()
+    """What else is made of the log; each is as far as it is."""
 
     async def step(self) -> Step:
         """Apply the records that come next, and say what they were."""
@@ -54,11 +57,16 @@ class Processor:
         while True:
             try:
                 made = await self.step()
-                if made.is_end:
+                if await self._project(made) and made.is_end:
                     await self._more_than(made.offset)
             except (LogUnavailableError, StateUnavailableError) as error:
                 _log.warning("events wait: %s", without_paths(error))
                 await asyncio.sleep(_RETRY_S)
+
+    async def _project(self, made: Step) -> bool:
+        """Bring each projection on; whether all are at the log's end."""
+        ends = [await advance(self.log, self.state, each, made, self._skip) for each in self.projections]
+        return all(ends)
 
     async def _more_than(self, offset: int) -> None:
         """Return once the log goes on, or after a while. One look is one read of the log's last page."""

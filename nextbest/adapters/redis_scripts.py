@@ -16,6 +16,8 @@ Keys, all below one prefix:
     interactions:ID   sorted  event ids of the customer's interactions, by moment
     consents:ID, arms:ID, identifiers, pauses
                       hash    name -> "moment rank value"
+    projections       hash    name -> "offset log_id"
+    projection:NAME   hash    key -> value
     facts             hash    log_offset:ID and caught_up:ID of each log, model_set_id, policy_hash, overruns,
                               contacts_forgotten
 """
@@ -281,7 +283,7 @@ CLEAR = """
 local p = KEYS[1]
 local of_the_log = {}
 for _, word in ipairs({'contacts', 'decision', 'customer', 'held', 'usage', 'versions', 'interactions', 'consents',
-  'arms', 'identifiers', 'pauses'}) do of_the_log[word] = true end
+  'arms', 'identifiers', 'pauses', 'projections', 'projection'}) do of_the_log[word] = true end
 for _, key in ipairs(redis.call('KEYS', p .. '*')) do
   if of_the_log[string.match(key, '^[^:]*', #p + 1)] then redis.call('UNLINK', key) end
 end
@@ -303,10 +305,43 @@ return #ids
 """
 """Of a customer's interactions, up to 500 that are no later than a moment; how many those were."""
 
+PROJECTED = """
+local p, name, log_id, keys = KEYS[1], ARGV[1], ARGV[2], cjson.decode(ARGV[3])
+local kept = redis.call('HGET', p .. 'projections', name)
+local offset, whose = string.match(kept or '', '^(%d+) (.*)$')
+if whose ~= log_id then return {'0', {}} end
+local values = {}
+for first = 1, #keys, 1000 do -- more would not fit on the stack
+  local some = redis.call('HMGET', p .. 'projection:' .. name, unpack(keys, first, math.min(first + 999, #keys)))
+  for i, value in ipairs(some) do values[first + i - 1] = value end
+end
+return {offset, values}
+"""
+"""Offset and values of a projection, if it is of this log."""
+
+PROJECT = """
+local p, name, log_id, after, offset, values = KEYS[1], unpack(ARGV)
+local kept = redis.call('HGET', p .. 'projections', name)
+local was, whose = string.match(kept or '', '^(%d+) (.*)$')
+if after ~= (whose == log_id and was or '0') then return 0 end
+if whose ~= log_id then redis.call('UNLINK', p .. 'projection:' .. name) end
+for key, value in pairs(cjson.decode(values)) do
+  if value == cjson.null then
+    redis.call('HDEL', p .. 'projection:' .. name, key)
+  else
+    redis.call('HSET', p .. 'projection:' .. name, key, value)
+  end
+end
+redis.call('HSET', p .. 'projections', name, offset .. ' ' .. log_id)
+return 1
+"""
+"""Values and offset are written where the offset is as it was read: 1, else 0."""
+
 
 def _digest(script: str) -> str:
     return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
 READ_DIGEST, WRITE_DIGEST, FORGET_DIGEST, CLEAR_DIGEST = map(_digest, (READ, WRITE, FORGET, CLEAR))
+PROJECTED_DIGEST, PROJECT_DIGEST = map(_digest, (PROJECTED, PROJECT))
 """What the server calls them."""

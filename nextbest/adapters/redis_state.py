@@ -44,6 +44,10 @@ from nextbest.adapters.redis_scripts import (
     FORGET,
     FORGET_DIGEST,
     PREFIX,
+    PROJECT,
+    PROJECT_DIGEST,
+    PROJECTED,
+    PROJECTED_DIGEST,
     READ,
     READ_DIGEST,
     WRITE,
@@ -55,6 +59,7 @@ from nextbest.adapters.redis_scripts import (
 from nextbest.adapters.state_effects import Part, well_formed
 from nextbest.envelope import Envelope, Identifier
 from nextbest.messages import Grant, Proposal
+from nextbest.projection import Projected, Values
 from nextbest.records import Interaction, Snapshot
 from nextbest.reservations import counters
 from nextbest.state import (
@@ -223,7 +228,20 @@ class RedisState:
 
     async def clear(self) -> None:
         """As the protocol says; the server does nothing else meanwhile: about a second for a million keys."""
-        await _answer(run_script(self._lines.here(), CLEAR_DIGEST, CLEAR, (1, PREFIX)))
+        await self._script(CLEAR_DIGEST, CLEAR)
+
+    async def projected(self, name: str, log_id: str, keys: Sequence[str]) -> Projected:
+        offset, values = await self._script(PROJECTED_DIGEST, PROJECTED, name, log_id, _encode(keys))
+        found = zip(keys, values, strict=False)  # of another log there are no values
+        return Projected(int(offset), {key: value for key, value in found if value is not None})
+
+    async def project(self, name: str, log_id: str, values: Values, *, after: int, offset: int) -> bool:
+        words = (name, log_id, str(after), str(offset), _encode(values))
+        return bool(await self._script(PROJECT_DIGEST, PROJECT, *words))
+
+    async def discard(self, name: str) -> None:
+        await self._ask("HDEL", f"{PREFIX}projections", name)
+        await self._ask("UNLINK", f"{PREFIX}projection:{name}")
 
     async def publish_policy(self, policy_hash: str) -> None:
         await self._ask("HSET", _FACTS, _POLICY, policy_hash)
@@ -299,16 +317,16 @@ class RedisState:
                 return result
 
     async def _read(self, ask: Ask) -> Reply:
-        reply = msgspec.convert(await self._run(READ_DIGEST, READ, _encode(ask)), Reply)
+        reply = msgspec.convert(await self._script(READ_DIGEST, READ, _encode(ask)), Reply)
         if not reply.is_caught_up:
             raise StateBehindError
         return reply
 
     async def _write(self, writes: Writes) -> bool:
-        return bool(await self._run(WRITE_DIGEST, WRITE, _encode(writes)))
+        return bool(await self._script(WRITE_DIGEST, WRITE, _encode(writes)))
 
-    async def _run(self, digest: str, script: str, asked: bytes) -> Any:
-        return await _answer(run_script(self._lines.here(), digest, script, (1, PREFIX, asked)))
+    async def _script(self, digest: str, script: str, *words: Word) -> Any:
+        return await _answer(run_script(self._lines.here(), digest, script, (1, PREFIX, *words)))
 
     async def _ask(self, *words: Word) -> Any:
         return await _answer(self._lines.here().ask(packed(*words)))

@@ -25,6 +25,7 @@ from nextbest.adapters.state_effects import Part, well_formed
 from nextbest.envelope import Envelope, Identifier
 from nextbest.ledger import Change, Entries, Entry
 from nextbest.messages import Grant, Proposal
+from nextbest.projection import Projected, Values
 from nextbest.records import Arm, Contact, Interaction, Snapshot, Usage
 from nextbest.reservations import counters, reserve
 from nextbest.state import (
@@ -142,6 +143,21 @@ class SqliteState:
 
     async def clear(self) -> None:
         await self._write(_clear)
+
+    async def projected(self, name: str, log_id: str, keys: Sequence[str]) -> Projected:
+        found = self._rows(*_about(sql.PROJECTED, {"name": name, "log_id": log_id}, keys))
+        return Projected(
+            offset=next((int(value) for key, value in found if key is None), 0),
+            values={key: value for key, value in found if key is not None},
+        )
+
+    async def project(self, name: str, log_id: str, values: Values, *, after: int, offset: int) -> bool:
+        return await self._write(
+            lambda connection: _project(connection, name, log_id, values, after=after, offset=offset)
+        )
+
+    async def discard(self, name: str) -> None:
+        await self._write(lambda connection: _discard(connection, name))
 
     async def publish_policy(self, policy_hash: str) -> None:
         await self._write(lambda connection: connection.execute(sql.SET_FACT, (_POLICY, policy_hash)))
@@ -327,6 +343,26 @@ def _apply(connection: sqlite3.Connection, changes: Sequence[Effect], part: Part
         _take_effects(connection, changes)
     if part.is_end:
         connection.execute(sql.SET_FACT, (f"{_CAUGHT_UP}:{part.log_id}", "1"))
+
+
+def _project(
+    connection: sqlite3.Connection, name: str, log_id: str, values: Values, *, after: int, offset: int
+) -> bool:
+    kept = connection.execute(sql.PROJECTION, (name,)).fetchone()
+    is_of_this = kept is not None and kept[0] == log_id
+    if after != (kept[1] if is_of_this else 0):
+        return False
+    if not is_of_this:
+        _discard(connection, name)
+    connection.execute(sql.PROJECT_TO, (name, log_id, offset))
+    connection.executemany(sql.PROJECT, [(name, key, value) for key, value in values.items() if value is not None])
+    connection.executemany(sql.UNPROJECT, [(name, key) for key, value in values.items() if value is None])
+    return True
+
+
+def _discard(connection: sqlite3.Connection, name: str) -> None:
+    for statement in sql.DISCARD:
+        connection.execute(statement, (name,))
 
 
 def _clear(connection: sqlite3.Connection) -> None:

@@ -41,6 +41,13 @@ CREATE INDEX IF NOT EXISTS contacts_held ON contacts (expires_at) WHERE impresse
 CREATE TABLE IF NOT EXISTS usage (
   counter TEXT PRIMARY KEY, seen INTEGER NOT NULL, held INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS projections (
+  name TEXT PRIMARY KEY, log_id TEXT NOT NULL, at INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS projected (
+  name TEXT, key TEXT, value TEXT NOT NULL,
+  PRIMARY KEY (name, key)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS facts (
   name TEXT PRIMARY KEY, value TEXT NOT NULL
 ) WITHOUT ROWID
@@ -54,10 +61,12 @@ DROP TABLE IF EXISTS arms;
 DROP TABLE IF EXISTS interactions;
 DROP TABLE IF EXISTS contacts;
 DROP TABLE IF EXISTS usage;
+DROP TABLE IF EXISTS projections;
+DROP TABLE IF EXISTS projected;
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 DELETE FROM facts WHERE name LIKE 'log_offset%' OR name LIKE 'caught_up%';
 """
-SCHEMA = Schema(3, TABLES, UPGRADE)
+SCHEMA = Schema(4, TABLES, UPGRADE)
 CONTACT = (
     "decision_id, slot, action, action_group, channel, customer_id, decided_at, expires_at, impressed_at, takes, "
     "impression_id, is_released"
@@ -127,7 +136,7 @@ ON CONFLICT DO UPDATE SET customer_id = excluded.customer_id, at = excluded.at W
 IDENTIFIERS = "SELECT kind, hmac FROM identifiers WHERE customer_id = ? ORDER BY kind, hmac"
 ALL_OF_CUSTOMER = f"{ENTRY} WHERE customer_id = ?"
 BY_CUSTOMER = ("consents", "identifiers", "arms", "interactions")
-OF_THE_LOG = (*BY_CUSTOMER, "pauses", "contacts", "usage")
+OF_THE_LOG = (*BY_CUSTOMER, "pauses", "contacts", "usage", "projections", "projected")
 FORGET_LOGS = (
     "DELETE FROM facts WHERE name LIKE 'log_offset:%' OR name LIKE 'caught_up:%' OR name = 'contacts_forgotten'"
 )
@@ -145,3 +154,13 @@ SELECT DISTINCT decision_id FROM contacts
 WHERE decision_id > ? AND max(expires_at, decided_at, coalesce(impressed_at, 0)) <= ? ORDER BY decision_id LIMIT ?
 """
 OLD_INTERACTIONS = "SELECT event_id FROM interactions WHERE event_id > ? AND at <= ? ORDER BY event_id LIMIT ?"
+PROJECTED = """
+SELECT NULL, at FROM projections WHERE name = :name AND log_id = :log_id
+UNION ALL SELECT p.key, p.value FROM projected AS p JOIN projections USING (name)
+  WHERE p.name = :name AND log_id = :log_id AND p.key IN ({})
+"""
+PROJECTION = "SELECT log_id, at FROM projections WHERE name = ?"
+DISCARD = ("DELETE FROM projected WHERE name = ?", "DELETE FROM projections WHERE name = ?")
+PROJECT_TO = "INSERT OR REPLACE INTO projections (name, log_id, at) VALUES (?, ?, ?)"
+PROJECT = "INSERT OR REPLACE INTO projected (name, key, value) VALUES (?, ?, ?)"
+UNPROJECT = "DELETE FROM projected WHERE name = ? AND key = ?"

@@ -164,7 +164,7 @@ def test_a_record_that_cannot_be_counted_keeps_nobody_waiting(stream: Stream, ca
     stream.send(1)
     ((offset, record),) = stream.log.read_sync(0, 1)
     odd = msgspec.structs.replace(record, occurred_at=record.occurred_at.replace(tzinfo=None))
-    stream.monitor.note(Step("log", offset, [(offset, odd)], is_end=True))
+    stream.monitor.note(Step("log", offset, offset - 1, [(offset, odd)], is_end=True))
     assert "records were not counted: TypeError at " in caplog.text
 
 
