@@ -4,6 +4,7 @@ Belongs here: the entry that says so, and what becomes of the customer's earlier
 and replacing them (`nextbest.log`, adapters), or what it does to State (`nextbest.state`).
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -15,8 +16,16 @@ from nextbest.intake import IMPRESSION
 ERASURE, ERASED = "erasure", "erased"
 
 
-def erasure(event_id: str, customer_id: str, now: datetime) -> Envelope:
-    """The log's entry: by it the batch plane, and a State that is rebuilt, know whom to forget."""
+def erasure(event_id: str, customer_id: str, now: datetime, names: Sequence[str] = ()) -> Envelope:
+    """The log's entry: by it the batch plane, and a State that is rebuilt, know whom to forget.
+
+    Args:
+        event_id: Of the entry.
+        customer_id: Whom.
+        now: When.
+        names: All that the customer goes by.
+
+    """
     return Envelope(
         event_id=event_id,
         type=ERASURE,
@@ -26,7 +35,7 @@ def erasure(event_id: str, customer_id: str, now: datetime) -> Envelope:
         occurred_at=now,
         received_at=now,
         partition_key=customer_id,
-        properties={"customer_id": customer_id},
+        properties={"customer_id": customer_id, "names": [*names]},
     )
 
 

@@ -97,6 +97,9 @@ class Arm(msgspec.Struct, frozen=True):
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What State knew of the customer when the decision was made, in one round trip."""
 
+    members: tuple[str, ...] = ()
+    """All names of the customer, the customer's own first; empty where there is but the one."""
+
     consents: dict[str, Literal["granted", "withdrawn"]] = {}
     """By purpose, what the customer has said; a purpose not said anything about is absent."""
     contacts: tuple[Contact, ...] = ()

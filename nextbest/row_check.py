@@ -36,8 +36,8 @@ _SIZE, _ZONE, _ID, _FUTURE = "size", "zone", "id", "future"
 _CUSTOMER = "customer_id"
 _NO_ID: Final = f"is no id: it takes up to {ID_LENGTH} characters, and no control character"
 _NO_CUSTOMER: Final = (
-    f"is no id of a customer: it takes up to {ID_LENGTH} characters, does not begin like an identifier (kind:) "
-    "nor end like a keyed hash, and is no dot, which no path can name"
+    f"names no customer: it takes up to {ID_LENGTH} characters, and is an identifier (kind:hmac, one of the kinds of "
+    "identities and a keyed hash), or else neither begins nor ends like one, and is no dot, which no path can name"
 )
 _DEFAULTS: Final = MappingProxyType({"source": "live"})
 _SHOWN: Final = 100

@@ -22,7 +22,6 @@ from nextbest import intake
 from nextbest.contracts import Contract
 from nextbest.envelope import Envelope
 from nextbest.errors import NextbestError
-from nextbest.row_check import ID_LENGTH
 from nextbest.segment_wire import (
     MESSAGES,
     AnyMessage,
@@ -34,10 +33,9 @@ from nextbest.segment_wire import (
 )
 from nextbest.wire import EventRow
 
-VISITOR = "visitor:"
-"""What the customer id of somebody begins with who is known by an anonymous id alone."""
 CUSTOM = "custom"
 _ANONYMOUS = "anonymous_id"
+"""The kind of identifier that an anonymous id is: who is known by it alone goes by its name."""
 _EVENTS: Mapping[str, tuple[str, str | None]] = MappingProxyType(
     {
         "Product Viewed": ("product_view", None),
@@ -126,14 +124,12 @@ class Reader:
             raise MessageError("it is about nobody: send a userId or an anonymousId")
         if isinstance(message, SegmentAlias) and not user:
             raise MessageError("an alias names the userId that previousId has become")
-        name, customer_id = ("userId", user) if user else ("anonymousId", VISITOR + visitor)
-        if re.search(MAIL_ADDRESS, customer_id):
+        name, said = ("userId", user) if user else ("anonymousId", visitor)
+        if re.search(MAIL_ADDRESS, said):
             raise MessageError(f"{name} is an address, by which a person is known: send an id of your own")
-        if not self.is_id(customer_id):
-            raise MessageError(f"{name} begins with a kind of identifier, or ends like a keyed hash: send an id")
-        if len(customer_id) > ID_LENGTH:
-            raise MessageError(f"{name} is too long: as a customer id it may have {ID_LENGTH} characters")
-        return customer_id
+        if user and not self.is_id(user):
+            raise MessageError("userId begins with a kind of identifier, or ends like a keyed hash: send an id")
+        return user or visitor_name(visitor)
 
     def _rows(self, message: AnyMessage) -> Iterator[_Row]:
         """By contract and the name of its key, what each row says."""
@@ -189,7 +185,16 @@ def customer_of(message: Any) -> str:
     """The id of whom a message, as JSON has it, is about, be it one that nobody may have; empty where it names none."""
     said = message if isinstance(message, dict) else {}
     user, visitor = _text(said.get("userId")), _text(said.get("anonymousId"))
-    return user or (visitor and VISITOR + visitor)
+    return user or (visitor and visitor_name(visitor))
+
+
+def visitor_name(anonymous_id: str) -> str:
+    """The name of whoever is known by an anonymous id alone, until it is linked to a customer."""
+    return f"{_ANONYMOUS}:{_hash(anonymous_id)}"
+
+
+def _hash(anonymous_id: str) -> str:
+    return hashlib.sha256(anonymous_id.encode()).hexdigest()
 
 
 def happened_at(message: SegmentMessage, received_at: datetime, sent_at: datetime | None) -> datetime:
@@ -218,7 +223,7 @@ def linked(identities: Contract, link: Link, received_at: datetime) -> Envelope:
     """The log's entry of a link: an identifier may be linked again, so it has the id of the message that said so."""
     row = {
         "kind": _ANONYMOUS,
-        "identifier_hmac": hashlib.sha256(link.anonymous_id.encode()).hexdigest(),
+        "identifier_hmac": _hash(link.anonymous_id),
         "customer_id": link.customer_id,
         "linked_at": link.at.astimezone(UTC),
         "source": "live",

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from nextbest.errors import SettingError
+from nextbest.identity import Limits
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -77,6 +78,13 @@ class Settings:
         "with commas) for a topic of Kafka, of which that file is then a copy; a topic that is not there yet is made, "
         "with `?partitions=N` of more than one",
     )
+    identity_limits: str = _setting(
+        "NEXTBEST_IDENTITY_LIMITS",
+        "email=2",
+        "how many customers may share an identifier of a kind and be one person for it (1 for a kind not named), how "
+        "many customer ids one person may have (`customers=5`), and how many identifiers of a customer count "
+        "(`identifiers=50`, the newest); `nextbest log replay` merges anew by other limits",
+    )
     inbox_folder: str = _setting(
         "NEXTBEST_INBOX",
         ".nextbest/inbox",
@@ -106,6 +114,7 @@ class Settings:
         """Refuse a number out of its bounds, servers in each other's way, and a State or a log of no kind."""
         _check_state_url(self.state_url)
         _check_log_url(self.log_url)
+        Limits.parse(self.identity_limits)
         ports: dict[int, str] = {}
         for f in fields(self):
             variable, within, value = f.metadata["variable"], f.metadata["within"], getattr(self, f.name)

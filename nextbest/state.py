@@ -5,18 +5,21 @@ adapter). Does not belong here: storage (`nextbest.adapters`), or counting under
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Literal, Protocol
 
 import msgspec
 
 from nextbest import records
-from nextbest.envelope import Envelope, Identifier
+from nextbest.envelope import Envelope, Identifier, is_landed
 from nextbest.errors import NextbestError
+from nextbest.identity import LINK, UNLINK, Tie
 from nextbest.messages import Grant, Proposal
 from nextbest.projection import ProjectionStore
 from nextbest.records import Arm, Contact, Interaction, Snapshot
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class StateUnavailableError(NextbestError):
@@ -51,15 +54,23 @@ class State(ProjectionStore, Protocol):
     """
 
     async def customer_of(self, identifiers: Sequence[Identifier]) -> str | None:
-        """The customer the first known one of `identifiers` belongs to."""
+        """The customer that the first known one of `identifiers` belongs to; where none is, the first is a new one."""
         ...
 
-    async def identifiers_of(self, customer_id: str) -> tuple[Identifier, ...]:
-        """The identifiers that belong to the customer; it may take its time."""
+    async def members(self, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """By each of `names`, all names of its customer (`nextbest.identity`), the customer's own first."""
+        ...
+
+    async def neighbours(self, names: Sequence[str]) -> set[str]:
+        """Every name that one of these was ever said to be one with, or not to be."""
         ...
 
     async def snapshot(self, customer_id: str | None, scope: SnapshotScope, log_id: str = "") -> Snapshot:
-        """What is known of the customer as far as `scope` asks; for nobody only pauses and usage. One round trip."""
+        """What is known of the customer of this name, as far as `scope` asks; for nobody only pauses and usage.
+
+        One round trip. It is the union of what is known under each of the customer's names: the stricter consent and
+        the earliest arm hold.
+        """
         ...
 
     async def reserve(self, proposal: Proposal, now: datetime, log_id: str = "") -> Grant:
@@ -169,12 +180,12 @@ class ConsentChanged(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
-class IdentifierLinked(msgspec.Struct, frozen=True, kw_only=True):
-    """An identifier belongs to a customer; the latest link holds, and of two at the same moment the one said last."""
+class NamesTied(msgspec.Struct, frozen=True, kw_only=True):
+    """Something was said about whether two names are one customer's."""
 
-    identifier: Identifier
-    customer_id: str
-    at: datetime
+    one: str
+    other: str
+    tie: Tie
 
 
 class ActionSeen(msgspec.Struct, frozen=True, kw_only=True):
@@ -209,12 +220,11 @@ class CustomerErased(msgspec.Struct, frozen=True, kw_only=True):
     What their contacts took of volumes and budgets stays taken where they were seen, and held where they may be yet.
     """
 
-    customer_id: str
+    names: tuple[str, ...]
+    """All that the customer went by."""
 
 
-Effect = (
-    DecisionMade | ConsentChanged | IdentifierLinked | ActionSeen | CustomerInteracted | ActionSwitched | CustomerErased
-)
+Effect = DecisionMade | ConsentChanged | NamesTied | ActionSeen | CustomerInteracted | ActionSwitched | CustomerErased
 
 
 def horizon(proposal: Proposal, now: datetime) -> datetime:
@@ -259,8 +269,14 @@ class _Interaction(msgspec.Struct):
     kind: str | None = None
 
 
+class _Link(msgspec.Struct):
+    customer_id: str
+    other_id: str
+
+
 class _Erasure(msgspec.Struct):
     customer_id: str
+    names: tuple[str, ...] = ()
 
 
 class _Impression(msgspec.Struct):
@@ -290,8 +306,18 @@ def _consent(record: Envelope) -> Effect:
 
 def _identity(record: Envelope) -> Effect:
     row = msgspec.convert(record.properties, _Identity)
-    identifier = Identifier(kind=row.kind, hmac=row.identifier_hmac)
-    return IdentifierLinked(identifier=identifier, customer_id=row.customer_id, at=_moment(record))
+    moment = _microseconds(record)
+    tie = Tie(landed=moment) if is_landed(record) else Tie(joined=moment)
+    return NamesTied(one=f"{row.kind}:{row.identifier_hmac}", other=row.customer_id, tie=tie)
+
+
+def _link(record: Envelope) -> Effect | None:
+    row = msgspec.convert(record.properties, _Link)
+    if row.customer_id == row.other_id:
+        return None
+    moment = _microseconds(record)
+    tie = Tie(split=moment) if record.type == UNLINK else Tie(joined=moment)
+    return NamesTied(one=row.customer_id, other=row.other_id, tie=tie)
 
 
 def _impression(record: Envelope) -> Effect | None:
@@ -325,7 +351,8 @@ def _switch(record: Envelope) -> Effect:
 
 
 def _erasure(record: Envelope) -> Effect:
-    return CustomerErased(customer_id=msgspec.convert(record.properties, _Erasure).customer_id)
+    row = msgspec.convert(record.properties, _Erasure)
+    return CustomerErased(names=tuple(dict.fromkeys((row.customer_id, *row.names))))
 
 
 def _moment(record: Envelope) -> datetime:
@@ -333,11 +360,18 @@ def _moment(record: Envelope) -> datetime:
     return min(record.occurred_at, record.received_at)
 
 
+def _microseconds(record: Envelope) -> int:
+    """The moment of a tie: above 0, which is never."""
+    return max((_moment(record) - _EPOCH) // timedelta(microseconds=1), 1)
+
+
 _EFFECTS = MappingProxyType(
     {
         "decision": _decision,
         "consent": _consent,
         "identity": _identity,
+        LINK: _link,
+        UNLINK: _link,
         "impression": _impression,
         "event": _interaction,
         "outcome": _interaction,

@@ -5,14 +5,16 @@ what is left of an entry after an erasure (`nextbest.erasure`).
 """
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from nextbest.envelope import Identifier
+from nextbest.envelope import Envelope
 from nextbest.erasure import ERASURE, erasure, without_customer
+from nextbest.identity import TIES, identifier_of
 from nextbest.log import EventLog
 from nextbest.policy import Policy
+from nextbest.records import Snapshot
 from nextbest.state import SnapshotScope, State
 from nextbest.wire import Consent, Consents, CustomerExport, Erasure, EventRow, Status
 from serving.basis import Basis
@@ -41,21 +43,19 @@ class Customers:
     def log(self) -> EventLog:
         return self.basis.log
 
-    async def resolve(self, name: str) -> str | None:
-        """The customer id that `name` is, or that its identifier belongs to; none for an unknown one.
+    async def resolve(self, name: str) -> str:
+        """The customer that goes by `name`; a new one where nobody does.
 
         Raises:
             msgspec.ValidationError: it is no name of a customer.
-            StateBehindError: it is unknown to a State that has yet to catch up.
+            StateBehindError: it stands alone in a State that has yet to catch up.
 
         """
-        whom = self.names.meant_by(name)
-        if whom.kind is None or whom.hmac is None:
-            return whom.customer_id
-        customer_id = await self.state.customer_of((Identifier(kind=whom.kind, hmac=whom.hmac),))
-        if customer_id is None:
+        self.names.meant_by(name)  # raises where it is none
+        (names,) = (await self.state.members([name])).values()
+        if len(names) == 1:
             await self.basis.check()
-        return customer_id
+        return names[0]
 
     async def consents(self, customer_id: str, policy: Policy) -> Consents:
         """What the customer has said, by every purpose of the policy."""
@@ -76,18 +76,21 @@ class Customers:
     async def say(self, customer_id: str, said: Mapping[str, Status], policy: Policy) -> Consents:
         """Log what the customer says and bring it into State: it binds the next decision.
 
+        A yes takes back the no that was said under other names of the customer's, too: of these the stricter holds.
+
         Raises:
             LogUnavailableError: nothing was said.
             StateUnavailableError: it is logged, and binds once State has it.
 
         """
         now = self.clock()
+        known = (await self.basis.snapshot(customer_id, SnapshotScope(_EVER, _EVER))).snapshot
         rows = [
             EventRow(
                 "consents",
                 {
                     "consent_id": uuid.uuid4().hex,
-                    "customer_id": customer_id,
+                    "customer_id": name,
                     "purpose": purpose,
                     "status": status,
                     "regime": policy.regimes[purpose],
@@ -95,6 +98,7 @@ class Customers:
                 },
             )
             for purpose, status in said.items()
+            for name in (known.members if _takes_back(known, purpose, status) else (customer_id,))
         ]
         await self.intake.take(rows)
         return await self.consents(customer_id, policy)
@@ -107,12 +111,12 @@ class Customers:
 
         """
         await self.basis.check()
-        identifiers = await self.state.identifiers_of(customer_id)
-        entries = await self.log.filed_under(_filing(customer_id, identifiers))
+        names = await self._names(customer_id)
+        entries = await self.log.filed_under(names)
         return CustomerExport(
             customer_id=customer_id,
             exported_at=self.clock(),
-            identifiers=identifiers,
+            identifiers=tuple(each for name in names if (each := identifier_of(name))),
             state=await self.state.snapshot(customer_id, SnapshotScope(_EVER, _EVER)),
             features=dict((await self.features.profile(customer_id)).features),
             log=tuple(entry for _, entry in entries),
@@ -132,24 +136,42 @@ class Customers:
 
         """
         await self.basis.check()
-        filing = _filing(customer_id, await self.state.identifiers_of(customer_id))
-        await self.intake.quarantine.forget(customer_id)
-        before = await self._strip(filing)
-        word = erasure(f"erasure/{uuid.uuid4().hex}", customer_id, self.clock())
+        names = await self._names(customer_id)
+        near = await self.state.neighbours(names)
+        for name in names:
+            await self.intake.quarantine.forget(name)
+        before = await self._strip(names, near)
+        word = erasure(f"erasure/{uuid.uuid4().hex}", customer_id, self.clock(), names)
         await self.log.append([word])
         await self.state.apply([word], None)
-        features = await self.features.forget(customer_id)
-        meanwhile = await self._strip(filing)
+        features = sum([await self.features.forget(name) for name in names])
+        meanwhile = await self._strip(names, near)
         return Erasure(customer_id=customer_id, log_entries=before + meanwhile, features=features)
 
-    async def _strip(self, filing: list[str]) -> int:
-        """Leave of the entries that are filed so what adds up; returns how many those were."""
-        found = await self.log.filed_under(filing)
-        entries = [(offset, without_customer(entry)) for offset, entry in found if entry.type != ERASURE]
+    async def _names(self, customer_id: str) -> tuple[str, ...]:
+        """All that the customer goes by."""
+        return (await self.state.members([customer_id]))[customer_id]
+
+    async def _strip(self, names: Sequence[str], near: Collection[str]) -> int:
+        """Leave of the entries about `names` so much as adds up; returns how many those were.
+
+        What was said of one of them and somebody else may be filed under the other: these are `near`.
+        """
+        found = await self.log.filed_under([*{*names, *near}])
+        entries = [
+            (offset, without_customer(entry))
+            for offset, entry in found
+            if entry.type != ERASURE and (entry.partition_key in names or _is_tie_of(entry, names))
+        ]
         await self.log.replace(entries)
         return len(entries)
 
 
-def _filing(customer_id: str, identifiers: tuple[Identifier, ...]) -> list[str]:
-    """The partition keys under which entries about the customer are filed."""
-    return [customer_id, *(f"{each.kind}:{each.hmac}" for each in identifiers)]
+def _takes_back(known: Snapshot, purpose: str, status: Status) -> bool:
+    return status == "granted" and known.consents.get(purpose) == "withdrawn" and bool(known.members)
+
+
+def _is_tie_of(entry: Envelope, names: Sequence[str]) -> bool:
+    """Whether it says of one of `names` whose it is."""
+    said = entry.properties
+    return entry.type in TIES and bool({said.get("customer_id"), said.get("other_id")} & {*names})

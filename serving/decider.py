@@ -237,19 +237,20 @@ class Decider:
         """The request with its customer, what State knows of them, and their features, which are read beside it."""
         request, watch = attempt.request, attempt.watch
         attempt.waits_for = "state"
-        if request.identifiers:
-            customer_id = await self.state.customer_of(request.identifiers)
-            request = msgspec.structs.replace(request, customer_id=customer_id)
-        reading = asyncio.create_task(self._profile(request.customer_id, attempt.deadline))
+        name = await self.state.customer_of(request.identifiers) if request.identifiers else request.customer_id
+        reading = asyncio.create_task(self._profile(name, attempt.deadline))
         try:
-            snapshot, attempt.log_id = await self.basis.snapshot(request.customer_id, scope)
+            snapshot, attempt.log_id = await self.basis.snapshot(name, scope)
             watch.lap("state")
             attempt.waits_for = "features"
             profile = await reading
+            customer_id = snapshot.members[0] if snapshot.members else name
+            if customer_id != name:  # by one of the other names of the customer, under which no features are
+                profile = await self._profile(customer_id, attempt.deadline)
             watch.lap("features")
         finally:
             reading.cancel()
-        return request, snapshot, profile
+        return msgspec.structs.replace(request, customer_id=customer_id), snapshot, profile
 
     async def _profile(self, customer_id: str | None, deadline: Deadline) -> Profile:
         """The customer's features; they may take half of what is left, so that there is time for doing without."""

@@ -33,7 +33,7 @@ class Intake:
     """Appends what channels send to the log.
 
     Args:
-        contracts: those of the home: of what is taken in, and `identities`, which says what is no id of a customer.
+        contracts: those of the home: of what is taken in, and `identities`, which says what names no customer.
         log: where valid rows go.
         state: where a consent must be before it is acknowledged.
         clock: the time of receipt.
@@ -56,7 +56,7 @@ class Intake:
     ) -> None:
         self.log, self.state, self.clock = log, state, clock
         self.quarantine, self.meter, self.is_same = quarantine, meter, is_same
-        is_customer_id = CustomerNames(contracts["identities"]).is_id
+        is_customer_id = CustomerNames(contracts["identities"]).is_name
         self._checks: dict[str, RowCheck] = {name: RowCheck(contracts[name], is_customer_id) for name in INTAKE}
         self._envelopes: dict[str, Envelopes] = {name: Envelopes(contracts[name]) for name in INTAKE}
 

@@ -27,9 +27,16 @@ class CustomerNames:
         """The pattern of what is no id."""
         self._no_id = re.compile(self.no_id)
         self.identifier = rf"^{any_kind}:[0-9a-f]{{64}}$"
+        self.no_name = rf"^(?!{any_kind}:[0-9a-f]{{64}}$)({any_kind}:|[\s\S]+:[0-9a-f]{{64}}$)|^\.{{1,2}}$"
+        """The pattern of what is neither an id nor an identifier."""
+        self._no_name = re.compile(self.no_name)
 
     def is_id(self, name: str) -> bool:
         return self._no_id.search(name) is None
+
+    def is_name(self, name: str) -> bool:
+        """Whether rows may be about a customer of this name: an id, or an identifier's."""
+        return self._no_name.search(name) is None
 
     def meant_by(self, name: str) -> CustomerReference:
         """What a name means.

@@ -14,7 +14,7 @@ import msgspec
 import nextbest
 from nextbest.contracts import Contract
 from nextbest.row_check import ID_LENGTH
-from nextbest.segment import MAIL_ADDRESS, VISITOR
+from nextbest.segment import MAIL_ADDRESS
 from nextbest.segment_wire import MESSAGES, SegmentAlias
 from nextbest.wire import INTAKE, ProblemDetails
 from serving.examples import Examples
@@ -75,7 +75,7 @@ def _schemas(operations: Sequence[Operation], contracts: Mapping[str, Contract])
     """Those of the types, and what handling them asks beyond what a type can say."""
     _, schemas = msgspec.json.schema_components(_types(operations), ref_template=_REFERENCE)
     names = CustomerNames(contracts["identities"])
-    schemas |= {row_name(name): row_schema(contracts[name], names.no_id) for name in INTAKE}
+    schemas |= {row_name(name): row_schema(contracts[name], names.no_name) for name in INTAKE}
     schemas["EventRow"]["oneOf"] = [
         {"properties": {"contract": {"const": name}, "properties": {"$ref": _REFERENCE.format(name=row_name(name))}}}
         for name in INTAKE
@@ -101,10 +101,7 @@ def _describe_messages(schemas: dict[str, Any], names: CustomerNames) -> None:
     """What Segment's messages are beyond their fields: about somebody, and of a type, which alone one need not say."""
     whole, text = {"type": "integer"}, {"type": "string", "minLength": 1}
     user = {"not": {"anyOf": [{"pattern": names.no_id}, {"pattern": MAIL_ADDRESS}]}}
-    visitor = {
-        "maxLength": ID_LENGTH - len(VISITOR),
-        "not": {"anyOf": [{"pattern": _KEYED_HASH}, {"pattern": MAIL_ADDRESS}]},
-    }
+    visitor = {"maxLength": ID_LENGTH, "not": {"pattern": MAIL_ADDRESS}}
     somebody = [
         {"required": ["userId"], "properties": {"userId": {"anyOf": [whole, text | user]}}},
         {

@@ -43,12 +43,12 @@ def row_name(contract: str) -> str:
     return f"{contract.capitalize()}Row"
 
 
-def row_schema(contract: Contract, no_customer_id: str) -> dict[str, Any]:
+def row_schema(contract: Contract, no_customer: str) -> dict[str, Any]:
     """The schema of a row under a contract; what the server sets itself is not in it.
 
     Args:
         contract: the row's.
-        no_customer_id: the pattern of what is no id of a customer (`serving.names`).
+        no_customer: the pattern of what names no customer (`serving.names`).
 
     """
     sent = [field for field in contract.fields if field.name != RECEIVED_AT]
@@ -57,18 +57,18 @@ def row_schema(contract: Contract, no_customer_id: str) -> dict[str, Any]:
         "description": f"{contract.description} Contract {contract.name} {contract.version}.",
         "type": "object",
         "properties": {
-            field.name: _field_schema(field, contract.event_time) | _no_id(field, no_customer_id) for field in sent
+            field.name: _field_schema(field, contract.event_time) | _no_id(field, no_customer) for field in sent
         },
         "required": [field.name for field in sent if _is_required(field) and field.name != _DEFAULT_OF_SERVER],
         "additionalProperties": False,
     }
 
 
-def _no_id(field: Field, no_customer_id: str) -> dict[str, Any]:
+def _no_id(field: Field, no_customer: str) -> dict[str, Any]:
     """What no field that holds an id may be."""
     if not is_id_column(field):
         return {}
-    pattern = no_customer_id if field.name == "customer_id" else CONTROL
+    pattern = no_customer if field.name == "customer_id" else CONTROL
     return {"maxLength": ID_LENGTH, "not": {"type": "string", "pattern": pattern}}
 
 

@@ -25,12 +25,13 @@ import msgspec
 from nextbest.adapters.landing import Door, Receipt
 from nextbest.adapters.log_landing import LOG_CONTRACTS, day_of, has_arrived, is_from_log, landed_days, source_name
 from nextbest.adapters.logs import OpenLog
+from nextbest.adapters.moments import from_microseconds
 from nextbest.contracts import Contract
 from nextbest.envelope import LANDED, Envelope, is_landed
 from nextbest.erasure import ERASED, without_customer
 from nextbest.intake import IMPRESSION
 from nextbest.log import Arrived
-from nextbest.state import ActionSwitched, ConsentChanged, CustomerErased, IdentifierLinked, effects
+from nextbest.state import ActionSwitched, ConsentChanged, CustomerErased, NamesTied, effects
 
 DEDUPLICATED: Final = timedelta(days=35)
 """How long a record's id is known at least."""
@@ -83,8 +84,9 @@ class _Word(NamedTuple):
 
     offset: int
     about: tuple[str, ...]
-    rank: tuple[datetime, bool]
-    customer_id: str
+    rank: tuple[datetime, str]
+    names: tuple[str, ...]
+    """Of whoever it is about."""
     arrived: Arrived
 
 
@@ -107,7 +109,8 @@ class _Work:
         for arrived, (offset, record) in self._records([_NO_CONTRACT]):
             for effect in _effects(record):
                 if isinstance(effect, CustomerErased):
-                    erasures[effect.customer_id].append(offset)
+                    for name in effect.names:
+                        erasures[name].append(offset)
                 elif word := _word(offset, effect, arrived):
                     switches.append(word)
         self._empty(_replaced(switches, erasures))
@@ -197,14 +200,16 @@ def _effects(record: Envelope) -> Iterator[object]:
 
 
 def _word(offset: int, effect: object, arrived: Arrived) -> _Word | None:
-    """Ranked as State does it: the later one holds, of two at the same moment the stricter, else the one said last."""
+    """Ranked as State does it: the later one holds, of two at the same moment the stricter, which its word says too."""
     match effect:
         case ConsentChanged(customer_id=customer_id, purpose=purpose, status=status, at=at):
-            return _Word(offset, (customer_id, purpose), (at, status == "withdrawn"), customer_id, arrived)
-        case IdentifierLinked(identifier=identifier, customer_id=customer_id, at=at):
-            return _Word(offset, (identifier.kind, identifier.hmac), (at, False), customer_id, arrived)
+            return _Word(offset, (customer_id, purpose), (at, status), (customer_id,), arrived)
+        case NamesTied(one=one, other=other, tie=tie):
+            at = from_microseconds(tie.latest)
+            said = "landed" if tie.landed else "split" if tie.split else "joined"
+            return _Word(offset, (one, other, said), (at, ""), (one, other), arrived)
         case ActionSwitched(action=action, is_paused=is_paused, at=at):
-            return _Word(offset, (action,), (at, is_paused), "", arrived)
+            return _Word(offset, (action,), (at, str(is_paused)), (), arrived)
     return None
 
 
@@ -216,8 +221,8 @@ def _replaced(words: Iterable[_Word], erasures: Mapping[str, list[int]]) -> Iter
         if held is None:
             holds[word.about] = word
             continue
-        ends = erasures.get(held.customer_id, [])
-        is_over = bisect(ends, held.offset) != bisect(ends, word.offset)
+        ends = [erasures.get(name, []) for name in held.names]
+        is_over = any(bisect(each, held.offset) != bisect(each, word.offset) for each in ends)
         if is_over or word.rank >= held.rank:
             holds[word.about] = word
             yield held

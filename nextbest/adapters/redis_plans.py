@@ -5,7 +5,7 @@ belong here: asking the server (`nextbest.adapters.redis_state`), its scripts (`
 counting under caps (`nextbest.reservations`), or what becomes of a contact (`nextbest.ledger`).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ import msgspec
 from nextbest import ledger
 from nextbest.adapters.moments import from_microseconds, to_microseconds
 from nextbest.adapters.redis_scripts import Ask, Contacts, Known, Latest, Reply, Writes
-from nextbest.envelope import Identifier
+from nextbest.identity import Node, Tie
 from nextbest.ledger import Change, Entries, Entry
 from nextbest.messages import Grant, Proposal
 from nextbest.records import Arm, Contact, Usage
@@ -27,14 +27,16 @@ from nextbest.state import (
     CustomerInteracted,
     DecisionMade,
     Effect,
-    IdentifierLinked,
+    NamesTied,
     SnapshotScope,
 )
+from nextbest.unions import Status, earliest, strictest
 
 _EFFECTS_AT_ONCE = 250  # the server does nothing else meanwhile
 _encode = msgspec.json.encode
 _entry_of = msgspec.json.Decoder(Entry).decode
 _arm_of = msgspec.json.Decoder(Arm).decode
+_tie_of = msgspec.json.Decoder(Tie).decode
 
 
 class Found(NamedTuple):
@@ -44,7 +46,7 @@ class Found(NamedTuple):
     """Those of the customer that may count under its caps."""
     arms: tuple[Arm, ...]
     usage: dict[str, Usage]
-    version: str
+    versions: list[tuple[str, str]]
     tries: list[Known]
     """The decision's own contacts."""
 
@@ -62,7 +64,7 @@ def found_of(reply: Reply, names: Iterable[str], since: datetime) -> Found:
         contacts=ledger.counting(kept(reply.contacts), since),
         arms=arms_of(reply),
         usage=usage_of(reply, names),
-        version=reply.version or "0",
+        versions=versions_of(reply),
         tries=reply.decisions[0] if reply.decisions else [],
     )
 
@@ -86,10 +88,10 @@ def is_short(proposal: Proposal, now: datetime, found: Found) -> bool:
 
 
 def parts_of(changes: Sequence[Effect]) -> Iterator[list[Effect]]:
-    """Changes that can be written in one step: not too many, and an erasure by itself."""
+    """Changes that can be written in one step: not too many, and by itself what changes who is one."""
     part: list[Effect] = []
     for change in changes:
-        is_alone = isinstance(change, CustomerErased)
+        is_alone = isinstance(change, CustomerErased | NamesTied)
         if part and (is_alone or len(part) == _EFFECTS_AT_ONCE):
             yield part
             part = []
@@ -113,7 +115,7 @@ def reservation(proposal: Proposal, now: datetime, found: Found, log_id: str = "
         return grant, None  # all of it was read in one step
     writes = Writes(
         log_id=log_id,
-        version=None if record.customer_id is None else (record.customer_id, found.version),
+        versions=found.versions,
         decisions={record.decision_id: found.tries},
         room=[
             (counter, held.get(counter, 0), least, most)
@@ -155,24 +157,21 @@ def applied(changes: Sequence[Effect], base: Writes, ask: Ask, found: Reply) -> 
             case CustomerInteracted(interaction=done):
                 at = to_microseconds(done.at)
                 writes.interactions.append((effect.event_id, effect.customer_id, at, _encode(done).decode()))
-            case ConsentChanged() | IdentifierLinked() | ActionSwitched():
+            case ConsentChanged() | ActionSwitched():
                 writes.latest.append(_said(effect))
-            case CustomerErased():
-                raise AssertionError("an erasure is a step by itself")
+            case NamesTied() | CustomerErased():
+                raise AssertionError("what changes who is one is a step by itself")
     for decision_id, entries in after.items():
         write_change(writes, before[decision_id], entries)
     return writes
 
 
-def _said(effect: ConsentChanged | IdentifierLinked | ActionSwitched) -> Latest:
+def _said(effect: ConsentChanged | ActionSwitched) -> Latest:
     match effect:
         case ConsentChanged(customer_id=customer_id, purpose=purpose, status=status):
             return _latest(f"consents:{customer_id}", purpose, effect.at, status, rank=status == "withdrawn")
         case ActionSwitched(action=action, is_paused=is_paused):
             return _latest("pauses", action, effect.at, str(int(is_paused)), rank=is_paused)
-        case IdentifierLinked(identifier=identifier, customer_id=customer_id):
-            latest = _latest("identifiers", name_of(identifier), effect.at, customer_id, rank=False)
-            return msgspec.structs.replace(latest, is_last_word=True)
 
 
 def _latest(key: str, name: str, at: datetime, value: str, *, rank: bool) -> Latest:
@@ -244,13 +243,40 @@ def usage_of(found: Reply, names: Iterable[str]) -> dict[str, Usage]:
 
 
 def arms_of(found: Reply) -> tuple[Arm, ...]:
-    """The arms that are kept."""
-    return tuple(_arm_of(text) for _, text in sorted(values_of(found.arms).items()))
+    """The arms that are kept, of all names of the customer."""
+    return earliest((-_moment_of(text), _arm_of(value_of(text))) for arms in found.arms for text in arms[1::2])
+
+
+def consents_of(found: Reply) -> dict[str, Status]:
+    """What was said, of all names of the customer."""
+    said = [each for consents in found.consents for each in values_of(consents).items()]
+    return strictest(msgspec.convert(said, list[tuple[str, Status]]))
+
+
+def versions_of(found: Reply) -> list[tuple[str, str]]:
+    """By name of the customer's how often it was changed."""
+    return [(name, version or "0") for name, version in zip(found.names, found.versions, strict=True)]
+
+
+def node_of(ties: Sequence[str], group: Sequence[str]) -> Node:
+    """What is kept of a name."""
+    said = zip(ties[::2], ties[1::2], strict=True)
+    return Node(ties={end: _tie_of(text) for end, text in said}, group=tuple(group))
+
+
+def tied(effect: NamesTied, nodes: Mapping[str, Node], base: Writes) -> Writes:
+    """What is to be written of a tie, beside what `base` says."""
+    tie = _encode(nodes[effect.one].ties.get(effect.other, Tie()) | effect.tie).decode()
+    return msgspec.structs.replace(base, ties=[(effect.one, effect.other, tie), (effect.other, effect.one, tie)])
 
 
 def values_of(flat: Sequence[str]) -> dict[str, str]:
     """What a hash says by name, from its names and texts in turn."""
     return {name: value_of(text) for name, text in zip(flat[::2], flat[1::2], strict=True)}
+
+
+def _moment_of(text: str) -> int:
+    return int(text.split(" ", 1)[0])
 
 
 def value_of(text: str) -> str:
@@ -265,16 +291,6 @@ def _id(key: ledger.Key) -> str:
 def decision_of(id_: str) -> str:
     """The decision of a contact, from the contact's id."""
     return str(msgspec.json.decode(id_)[0])
-
-
-def identifier_of(name: str) -> Identifier:
-    """The reverse of `name_of`."""
-    return Identifier(*msgspec.json.decode(name, type=tuple[str, str]))
-
-
-def name_of(identifier: Identifier) -> str:
-    """What an identifier is kept under."""
-    return _encode((identifier.kind, identifier.hmac)).decode()
 
 
 def later_than(moment: datetime) -> str:

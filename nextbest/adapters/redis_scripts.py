@@ -14,12 +14,15 @@ Keys, all below one prefix:
     versions          hash    customer -> how often their contacts were changed
     interactions      hash    event id -> interaction
     interactions:ID   sorted  event ids of the customer's interactions, by moment
-    consents:ID, arms:ID, identifiers, pauses
+    consents:ID, arms:ID, pauses
                       hash    name -> "moment rank value"
+    ties:NAME         hash    name at the other end -> tie
+    members           hash    name -> customer, of those who go by several
+    group:ID          set     names of such a customer
     projections       hash    name -> "offset log_id"
     projection:NAME   hash    key -> value
     facts             hash    log_offset:ID and caught_up:ID of each log, model_set_id, policy_hash, overruns,
-                              contacts_forgotten
+                              contacts_forgotten, graph (how often it was changed who is one)
 """
 
 import hashlib
@@ -60,18 +63,21 @@ class Contacts(msgspec.Struct, array_like=True):
 class Reply(msgspec.Struct, array_like=True):
     """What was read. A hash is a list of names and values in turn."""
 
-    consents: list[str]
+    consents: list[list[str]]
+    """By name of the customer's."""
     pauses: list[str]
-    arms: list[str]
+    arms: list[list[str]]
     contacts: Contacts
     interactions: list[str]
     decisions: list[list[Known]]
     seen: list[str | None]
     held: list[str | None]
-    version: str | None
+    versions: list[str | None]
     is_caught_up: int = 1
     forgotten: str | None = None
     """Up to when contacts have been forgotten; asked for with decisions."""
+    names: list[str] = []
+    """All that the customer goes by."""
 
 
 class Latest(msgspec.Struct, array_like=True):
@@ -82,8 +88,6 @@ class Latest(msgspec.Struct, array_like=True):
     at: int
     rank: int
     text: str
-    is_last_word: bool = False
-    """Whether it overrules one of the same moment and rank too."""
 
 
 class Writes(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -93,8 +97,8 @@ class Writes(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Of the log that State must have caught up with."""
     part: Part | None = None
     """Of which log the effects are: nothing is to be done where they do not follow, or are there already."""
-    version: tuple[str, str] | None = None
-    """A customer, and how often their contacts had been changed."""
+    versions: list[tuple[str, str]] = []
+    """Names of a customer's, and how often what is filed under each had been changed, or who it belongs to."""
     decisions: dict[str, list[Known]] = {}
     room: list[tuple[str, int, int, int]] = []
     """A counter, what the decision itself holds of it, and between what the rest must be."""
@@ -108,8 +112,15 @@ class Writes(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Key, name and text of what is kept where there is nothing yet."""
     interactions: list[tuple[str, str, int, str]] = []
     """Event id, customer, moment and interaction."""
-    forget: tuple[str, list[str]] | None = None
-    """A customer, and the names of their identifiers: everything else said of them goes."""
+    forget: list[str] = []
+    """Names: everything else said of them goes."""
+    graph: str | None = None
+    """How often it had been changed who is one."""
+    ties: list[tuple[str, str, str]] = []
+    """Two names and what was said of them."""
+    untie: list[tuple[str, str]] = []
+    customers: list[tuple[str, str]] = []
+    """A name and the customer it belongs to; none where it stands alone."""
     overruns: int = 0
 
 
@@ -124,6 +135,10 @@ local function give_back(id)
   for counter, amount in pairs(entry.contact.takes) do
     redis.call('HINCRBY', p .. 'usage:held', counter, 0 - amount)
   end
+end
+
+local function append(list, more)
+  for _, each in ipairs(more) do list[#list + 1] = each end
 end
 
 local function values(hash, names)
@@ -145,29 +160,36 @@ local function entries(ids)
 end
 
 if ask.log_id and redis.call('HEXISTS', p .. 'facts', 'caught_up:' .. ask.log_id) == 0 then
-  return {{}, {}, {}, {}, {}, {}, {}, {}, '', 0}
+  return {{}, {}, {}, {}, {}, {}, {}, {}, {}, 0}
+end
+local names = {}
+if customer then
+  local whose = redis.call('HGET', p .. 'members', customer)
+  names = whose and redis.call('SMEMBERS', p .. 'group:' .. whose) or {customer}
 end
 if ask.now then
   local everybody = redis.call('ZRANGEBYSCORE', p .. 'held', '-inf', ask.now, 'LIMIT', 0, ask.overdue_rows)
   for _, id in ipairs(everybody) do give_back(id) end
-  if customer then
-    for _, id in ipairs(redis.call('ZRANGEBYSCORE', p .. 'held:' .. customer, '-inf', ask.now)) do give_back(id) end
+  for _, name in ipairs(names) do
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', p .. 'held:' .. name, '-inf', ask.now)) do give_back(id) end
   end
 end
 
-local reply = {{}, redis.call('HGETALL', p .. 'pauses'), {}, {}, {}, {}, {}, {}, false, 1, false}
-if customer then
-  reply[1] = redis.call('HGETALL', p .. 'consents:' .. customer)
-  reply[3] = redis.call('HGETALL', p .. 'arms:' .. customer)
-  local since = ask.contacts_since or '+inf'
-  local ids = redis.call('ZRANGEBYSCORE', p .. 'customer:' .. customer, since, '+inf')
-  if ids[1] then
-    reply[4] = {ids, values('contacts', ids), redis.call('ZRANGE', p .. 'held:' .. customer, 0, -1)}
-  end
-  since = ask.interactions_since or '+inf'
-  reply[5] = values('interactions', redis.call('ZRANGEBYSCORE', p .. 'interactions:' .. customer, since, '+inf'))
-  reply[9] = redis.call('HGET', p .. 'versions', customer)
+local reply = {{}, redis.call('HGETALL', p .. 'pauses'), {}, {}, {}, {}, {}, {}, {}, 1, false, names}
+local ids, held, events = {}, {}, {}
+local since, done_since = ask.contacts_since or '+inf', ask.interactions_since or '+inf'
+for i, name in ipairs(names) do
+  reply[1][i] = redis.call('HGETALL', p .. 'consents:' .. name)
+  reply[3][i] = redis.call('HGETALL', p .. 'arms:' .. name)
+  append(ids, redis.call('ZRANGEBYSCORE', p .. 'customer:' .. name, since, '+inf'))
+  append(events, redis.call('ZRANGEBYSCORE', p .. 'interactions:' .. name, done_since, '+inf'))
+  reply[9][i] = redis.call('HGET', p .. 'versions', name)
 end
+if ids[1] then
+  for _, name in ipairs(names) do append(held, redis.call('ZRANGE', p .. 'held:' .. name, 0, -1)) end
+  reply[4] = {ids, values('contacts', ids), held}
+end
+reply[5] = values('interactions', events)
 for i, id in ipairs(ask.decisions or {}) do
   reply[6][i] = entries(redis.call('SMEMBERS', p .. 'decision:' .. id))
 end
@@ -199,7 +221,10 @@ if part then
     return 1
   end
 end
-if writes.version and number('versions', writes.version[1]) ~= tonumber(writes.version[2]) then return 0 end
+for _, version in ipairs(writes.versions or {}) do
+  if number('versions', version[1]) ~= tonumber(version[2]) then return 0 end
+end
+if writes.graph and number('facts', 'graph') ~= tonumber(writes.graph) then return 0 end
 for decision, known in pairs(writes.decisions or {}) do
   if redis.call('SCARD', p .. 'decision:' .. decision) ~= #known then return 0 end
   for _, entry in ipairs(known) do
@@ -248,10 +273,10 @@ for _, use in ipairs(writes.usage or {}) do
   redis.call('HINCRBY', p .. 'usage:held', use[1], use[3])
 end
 for _, said in ipairs(writes.latest or {}) do
-  local key, name, at, rank, text, is_last_word = unpack(said)
+  local key, name, at, rank, text = unpack(said)
   local was, was_rank = string.match(redis.call('HGET', p .. key, name) or '', '^(%-?%d+) (%d+) ')
   was, was_rank = tonumber(was), tonumber(was_rank)
-  if not was or at > was or (at == was and (rank > was_rank or (rank == was_rank and is_last_word))) then
+  if not was or at > was or (at == was and rank > was_rank) then
     redis.call('HSET', p .. key, name, text)
   end
 end
@@ -263,14 +288,29 @@ for _, done in ipairs(writes.interactions or {}) do
     redis.call('ZADD', p .. 'interactions:' .. done[2], done[3], done[1])
   end
 end
-if writes.forget then
-  local customer, identifiers = unpack(writes.forget)
-  for _, id in ipairs(redis.call('ZRANGE', p .. 'interactions:' .. customer, 0, -1)) do
+for _, name in ipairs(writes.forget or {}) do
+  for _, id in ipairs(redis.call('ZRANGE', p .. 'interactions:' .. name, 0, -1)) do
     redis.call('HDEL', p .. 'interactions', id)
   end
-  for _, name in ipairs(identifiers) do redis.call('HDEL', p .. 'identifiers', name) end
-  redis.call('DEL', p .. 'consents:' .. customer, p .. 'arms:' .. customer, p .. 'interactions:' .. customer)
+  redis.call('DEL', p .. 'consents:' .. name, p .. 'arms:' .. name, p .. 'interactions:' .. name)
 end
+for _, tie in ipairs(writes.ties or {}) do redis.call('HSET', p .. 'ties:' .. tie[1], tie[2], tie[3]) end
+for _, tie in ipairs(writes.untie or {}) do redis.call('HDEL', p .. 'ties:' .. tie[1], tie[2]) end
+for _, belongs in ipairs(writes.customers or {}) do
+  local name, customer = unpack(belongs)
+  local was = redis.call('HGET', p .. 'members', name) or ''
+  if was ~= customer then
+    if was ~= '' then redis.call('SREM', p .. 'group:' .. was, name) end
+    if customer ~= '' then
+      redis.call('HSET', p .. 'members', name, customer)
+    else
+      redis.call('HDEL', p .. 'members', name)
+    end
+  end
+  if customer ~= '' then redis.call('SADD', p .. 'group:' .. customer, name) end
+  redis.call('HINCRBY', p .. 'versions', name, 1)
+end
+if writes.graph then redis.call('HINCRBY', p .. 'facts', 'graph', 1) end
 if writes.overruns then redis.call('HINCRBY', p .. 'facts', 'overruns', writes.overruns) end
 if part then
   if not part.has_more then redis.call('HSET', p .. 'facts', 'log_offset:' .. part.log_id, part.offset) end
@@ -283,10 +323,11 @@ CLEAR = """
 local p = KEYS[1]
 local of_the_log = {}
 for _, word in ipairs({'contacts', 'decision', 'customer', 'held', 'usage', 'versions', 'interactions', 'consents',
-  'arms', 'identifiers', 'pauses', 'projections', 'projection'}) do of_the_log[word] = true end
+  'arms', 'ties', 'members', 'group', 'pauses', 'projections', 'projection'}) do of_the_log[word] = true end
 for _, key in ipairs(redis.call('KEYS', p .. '*')) do
   if of_the_log[string.match(key, '^[^:]*', #p + 1)] then redis.call('UNLINK', key) end
 end
+redis.call('HINCRBY', p .. 'facts', 'graph', 1)
 for _, name in ipairs(redis.call('HKEYS', p .. 'facts')) do
   if string.match(name, '^log_offset') or string.match(name, '^caught_up') or name == 'contacts_forgotten' then
     redis.call('HDEL', p .. 'facts', name)
@@ -304,6 +345,24 @@ end
 return #ids
 """
 """Of a customer's interactions, up to 500 that are no later than a moment; how many those were."""
+
+NODES = """
+local p = KEYS[1]
+local nodes = {}
+for i, asked in ipairs(cjson.decode(ARGV[1])) do
+  local name, most = unpack(asked)
+  local ties, key = {}, p .. 'ties:' .. name
+  if most > 0 and redis.call('HLEN', key) > most then
+    ties = redis.call('HRANDFIELD', key, most, 'WITHVALUES')
+  else
+    ties = redis.call('HGETALL', key)
+  end
+  local whose = redis.call('HGET', p .. 'members', name)
+  nodes[i] = {ties, whose and redis.call('SMEMBERS', p .. 'group:' .. whose) or {}}
+end
+return {redis.call('HGET', p .. 'facts', 'graph') or '0', nodes}
+"""
+"""How often the graph was changed, and of names their ties, or some where there are many, and their groups."""
 
 PROJECTED = """
 local p, name, log_id, keys = KEYS[1], ARGV[1], ARGV[2], cjson.decode(ARGV[3])
@@ -343,5 +402,5 @@ def _digest(script: str) -> str:
 
 
 READ_DIGEST, WRITE_DIGEST, FORGET_DIGEST, CLEAR_DIGEST = map(_digest, (READ, WRITE, FORGET, CLEAR))
-PROJECTED_DIGEST, PROJECT_DIGEST = map(_digest, (PROJECTED, PROJECT))
+NODES_DIGEST, PROJECTED_DIGEST, PROJECT_DIGEST = map(_digest, (NODES, PROJECTED, PROJECT))
 """What the server calls them."""

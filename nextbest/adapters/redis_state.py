@@ -6,36 +6,37 @@ of it is done again. Does not belong here: the plans (`nextbest.adapters.redis_p
 """
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import hiredis
 import msgspec
 
-from nextbest import ledger
+from nextbest import identity, ledger
 from nextbest.adapters.moments import to_microseconds
 from nextbest.adapters.redis_line import LineError, Lines, Word, packed, run_script
 from nextbest.adapters.redis_plans import (
     Found,
     Seen,
     applied,
+    consents_of,
     decision_of,
     entries_of,
     found_of,
-    identifier_of,
     is_enough,
     is_lapsed,
     is_short,
     kept,
     lapsed,
     later_than,
-    name_of,
+    node_of,
     parts_of,
     reservation,
-    value_of,
+    tied,
     values_of,
+    versions_of,
     write_change,
 )
 from nextbest.adapters.redis_scripts import (
@@ -43,6 +44,8 @@ from nextbest.adapters.redis_scripts import (
     CLEAR_DIGEST,
     FORGET,
     FORGET_DIGEST,
+    NODES,
+    NODES_DIGEST,
     PREFIX,
     PROJECT,
     PROJECT_DIGEST,
@@ -58,6 +61,7 @@ from nextbest.adapters.redis_scripts import (
 )
 from nextbest.adapters.state_effects import Part, well_formed
 from nextbest.envelope import Envelope, Identifier
+from nextbest.identity import TIES_READ, USUAL_LIMITS, Alter, Limits, Node
 from nextbest.messages import Grant, Proposal
 from nextbest.projection import Projected, Values
 from nextbest.records import Interaction, Snapshot
@@ -67,16 +71,17 @@ from nextbest.state import (
     CustomerErased,
     DecisionMade,
     Effect,
+    NamesTied,
     SnapshotScope,
     StateBehindError,
     StateUnavailableError,
     horizon,
 )
+from nextbest.unions import in_order, names_in_order
 
 T = TypeVar("T")
 
 _KEPT = 1_000
-_SCANNED = 1_000
 _OVERDUE_ROWS = 1_000
 """Most contacts of all customers that one reservation gives back: it must not wait for a long standstill's."""
 _FACTS = f"{PREFIX}facts"
@@ -92,22 +97,36 @@ _encode = msgspec.json.encode
 _interaction_of = msgspec.json.Decoder(Interaction).decode
 
 
+class Regrouped(NamedTuple):
+    """By name the customer it belongs to from now on, the nodes that were read, and how often they had been changed."""
+
+    version: str
+    nodes: dict[str, Node]
+    customers: list[tuple[str, str]]
+
+
 class RedisState:
     """A `State` on the server at `url`; a command that has no answer after `patience_s` seconds fails."""
 
-    def __init__(self, url: str, patience_s: float) -> None:
+    def __init__(self, url: str, patience_s: float, limits: Limits = USUAL_LIMITS) -> None:
+        self._limits = limits
         self._lines = Lines(url, patience_s)
         self._lately: OrderedDict[str, Seen] = OrderedDict()
 
     async def customer_of(self, identifiers: Sequence[Identifier]) -> str | None:
         if not identifiers:
             return None
-        names = [name_of(each) for each in identifiers]
-        found: list[str | None] = await self._ask("HMGET", f"{PREFIX}identifiers", *names)
-        return next((value_of(text) for text in found if text), None)
+        names = [identity.name_of(each) for each in identifiers]
+        found: list[str | None] = await self._ask("HMGET", f"{PREFIX}members", *names)
+        return next(filter(None, found), names[0])
 
-    async def identifiers_of(self, customer_id: str) -> tuple[Identifier, ...]:
-        return tuple(sorted(map(identifier_of, await self._names_of(customer_id))))
+    async def members(self, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        _, nodes = await self._nodes(names)
+        return {name: names_in_order(nodes[name].group) or (name,) for name in names}
+
+    async def neighbours(self, names: Sequence[str]) -> set[str]:
+        found = [await self._ask("HKEYS", f"{PREFIX}ties:{name}") for name in names]
+        return {str(end) for ends in found for end in ends}
 
     async def snapshot(self, customer_id: str | None, scope: SnapshotScope, log_id: str = "") -> Snapshot:
         ask = Ask(
@@ -124,9 +143,10 @@ class RedisState:
         if customer_id is not None and scope.now is not None:
             self._keep(customer_id, Seen(scope, found))
         return Snapshot(
-            consents=dict(msgspec.convert(values_of(reply.consents), dict[str, Any])),
+            members=names_in_order(reply.names) if len(reply.names) > 1 else (),
+            consents=consents_of(reply),
             contacts=found.contacts,
-            interactions=tuple(map(_interaction_of, reply.interactions)),
+            interactions=in_order(map(_interaction_of, reply.interactions)),
             arms=found.arms,
             pauses=tuple(sorted(action for action, paused in values_of(reply.pauses).items() if paused == "1")),
             usage=found.usage,
@@ -185,8 +205,10 @@ class RedisState:
             if offset is not None:
                 writes.part = Part(log_id, offset, after=after, is_end=is_end, has_more=number < len(parts))
             match part:
-                case [CustomerErased(customer_id=customer_id)]:
-                    await self._forget(customer_id, writes)
+                case [CustomerErased(names=names)]:
+                    await self._forget(names, writes)
+                case [NamesTied() as tie]:
+                    await self._tie(tie, writes)
                 case _:
                     await self._take_effect(part, writes)
 
@@ -284,27 +306,56 @@ class RedisState:
         ask = Ask(decisions=tuple(dict.fromkeys(about)))
         await self._until_unchanged(ask, lambda found: (None, applied(changes, writes, ask, found)))
 
-    async def _forget(self, customer_id: str, base: Writes) -> None:
-        names = await self._names_of(customer_id)
-        ask = Ask(customer_id=customer_id, contacts_since="-inf")
+    async def _tie(self, effect: NamesTied, base: Writes) -> None:
+        ends = (effect.one, effect.other)
+        alter = identity.joining(effect.one, effect.other, effect.tie)
+        while True:
+            version, nodes, customers = await self._regrouping(ends, alter)
+            writes = tied(effect, nodes, msgspec.structs.replace(base, graph=version, customers=customers))
+            if await self._write(writes):
+                return
 
+    async def _forget(self, names: Sequence[str], base: Writes) -> None:
+        """Forget what is known under each name, then who they were one with."""
+        for name in names:
+            await self._forget_name(name, msgspec.structs.replace(base, part=base.part and _with_more(base.part)))
+        while True:
+            near = await self.neighbours(names)
+            version, _, customers = await self._regrouping(near | {*names}, identity.leaving(names))
+            untie = [pair for name in names for end in near for pair in ((name, end), (end, name))]
+            writes = msgspec.structs.replace(base, graph=version, customers=customers, untie=untie)
+            if await self._write(writes):
+                return
+
+    async def _forget_name(self, name: str, base: Writes) -> None:
         def plan(found: Reply) -> tuple[None, Writes]:
-            writes = Writes(part=base.part, forget=(customer_id, names))
-            writes.version = (customer_id, found.version or "0")
-            entries = {entry.key: entry for entry in kept(found.contacts)}
-            write_change(writes, entries, ledger.forgotten(entries))
+            writes = msgspec.structs.replace(base, versions=versions_of(found), forget=[name])
+            own = {entry.key: entry for entry in kept(found.contacts) if entry.customer_id == name}
+            write_change(writes, own, ledger.forgotten(own))
             return None, writes
 
-        await self._until_unchanged(ask, plan)
+        await self._until_unchanged(Ask(customer_id=name, contacts_since="-inf"), plan)
 
-    async def _names_of(self, customer_id: str) -> list[str]:
-        """The names of the customer's identifiers: all are looked through, some at a time."""
-        cursor, names = "0", list[str]()
+    async def _regrouping(self, touched: Collection[str], alter: Alter) -> Regrouped:
+        """Whom names belong to once they are altered, and what that rests on."""
         while True:
-            cursor, flat = await self._ask("HSCAN", f"{PREFIX}identifiers", cursor, "COUNT", _SCANNED)
-            names += [name for name, whose in values_of(flat).items() if whose == customer_id]
-            if cursor == "0":
-                return names
+            regrouping, nodes, versions = identity.regroup(touched, self._limits, alter), dict[str, Node](), set[str]()
+            wanted = next(regrouping)
+            try:
+                while True:
+                    version, found = await self._nodes([*wanted])
+                    versions.add(version)
+                    nodes |= found
+                    wanted = regrouping.send(found)
+            except StopIteration as end:
+                if len(versions) == 1:
+                    customers = [(name, customer or "") for name, customer in end.value.items()]
+                    return Regrouped(versions.pop(), nodes, customers)
+
+    async def _nodes(self, names: Sequence[str]) -> tuple[str, dict[str, Node]]:
+        asked = [(name, TIES_READ if identity.is_identifier(name) else 0) for name in names]
+        version, nodes = await self._script(NODES_DIGEST, NODES, _encode(asked))
+        return version, {name: node_of(*node) for name, node in zip(names, nodes, strict=True)}
 
     async def _until_unchanged(self, ask: Ask, plan: Callable[[Reply], tuple[T, Writes | None]]) -> T:
         """Read, plan and write, until nothing that the plan rests on has changed between reading and writing.
@@ -330,6 +381,10 @@ class RedisState:
 
     async def _ask(self, *words: Word) -> Any:
         return await _answer(self._lines.here().ask(packed(*words)))
+
+
+def _with_more(part: Part) -> Part:
+    return msgspec.structs.replace(part, has_more=True)
 
 
 async def _answer(reply: Awaitable[Any]) -> Any:

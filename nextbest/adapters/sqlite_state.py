@@ -8,7 +8,7 @@ commits are grouped (`nextbest.adapters.sqlite`).
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -17,12 +17,13 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from nextbest import ledger
+from nextbest import identity, ledger
 from nextbest.adapters import sqlite_state_sql as sql
 from nextbest.adapters.moments import from_microseconds, to_microseconds
 from nextbest.adapters.sqlite import PATIENCE_S, Parameters, Reader, Writer
 from nextbest.adapters.state_effects import Part, well_formed
 from nextbest.envelope import Envelope, Identifier
+from nextbest.identity import TIES_READ, USUAL_LIMITS, Alter, Limits, Node, Tie
 from nextbest.ledger import Change, Entries, Entry
 from nextbest.messages import Grant, Proposal
 from nextbest.projection import Projected, Values
@@ -36,12 +37,13 @@ from nextbest.state import (
     CustomerInteracted,
     DecisionMade,
     Effect,
-    IdentifierLinked,
+    NamesTied,
     SnapshotScope,
     StateBehindError,
     StateUnavailableError,
     horizon,
 )
+from nextbest.unions import earliest, in_order, names_in_order, strictest
 
 T = TypeVar("T")
 _Found = defaultdict[str, list[tuple[Any, ...]]]
@@ -63,17 +65,21 @@ _takes_of = msgspec.json.Decoder(dict[str, int]).decode
 class SqliteState:
     """A `State` in the file at `path`; writes fail when another process holds the file for `patience_s` seconds."""
 
-    def __init__(self, path: Path, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, path: Path, patience_s: float = PATIENCE_S, limits: Limits = USUAL_LIMITS) -> None:
+        self._limits = limits
         self._writer = Writer(path, sql.SCHEMA, patience_s)
         self._reader = Reader(path, sql.SCHEMA)
 
     async def customer_of(self, identifiers: Sequence[Identifier]) -> str | None:
-        query = "SELECT customer_id FROM identifiers WHERE kind = ? AND hmac = ?"
-        found = (self._rows(query, (each.kind, each.hmac)) for each in identifiers)
-        return next((str(rows[0][0]) for rows in found if rows), None)
+        names = [identity.name_of(each) for each in identifiers]
+        found = (rows[0][0] for name in names if (rows := self._rows(sql.CUSTOMER, (name,))))
+        return next(found, names[0] if names else None)
 
-    async def identifiers_of(self, customer_id: str) -> tuple[Identifier, ...]:
-        return tuple(Identifier(*row) for row in self._rows(sql.IDENTIFIERS, (customer_id,)))
+    async def members(self, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        return {name: names_in_order([each for (each,) in self._rows(sql.GROUP, (name,))]) or (name,) for name in names}
+
+    async def neighbours(self, names: Sequence[str]) -> set[str]:
+        return {end for name in names for (end,) in self._rows(sql.NEIGHBOURS, (name,))}
 
     async def snapshot(self, customer_id: str | None, scope: SnapshotScope, log_id: str = "") -> Snapshot:
         asked = {
@@ -92,7 +98,7 @@ class SqliteState:
 
     async def commit(self, decision_id: str, slot: int, event_id: str, impressed_at: datetime) -> None:
         seen = ActionSeen(decision_id=decision_id, event_id=event_id, slot=slot, action=None, at=impressed_at)
-        await self._write(lambda connection: _take_effect(connection, seen))
+        await self._write(lambda connection: _take_effect(connection, seen, self._limits))
 
     async def release(self, decision_id: str, slot: int) -> None:
         await self._write(
@@ -111,9 +117,9 @@ class SqliteState:
         changes = well_formed(records)
         if offset is not None:
             part = Part(log_id, offset, after=after, is_end=is_end)
-            await self._write(lambda connection: _apply(connection, changes, part))
+            await self._write(lambda connection: _apply(connection, changes, part, self._limits))
         elif changes:
-            await self._write(lambda connection: _take_effects(connection, changes))
+            await self._write(lambda connection: _take_effects(connection, changes, self._limits))
 
     async def overruns(self) -> int:
         return int(self._fact(_OVERRUNS) or 0)
@@ -205,14 +211,16 @@ def _by_kind(rows: Iterable[tuple[Any, ...]]) -> _Found:
 
 
 def _snapshot(found: _Found, contacts_since: datetime) -> Snapshot:
+    interactions = [
+        Interaction(kind=kind, at=from_microseconds(at), action=action, channel=channel)
+        for at, kind, action, channel, *_ in found["interaction"]
+    ]
     return Snapshot(
-        consents={purpose: status for purpose, status, *_ in found["consent"]},
+        members=names_in_order([name for name, *_ in found["member"]]),
+        consents=strictest((purpose, status) for purpose, status, *_ in found["consent"]),
         contacts=ledger.counting(map(_entry, found["contact"]), contacts_since),
-        interactions=tuple(
-            Interaction(kind=kind, at=from_microseconds(at), action=action, channel=channel)
-            for at, _, kind, action, channel, *_ in sorted(found["interaction"])
-        ),
-        arms=tuple(Arm(*row[:3]) for row in sorted(found["arm"])),
+        interactions=in_order(interactions),
+        arms=earliest((at, Arm(experiment, *arm[:2])) for experiment, at, *arm in found["arm"]),
         pauses=tuple(sorted(action for action, *_ in found["pause"])),
         usage=_usage(found["usage"]),
     )
@@ -333,14 +341,14 @@ def _keep_arms(
         connection.executemany(statement, rows)
 
 
-def _apply(connection: sqlite3.Connection, changes: Sequence[Effect], part: Part) -> None:
+def _apply(connection: sqlite3.Connection, changes: Sequence[Effect], part: Part, limits: Limits) -> None:
     name = f"{_OFFSET}:{part.log_id}"
     applied = int(_fact(connection, name) or 0)
     if part.after is not None and part.after > applied:
         return
     if part.offset > applied:
         connection.execute(sql.SET_FACT, (name, str(part.offset)))
-        _take_effects(connection, changes)
+        _take_effects(connection, changes, limits)
     if part.is_end:
         connection.execute(sql.SET_FACT, (f"{_CAUGHT_UP}:{part.log_id}", "1"))
 
@@ -371,12 +379,12 @@ def _clear(connection: sqlite3.Connection) -> None:
     connection.execute(sql.FORGET_LOGS)
 
 
-def _take_effects(connection: sqlite3.Connection, changes: Sequence[Effect]) -> None:
+def _take_effects(connection: sqlite3.Connection, changes: Sequence[Effect], limits: Limits) -> None:
     for change in changes:
-        _take_effect(connection, change)
+        _take_effect(connection, change, limits)
 
 
-def _take_effect(connection: sqlite3.Connection, effect: Effect) -> None:
+def _take_effect(connection: sqlite3.Connection, effect: Effect, limits: Limits) -> None:
     match effect:
         case DecisionMade():
             forgotten = _forgotten(connection)
@@ -387,21 +395,46 @@ def _take_effect(connection: sqlite3.Connection, effect: Effect) -> None:
         case CustomerInteracted(interaction=done):
             row = {"event_id": effect.event_id, "customer_id": effect.customer_id, **msgspec.structs.asdict(done)}
             connection.execute(sql.INTERACTION, {**row, "at": to_microseconds(done.at)})
-        case IdentifierLinked(identifier=identifier):
-            row = {**msgspec.structs.asdict(identifier), "customer_id": effect.customer_id}
-            connection.execute(sql.IDENTIFIER, {**row, "at": to_microseconds(effect.at)})
-        case CustomerErased(customer_id=customer_id):
-            _forget(connection, customer_id)
+        case NamesTied(one=one, other=other, tie=tie):
+            ends = ((one, other), (other, one))
+            _regroup(connection, {one, other}, limits, identity.joining(one, other, tie))
+            connection.executemany(sql.TIE, [(*end, tie.joined, tie.landed, tie.split) for end in ends])
+        case CustomerErased(names=names):
+            for name in names:
+                _forget(connection, name)
+            near = {end for name in names for (end,) in connection.execute(sql.NEIGHBOURS, (name,))}
+            _regroup(connection, near | {*names}, limits, identity.leaving(names))
+            for name in names:
+                for statement in sql.UNTIE:
+                    connection.execute(statement, {"name": name})
         case ConsentChanged() | ActionSwitched():
             statement = sql.CONSENT if isinstance(effect, ConsentChanged) else sql.PAUSE
             connection.execute(statement, {**msgspec.structs.asdict(effect), "at": to_microseconds(effect.at)})
 
 
-def _forget(connection: sqlite3.Connection, customer_id: str) -> None:
-    entries = {entry.key: entry for entry in map(_entry, connection.execute(sql.ALL_OF_CUSTOMER, (customer_id,)))}
+def _forget(connection: sqlite3.Connection, name: str) -> None:
+    entries = {entry.key: entry for entry in map(_entry, connection.execute(sql.ALL_OF_CUSTOMER, (name,)))}
     _write_change(connection, entries, ledger.forgotten(entries))
     for table in sql.BY_CUSTOMER:
-        connection.execute(f"DELETE FROM {table} WHERE customer_id = ?", (customer_id,))  # noqa: S608  our own names
+        connection.execute(f"DELETE FROM {table} WHERE customer_id = ?", (name,))  # noqa: S608  our own names
+
+
+def _regroup(connection: sqlite3.Connection, touched: Collection[str], limits: Limits, alter: Alter) -> None:
+    regrouping = identity.regroup(touched, limits, alter)
+    wanted = next(regrouping)
+    try:
+        while True:
+            wanted = regrouping.send({name: _node(connection, name) for name in wanted})
+    except StopIteration as end:
+        customers: dict[str, str | None] = end.value
+    connection.executemany(sql.LEAVE, [(name,) for name in customers])
+    connection.executemany(sql.JOIN, [each for each in customers.items() if each[1]])
+
+
+def _node(connection: sqlite3.Connection, name: str) -> Node:
+    most = TIES_READ if identity.is_identifier(name) else -1
+    ties = {end: Tie(*said) for end, *said in connection.execute(sql.TIES, (name, most))}
+    return Node(ties=ties, group=tuple(each for (each,) in connection.execute(sql.GROUP, (name,))))
 
 
 def _fact(connection: sqlite3.Connection, name: str) -> str | None:

@@ -13,11 +13,14 @@ CREATE TABLE IF NOT EXISTS consents (
   customer_id TEXT, purpose TEXT, status TEXT NOT NULL, at INTEGER NOT NULL,
   PRIMARY KEY (customer_id, purpose)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS identifiers (
-  kind TEXT, hmac TEXT, customer_id TEXT NOT NULL, at INTEGER NOT NULL,
-  PRIMARY KEY (kind, hmac)
+CREATE TABLE IF NOT EXISTS ties (
+  name TEXT, other TEXT, joined INTEGER NOT NULL, landed INTEGER NOT NULL, split INTEGER NOT NULL,
+  PRIMARY KEY (name, other)
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS identifiers_by_customer ON identifiers (customer_id);
+CREATE TABLE IF NOT EXISTS members (
+  name TEXT PRIMARY KEY, customer_id TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS members_by_customer ON members (customer_id);
 CREATE TABLE IF NOT EXISTS pauses (
   action TEXT PRIMARY KEY, is_paused INTEGER NOT NULL, at INTEGER NOT NULL
 ) WITHOUT ROWID;
@@ -56,6 +59,8 @@ CREATE TABLE IF NOT EXISTS facts (
 UPGRADE = """
 DROP TABLE IF EXISTS consents;
 DROP TABLE IF EXISTS identifiers;
+DROP TABLE IF EXISTS ties;
+DROP TABLE IF EXISTS members;
 DROP TABLE IF EXISTS pauses;
 DROP TABLE IF EXISTS arms;
 DROP TABLE IF EXISTS interactions;
@@ -73,7 +78,13 @@ CONTACT = (
 )
 ENTRY = f"SELECT {CONTACT} FROM contacts"  # noqa: S608  our own names
 OF_DECISION = f"{ENTRY} WHERE decision_id = ?"
-COUNTING = "customer_id = :customer_id AND max(expires_at, decided_at, coalesce(impressed_at, 0)) > :contacts_since"
+# Every name of the customer's; one that stands alone is in no group.
+NAMES = """
+SELECT :customer_id
+UNION SELECT name FROM members WHERE customer_id = (SELECT customer_id FROM members WHERE name = :customer_id)
+"""
+OF_CUSTOMER = f"customer_id IN ({NAMES})"
+COUNTING = f"{OF_CUSTOMER} AND max(expires_at, decided_at, coalesce(impressed_at, 0)) > :contacts_since"
 IS_OVERDUE = "impressed_at IS NULL AND expires_at > 0 AND expires_at <= :now"
 # One query reads all: each statement takes longer to ask for than to answer. Rows begin with what they are.
 USED = """
@@ -84,18 +95,18 @@ COUNTED = f"SELECT 'contact', {CONTACT} FROM contacts WHERE {COUNTING}"  # noqa:
 MARK = "SELECT 'mark', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM facts WHERE name = :mark"
 SNAPSHOT = f"""
 {COUNTED}
-UNION ALL SELECT 'consent', purpose, status, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM consents
-  WHERE customer_id = :customer_id
+UNION ALL SELECT 'consent', purpose, status, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM consents WHERE {OF_CUSTOMER}
 UNION ALL SELECT 'pause', action, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM pauses WHERE is_paused
-UNION ALL SELECT 'arm', experiment, arm, probability, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM arms
-  WHERE customer_id = :customer_id
-UNION ALL SELECT 'interaction', at, event_id, kind, action, channel, 0, 0, 0, 0, 0, 0, 0 FROM interactions
-  WHERE customer_id = :customer_id AND at > :interactions_since
+UNION ALL SELECT 'arm', experiment, at, arm, probability, 0, 0, 0, 0, 0, 0, 0, 0 FROM arms WHERE {OF_CUSTOMER}
+UNION ALL SELECT 'interaction', at, kind, action, channel, 0, 0, 0, 0, 0, 0, 0, 0 FROM interactions
+  WHERE {OF_CUSTOMER} AND at > :interactions_since
+UNION ALL SELECT 'member', name, customer_id, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM members
+  WHERE customer_id = (SELECT customer_id FROM members WHERE name = :customer_id)
 UNION ALL {MARK}
 UNION ALL {USED}
 """  # noqa: S608
 BEFORE_RESERVING = f"""
-SELECT 'overdue', {CONTACT} FROM contacts WHERE {IS_OVERDUE} AND customer_id = :customer_id
+SELECT 'overdue', {CONTACT} FROM contacts WHERE {IS_OVERDUE} AND {OF_CUSTOMER}
 UNION ALL SELECT * FROM (
   SELECT 'overdue', {CONTACT} FROM contacts WHERE {IS_OVERDUE} ORDER BY expires_at LIMIT {OVERDUE_ROWS})
 UNION ALL SELECT 'entry', {CONTACT} FROM contacts WHERE decision_id = :decision_id
@@ -129,14 +140,24 @@ INSERT INTO consents (customer_id, purpose, status, at) VALUES (:customer_id, :p
 ON CONFLICT DO UPDATE SET status = excluded.status, at = excluded.at
 WHERE excluded.at > at OR (excluded.at = at AND excluded.status = 'withdrawn')
 """
-IDENTIFIER = """
-INSERT INTO identifiers (kind, hmac, customer_id, at) VALUES (:kind, :hmac, :customer_id, :at)
-ON CONFLICT DO UPDATE SET customer_id = excluded.customer_id, at = excluded.at WHERE excluded.at >= at
+TIE = """
+INSERT INTO ties (name, other, joined, landed, split) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET
+  joined = max(joined, excluded.joined), landed = max(landed, excluded.landed), split = max(split, excluded.split)
 """
-IDENTIFIERS = "SELECT kind, hmac FROM identifiers WHERE customer_id = ? ORDER BY kind, hmac"
+TIES = "SELECT other, joined, landed, split FROM ties WHERE name = ? LIMIT ?"
+UNTIE = (
+    "DELETE FROM ties WHERE other = :name AND name IN (SELECT other FROM ties WHERE name = :name)",
+    "DELETE FROM ties WHERE name = :name",
+)
+NEIGHBOURS = "SELECT other FROM ties WHERE name = ?"
+CUSTOMER = "SELECT customer_id FROM members WHERE name = ?"
+GROUP = "SELECT name FROM members WHERE customer_id = (SELECT customer_id FROM members WHERE name = ?)"
+JOIN = "INSERT OR REPLACE INTO members (name, customer_id) VALUES (?, ?)"
+LEAVE = "DELETE FROM members WHERE name = ?"
 ALL_OF_CUSTOMER = f"{ENTRY} WHERE customer_id = ?"
-BY_CUSTOMER = ("consents", "identifiers", "arms", "interactions")
-OF_THE_LOG = (*BY_CUSTOMER, "pauses", "contacts", "usage", "projections", "projected")
+BY_CUSTOMER = ("consents", "arms", "interactions")
+OF_THE_LOG = (*BY_CUSTOMER, "ties", "members", "pauses", "contacts", "usage", "projections", "projected")
 FORGET_LOGS = (
     "DELETE FROM facts WHERE name LIKE 'log_offset:%' OR name LIKE 'caught_up:%' OR name = 'contacts_forgotten'"
 )

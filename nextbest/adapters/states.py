@@ -9,6 +9,7 @@ from typing import Protocol
 
 from nextbest.adapters.sqlite import PATIENCE_S
 from nextbest.adapters.sqlite_state import SqliteState
+from nextbest.identity import Limits
 from nextbest.settings import Settings
 from nextbest.state import State, StateUnavailableError
 
@@ -31,11 +32,12 @@ def open_state(settings: Settings, patience_s: float = PATIENCE_S) -> OpenState:
         patience_s: Seconds after which a call that has not succeeded fails.
 
     """
+    limits = Limits.parse(settings.identity_limits)
     if settings.state_url:
         from nextbest.adapters.redis_state import RedisState  # noqa: PLC0415  SQLite need not load its client
 
-        return RedisState(settings.state_url, patience_s)
-    return SqliteState(settings.online_state, patience_s)
+        return RedisState(settings.state_url, patience_s, limits)
+    return SqliteState(settings.online_state, patience_s, limits)
 
 
 def check_state(settings: Settings) -> None:

@@ -17,7 +17,6 @@ from serving import bodies, problems, responses
 from serving.customers import Customers
 from serving.decider import Decider
 from serving.operations import Link, Operation, Parameter
-from serving.problems import ProblemError
 
 _request = msgspec.json.Decoder(ConsentsRequest)
 _CUSTOMER = Parameter(
@@ -37,7 +36,7 @@ class CustomerRoutes:
     decider: Decider
 
     def operations(self) -> Iterator[Operation]:
-        unavailable = (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
+        unavailable = (HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
         yield Operation(
             method=HTTPMethod.GET,
             path="/v1/customers/{customer}/consents",
@@ -110,9 +109,6 @@ class CustomerRoutes:
 
     async def _customer(self, request: Request) -> str:
         try:
-            customer_id = await self.customers.resolve(request.path_params["customer"])
+            return await self.customers.resolve(request.path_params["customer"])
         except msgspec.ValidationError as error:
             raise problems.invalid(str(error)) from error
-        if customer_id is None:
-            raise ProblemError(HTTPStatus.NOT_FOUND, "the identifier belongs to no customer")
-        return customer_id

@@ -86,4 +86,4 @@ def test_what_was_said_has_no_effect_any_more(type_: str) -> None:
 
 def test_the_log_says_who_is_to_be_forgotten() -> None:
     """So that a State that is rebuilt from it forgets too."""
-    assert effects(erasure("erasure/1", "c1", NOW)) == (CustomerErased(customer_id="c1"),)
+    assert effects(erasure("erasure/1", "c1", NOW)) == (CustomerErased(names=("c1",)),)

@@ -41,8 +41,8 @@ OUTCOMES = Contract(
 ZONED = "it takes a time with its zone, such as"
 NO_ID = "is no id: it takes up to 200 characters, and no control character"
 NO_CUSTOMER = (
-    "is no id of a customer: it takes up to 200 characters, does not begin like an identifier (kind:) "
-    "nor end like a keyed hash, and is no dot, which no path can name"
+    "names no customer: it takes up to 200 characters, and is an identifier (kind:hmac, one of the kinds of "
+    "identities and a keyed hash), or else neither begins nor ends like one, and is no dot, which no path can name"
 )
 
 

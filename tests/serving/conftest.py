@@ -36,6 +36,7 @@ from nextbest.adapters.states import open_state
 from nextbest.adapters.supervisor import free_ports
 from nextbest.contracts import Contract
 from nextbest.envelope import Envelope
+from nextbest.identity import is_identifier
 from nextbest.keys import SCOPES
 from nextbest.messages import Profile
 from nextbest.model_set import FeatureSpec, Model, model_set
@@ -107,7 +108,7 @@ def policy_files() -> dict[str, Any]:
 
 
 class StandInFeatures:
-    """Knows every customer but `stranger`, and can be down, or slow."""
+    """Knows every customer but `stranger` and who goes by an identifier alone, and can be down, or slow."""
 
     def __init__(self) -> None:
         self.reason = ""
@@ -116,7 +117,7 @@ class StandInFeatures:
 
     async def profile(self, customer_id: str) -> Profile:
         await asyncio.sleep(self.delay_s)
-        if self.reason or customer_id in self.forgotten:
+        if self.reason or customer_id in self.forgotten or is_identifier(customer_id):
             return Profile(unavailable=self.reason or "unknown_customer")
         return Profile(features={"spend_91d": 12.5})
 
@@ -124,8 +125,9 @@ class StandInFeatures:
         return self.reason
 
     async def forget(self, customer_id: str) -> int:
+        is_known = customer_id not in self.forgotten and not is_identifier(customer_id)
         self.forgotten.add(customer_id)
-        return 1
+        return int(is_known)
 
 
 class StoppedClock:

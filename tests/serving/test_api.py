@@ -266,11 +266,12 @@ def test_a_defect_of_ours_is_a_problem_without_its_inside(
 def test_an_identifier_stands_for_its_customer(
     client: Any, settings: Settings, publish: Publish, log: SqliteLog
 ) -> None:
-    """A linked identifier decides for its customer, an unknown one for nobody; the log knows who was asked for."""
+    """A linked identifier decides for its customer, an unknown one for a new one, who goes by it."""
     publish(settings, 0.1)
     known = decide(client, customer={"kind": "email", "hmac": "ab" * 32})
     assert (known["customer_id"], action(known)) == ("c1", "beef")
-    assert decide(client, customer={"kind": "email", "hmac": "cd" * 32})["degraded"] == ["unknown_customer"]
+    new = decide(client, customer={"kind": "email", "hmac": "cd" * 32})
+    assert (new["customer_id"], new["degraded"]) == ("email:" + "cd" * 32, ["unknown_customer"])
     asked_by = [(entry.identifiers[0].hmac[:2], entry.partition_key) for _, entry in log.read_sync(1, 10)]
     assert asked_by == [("ab", "c1"), ("cd", "email:" + "cd" * 32)]
 

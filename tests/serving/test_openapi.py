@@ -67,7 +67,7 @@ def test_each_operation_lists_the_statuses_it_can_have(client: Any) -> None:
     assert statuses["evaluateFlag"] == {200, 404, *of_scope, *of_body}
     assert statuses["sendEvents"] == {202, 409, 422, 503, *of_scope, *of_body}
     assert statuses["getDecision"] == {200, 404, 410, 422, 503, *of_scope}
-    assert statuses["getConsents"] == {200, 404, 422, 503, *of_scope}
+    assert statuses["getConsents"] == {200, 422, 503, *of_scope}
     assert statuses["pauseAction"] == {200, 404, 422, 503, *of_scope, *of_body}
     assert statuses["metrics"] == {200, *of_scope}
     assert statuses["health"] == {200, 500}

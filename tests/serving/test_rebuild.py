@@ -145,7 +145,7 @@ class Shop:
             await self.state.reserve(of_customer, LONG_AFTER, log_id)
         found: list[Any] = [await self.state.snapshot(each, scope, log_id) for each in (*CUSTOMERS, None)]
         found += [await self.state.customer_of([Identifier("email", mail)]) for mail in MAILS]
-        found += [await self.state.identifiers_of(each) for each in CUSTOMERS]
+        found.append(await self.state.members([*CUSTOMERS, *(f"email:{mail}" for mail in MAILS)]))
         return [*found, await self.state.overruns(), await self.state.current_policy()]
 
     def close(self) -> None:

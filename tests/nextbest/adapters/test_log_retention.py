@@ -171,15 +171,21 @@ def test_an_old_impression_counts_for_its_budget_and_names_nobody(log: SqliteLog
 
 
 def test_the_last_word_stays_and_the_one_before_goes(log: SqliteLog, door: Door) -> None:
-    """Identities and the kill switch have no landing; of what came out of a file the id stays."""
+    """Identities and the kill switch have no landing; of what came out of a file the id stays.
+
+    That somebody else has the identifier replaces nothing: who that is may be forgotten.
+    """
     old = NOW - 2_000 * DAY
-    log.append_sync([identity(1, old), identity(2, old + DAY, "c2"), identity(3, old, "c3", of_file=True)])
+    log.append_sync([identity(1, old), identity(2, old + DAY), identity(3, old, "c2")])
+    log.append_sync([identity(0, old, "c3", of_file=True), identity(0, old + DAY, "c3", of_file=True)])
     log.append_sync([switch(4, old, "pause"), switch(5, old + DAY, "resume"), switch(6, NOW - DAY, "pause")])
     compacted(log, door)
     stay = [record for _, record in log.read_sync(0, 10)]
     assert [(each.type, each.event_id.partition("/")[0]) for each in stay] == [
         ("identity", "identities"),
+        ("identity", "identities"),
         ("erased", "landing"),
+        ("identity", "landing"),
         ("pause", "pause"),
     ]
 

@@ -33,6 +33,10 @@ def server(redis_server: Server) -> Iterator[Server]:
     redis_server.start()
 
 
+def hmac_of(number: int) -> str:
+    return f"{number:064x}"
+
+
 def link(number: int) -> Envelope:
     return Envelope(
         event_id=f"i{number}",
@@ -43,7 +47,7 @@ def link(number: int) -> Envelope:
         occurred_at=NOW,
         received_at=NOW,
         partition_key="c",
-        properties={"kind": "email", "identifier_hmac": str(number), "customer_id": f"c{number}"},
+        properties={"kind": "email", "identifier_hmac": hmac_of(number), "customer_id": f"c{number}"},
     )
 
 
@@ -63,7 +67,7 @@ def proposal(decision_id: str, customer_id: str | None) -> Proposal:
 
 
 CALLS: list[Callable[[RedisState], Any]] = [
-    lambda state: state.customer_of([Identifier(kind="email", hmac="1")]),
+    lambda state: state.customer_of([Identifier(kind="email", hmac=hmac_of(1))]),
     lambda state: state.snapshot("c1", SCOPE),
     lambda state: state.commit("d1", 0, "e1", NOW),
     lambda state: state.release("d1", 0),
@@ -167,8 +171,11 @@ def test_a_killed_server_comes_back_with_offset_and_effects_alike(server: Server
         assert applied <= acknowledged + 1
         if appendfsync == "always":
             assert applied >= acknowledged
-        last = [Identifier(kind="email", hmac=str(number)) for number in (applied, applied + 1)]
-        assert [asyncio.run(state.customer_of([each])) for each in last] == [f"c{applied}", None]
+        last = [Identifier(kind="email", hmac=hmac_of(number)) for number in (applied, applied + 1)]
+        assert [asyncio.run(state.customer_of([each])) for each in last] == [
+            f"c{applied}",
+            f"email:{hmac_of(applied + 1)}",
+        ]
 
 
 def nothing_between(_state: RedisState) -> None: ...
@@ -247,7 +254,9 @@ def test_every_key_is_below_one_prefix(server: Server) -> None:
     with closing(RedisState(server.url, PATIENCE_S)) as state:
         asyncio.run(state.apply([link(1)], 1))
         asyncio.run(state.publish_model_set("m1"))
-    assert server.keys() == {"nextbest:facts", "nextbest:identifiers"}
+    ties = {f"nextbest:ties:{name}" for name in ("c1", f"email:{hmac_of(1)}")}
+    kept = {f"nextbest:{key}" for key in ("facts", "members", "group:c1", "versions")}
+    assert server.keys() == ties | kept
 
 
 def test_calls_come_from_any_event_loop_at_once(server: Server) -> None:
@@ -258,4 +267,4 @@ def test_calls_come_from_any_event_loop_at_once(server: Server) -> None:
             return await asyncio.gather(*(state.apply([link(number)], None) for number in range(200)))
 
         asyncio.run(many())
-        assert asyncio.run(state.customer_of([Identifier(kind="email", hmac="199")])) == "c199"
+        assert asyncio.run(state.customer_of([Identifier(kind="email", hmac=hmac_of(199))])) == "c199"

@@ -199,10 +199,10 @@ def test_replay_beside_a_processor_leaves_nothing_out(settings: Settings) -> Non
 
 
 def test_compact_lets_go_of_what_was_replaced(settings: Settings) -> None:
-    """Shown first, and then gone: the old link of an identifier that belongs to somebody else now."""
+    """Shown first, and then gone: the old word of two that link an identifier to a customer."""
     links = [
         msgspec.structs.replace(
-            record(number, "identity", at, kind="email", identifier_hmac="cd", customer_id=f"c{number}"),
+            record(number, "identity", at, kind="email", identifier_hmac="cd", customer_id="c9"),
             event_id=f"identities/{number}",
             contract="identities",
         )

@@ -124,8 +124,8 @@ FAR = "it is more than 5 minutes later than now, 2026-03-02T12:00:00+00:00"
 ROW = b'{"contract": "events", "properties": {}}'
 NO_ID = "is no id: it takes up to 200 characters, and no control character"
 NO_CUSTOMER = (
-    "is no id of a customer: it takes up to 200 characters, does not begin like an identifier (kind:) "
-    "nor end like a keyed hash, and is no dot, which no path can name"
+    "names no customer: it takes up to 200 characters, and is an identifier (kind:hmac, one of the kinds of "
+    "identities and a keyed hash), or else neither begins nor ends like one, and is no dot, which no path can name"
 )
 KINDS = (
     "page_view, product_view, add_to_cart, email_open, click, impression, login, unsubscribe, identify, alias, group, "

@@ -1,0 +1,289 @@
+"""Who is who: names that belong to one person, by what was said of them, in whatever order it was said.
+
+Belongs here: the graph's ties, which of them hold, the bounds of merging, and the log's entries that link and split two
+names. Does not belong here: what is known under a name, which stays there (State reads the union), or storage.
+
+A name is a customer id, or `kind:hmac` of an identifier; each has a substate of its own. A tie joins two names until
+it is split. Who can be reached over ties that hold is one customer, named by the smallest of its customer ids. Ties are
+latest moments, so that any order comes to the same, and a split leaves what there was before.
+
+Nobody is glued together by what many share: an identifier that more customers claim than its kind may have belongs to
+none of them, and where more customer ids than `Limits.customers` would be one person, only identifiers that one of them
+alone claims are theirs. Of a customer's identifiers the newest count.
+"""
+
+import re
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+
+import msgspec
+
+from nextbest.envelope import Envelope, Identifier
+from nextbest.errors import SettingError
+
+LINK, UNLINK = "link", "unlink"
+TIES = ("identity", LINK, UNLINK)
+"""The types of the log's entries that say of two names whether they are one."""
+CROWD = 100
+"""An identifier with more ties than this belongs to nobody, whatever its limit: not all need be looked at."""
+TIES_READ = 2 * CROWD
+_FAR = 1_000
+"""Most names that are looked at to find one person."""
+_IDENTIFIER = re.compile(r"([a-z][a-z0-9_]*):([0-9a-f]{64})")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How far names are merged.
+
+    Attributes:
+        by_kind: by an identifier's kind, how many customers may claim it and be one person for it.
+        customers: how many customer ids may be one person.
+        identifiers: how many identifiers of a customer count, the newest.
+
+    """
+
+    by_kind: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({"email": 2}))
+    customers: int = 5
+    identifiers: int = 50
+
+    @classmethod
+    def parse(cls, text: str) -> "Limits":
+        """Limits as `email=2 device=1 customers=5 identifiers=50`; what is not named is as it is by default.
+
+        Raises:
+            SettingError: a part is no name with a number of 1 or more.
+
+        """
+        given: dict[str, int] = {}
+        for part in text.split():
+            name, _, number = part.partition("=")
+            if not (name and number.isascii() and number.isdigit() and int(number) > 0):
+                raise SettingError(
+                    f"{part}: limits of identities are names with numbers from 1 on, such as `email=2 customers=5`"
+                )
+            given[name] = int(number)
+        customers = given.pop("customers", USUAL_LIMITS.customers)
+        identifiers = given.pop("identifiers", USUAL_LIMITS.identifiers)
+        return cls(MappingProxyType({**USUAL_LIMITS.by_kind, **given}), customers, identifiers)
+
+    def of(self, identifier: str) -> int:
+        """How many customers may claim an identifier."""
+        return self.by_kind.get(identifier.partition(":")[0], 1)
+
+
+USUAL_LIMITS = Limits()
+
+
+class Tie(msgspec.Struct, frozen=True, array_like=True):
+    """What was said of two names, as latest moments in microseconds since 1970; 0 is never.
+
+    Attributes:
+        joined: that they are one.
+        landed: that they are one, in a delivery: of an identifier's the newest holds, for it corrects those before it.
+        split: that they are not.
+
+    """
+
+    joined: int = 0
+    landed: int = 0
+    split: int = 0
+
+    def __or__(self, other: "Tie") -> "Tie":
+        return Tie(max(self.joined, other.joined), max(self.landed, other.landed), max(self.split, other.split))
+
+    @property
+    def latest(self) -> int:
+        return max(self.joined, self.landed, self.split)
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of a name.
+
+    Attributes:
+        ties: by the name at the other end; of an identifier `TIES_READ` are enough.
+        group: all names of the customer that it belongs to; empty for one that stands alone.
+
+    """
+
+    ties: dict[str, Tie] = {}
+    group: tuple[str, ...] = ()
+
+
+ALONE = Node()
+Alter = Callable[[str, Node], Node]
+Regrouping = Generator[Collection[str], Mapping[str, Node], dict[str, str | None]]
+"""Asks for nodes until it knows enough; returns, by every name whose group changes, the customer that it belongs to.
+
+None where it stands alone.
+"""
+
+
+def is_identifier(name: str) -> bool:
+    """Whether a name is an identifier's, and no customer id."""
+    return _IDENTIFIER.fullmatch(name) is not None
+
+
+def name_of(identifier: Identifier) -> str:
+    """The name of an identifier."""
+    return f"{identifier.kind}:{identifier.hmac}"
+
+
+def identifier_of(name: str) -> Identifier | None:
+    """The identifier that a name is of; none for a customer id."""
+    found = _IDENTIFIER.fullmatch(name)
+    return Identifier(kind=found[1], hmac=found[2]) if found else None
+
+
+def link(customer_id: str, other_id: str, at: datetime, *, by: str, probability: float | None = None) -> Envelope:
+    """The log's entry that two names are one person's.
+
+    Args:
+        customer_id: A name.
+        other_id: The other one.
+        at: Since when that is known.
+        by: Who says so.
+        probability: How sure they are, where that is a number.
+
+    """
+    return _entry(LINK, customer_id, other_id, at, {"by": by, "probability": probability})
+
+
+def unlink(customer_id: str, other_id: str, at: datetime, *, by: str) -> Envelope:
+    """The log's entry that two names are not one person's, whatever was said up to then."""
+    return _entry(UNLINK, customer_id, other_id, at, {"by": by})
+
+
+def joining(one: str, other: str, tie: Tie) -> Alter:
+    """What becomes of the two names of a tie when it is said."""
+
+    def alter(name: str, node: Node) -> Node:
+        if name not in {one, other}:
+            return node
+        end = other if name == one else one
+        return msgspec.structs.replace(node, ties={**node.ties, end: node.ties.get(end, Tie()) | tie})
+
+    return alter
+
+
+def leaving(gone: Collection[str]) -> Alter:
+    """What becomes of names when others are forgotten."""
+
+    def alter(name: str, node: Node) -> Node:
+        if name in gone:
+            return ALONE
+        ties = {end: tie for end, tie in node.ties.items() if end not in gone}
+        return msgspec.structs.replace(node, ties=ties, group=tuple(each for each in node.group if each not in gone))
+
+    return alter
+
+
+def regroup(touched: Collection[str], limits: Limits, alter: Alter) -> Regrouping:
+    """Whom names belong to, once `alter` has been done to them; `touched` are those that it changes.
+
+    What is looked at are the customers they were, and everybody who can be reached from these.
+    """
+    nodes: dict[str, Node] = {}
+    groups: dict[str, set[str]] = {}
+    wanted = {*touched}
+    while wanted and len(nodes) < _FAR:
+        found = yield wanted
+        groups |= {name: {name, *found.get(name, ALONE).group} for name in wanted}
+        nodes |= {name: alter(name, found.get(name, ALONE)) for name in wanted}
+        near = {end for name in wanted for end in (*nodes[name].group, *_ends(name, nodes[name], limits))}
+        wanted = near - nodes.keys()
+    changed: dict[str, str | None] = {}
+    for person in _Graph(nodes, limits, is_whole=not wanted).people():
+        customer = min(person, key=by_importance) if len(person) > 1 else None
+        changed |= {name: customer for name in person if groups[name] != person}
+    return changed
+
+
+def by_importance(name: str) -> tuple[bool, str]:
+    """The key of an order in which a customer's own name is the first: customer ids come before identifiers."""
+    return is_identifier(name), name
+
+
+@dataclass(frozen=True, slots=True)
+class _Graph:
+    nodes: Mapping[str, Node]
+    limits: Limits
+    is_whole: bool
+    """Whether everybody who can be reached is among the nodes."""
+
+    def people(self) -> Iterator[set[str]]:
+        """The names of each customer."""
+        left = {*self.nodes}
+        while left:
+            person = self._reached(min(left), is_wide=True)
+            left -= person
+            customers = sum(not is_identifier(name) for name in person)
+            if self.is_whole and customers <= self.limits.customers:
+                yield person
+            else:
+                yield from self._apart(person)
+
+    def _apart(self, people: Collection[str]) -> Iterator[set[str]]:
+        left = {*people}
+        while left:
+            person = self._reached(min(left), is_wide=False)
+            left -= person
+            yield person
+
+    def _reached(self, name: str, *, is_wide: bool) -> set[str]:
+        person, new = {name}, [name]
+        while new:
+            near = {end for each in new for end in self._near(each, is_wide=is_wide)}
+            new = [end for end in near if end not in person]
+            person.update(new)
+        return person
+
+    def _near(self, name: str, *, is_wide: bool) -> Iterator[str]:
+        for end in self._open(name, is_wide=is_wide):
+            if end in self.nodes and name in self._open(end, is_wide=is_wide):
+                yield end
+
+    def _open(self, name: str, *, is_wide: bool) -> Collection[str]:
+        """The ends to which a name's own rules let one pass; where it is not wide, to no second customer."""
+        ends = _ends(name, self.nodes[name], self.limits)
+        if is_wide:
+            return ends
+        customers = [end for end in ends if not is_identifier(end)]
+        is_shared = is_identifier(name) and len(customers) > 1
+        return () if is_shared else [end for end in ends if is_identifier(end) or is_identifier(name)]
+
+
+def _ends(name: str, node: Node, limits: Limits) -> Collection[str]:
+    """The names that a name is tied to, by what holds of its own ties."""
+    if is_identifier(name) and len(node.ties) > CROWD:
+        return ()
+    newest = max(((tie.landed, end) for end, tie in node.ties.items() if tie.landed), default=None)
+    ends: dict[str, int] = {}
+    for end, tie in node.ties.items():
+        is_corrected = is_identifier(name) and newest is not None and newest[1] != end
+        at = max(tie.joined, 0 if is_corrected else tie.landed)
+        if at > tie.split:
+            ends[end] = at
+    if is_identifier(name):
+        customers = sum(not is_identifier(end) for end in ends)
+        return () if customers > limits.of(name) else ends
+    identifiers = sorted((at, end) for end, at in ends.items() if is_identifier(end))
+    return ends.keys() - {end for _, end in identifiers[: -limits.identifiers]}
+
+
+def _entry(kind: str, one: str, other: str, at: datetime, said: Mapping[str, object]) -> Envelope:
+    first, second = sorted((one, other))
+    properties = {"customer_id": first, "other_id": second, **{k: v for k, v in said.items() if v is not None}}
+    return Envelope(
+        event_id=f"{kind}/{first}/{second}/{at.isoformat()}",
+        type=kind,
+        contract="",
+        contract_version="",
+        source="live",
+        occurred_at=at,
+        received_at=at,
+        partition_key=first,
+        properties=properties,
+    )
