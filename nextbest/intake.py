@@ -29,6 +29,7 @@ TYPES = MappingProxyType(
 )
 """The type of an envelope by the contract of its row; an event that is an impression has a type of its own."""
 IMPRESSION = "impression"
+_WORD = ("customer_id", "linked_at")
 RECEIVED_AT = "received_at"
 """Column that the server sets: when the row came."""
 KEY = "key"
@@ -44,6 +45,16 @@ def key_taken(contract: Contract) -> Verdict:
     """The verdict on a row whose key another row has: it is told, since nothing of it will count."""
     key = ", ".join(contract.key)
     return Verdict("rejected", f"another row of {contract.name} has this {key}: send it under one of its own", KEY, key)
+
+
+def at_the_door(contract: Contract) -> Contract:
+    """A contract as the API has it: without what identifies a person, which a log never gives back.
+
+    Of identities each word is a row of its own: that somebody else goes by an identifier takes nothing back.
+    """
+    key = {*contract.key, *(_WORD if contract.name == "identities" else ())}
+    fields = (msgspec.structs.replace(each, key=each.name in key) for each in contract.fields if not each.is_pii)
+    return msgspec.structs.replace(contract, fields=tuple(fields))
 
 
 class Envelopes:

@@ -5,7 +5,7 @@ Belongs here: the way of a batch into the log or the quarantine. Does not belong
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import copy
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ from nextbest.adapters.quarantine import Quarantine
 from nextbest.contracts import Contract
 from nextbest.envelope import Envelope
 from nextbest.erasure import is_bare
-from nextbest.intake import KEY, Envelopes, key_taken, says_the_same
+from nextbest.intake import KEY, Envelopes, at_the_door, key_taken, says_the_same
 from nextbest.log import EventLog
 from nextbest.rejects import Reject
 from nextbest.row_check import DUPLICATE, RowCheck
@@ -25,7 +25,7 @@ from serving.names import CustomerNames
 
 IsSame = Callable[[Mapping[str, Any], Mapping[str, Any]], bool]
 _ACCEPTED = Verdict("accepted")
-_BINDS_AT_ONCE = frozenset({"consent"})
+_BINDS_AT_ONCE = frozenset({"consent", "identity"})
 """Types whose effect must be in State before the call returns: the next decision obeys them."""
 
 
@@ -35,7 +35,7 @@ class Intake:
     Args:
         contracts: those of the home: of what is taken in, and `identities`, which says what names no customer.
         log: where valid rows go.
-        state: where a consent must be before it is acknowledged.
+        state: where a consent, or who is one, must be before it is acknowledged.
         clock: the time of receipt.
         quarantine: where rejected rows go.
         meter: counts what became of the rows.
@@ -57,8 +57,10 @@ class Intake:
         self.log, self.state, self.clock = log, state, clock
         self.quarantine, self.meter, self.is_same = quarantine, meter, is_same
         is_customer_id = CustomerNames(contracts["identities"]).is_name
-        self._checks: dict[str, RowCheck] = {name: RowCheck(contracts[name], is_customer_id) for name in INTAKE}
-        self._envelopes: dict[str, Envelopes] = {name: Envelopes(contracts[name]) for name in INTAKE}
+        taken = {name: at_the_door(contracts[name]) for name in INTAKE}
+        self._checks: dict[str, RowCheck] = {name: RowCheck(each, is_customer_id) for name, each in taken.items()}
+        self._envelopes: dict[str, Envelopes] = {name: Envelopes(each) for name, each in taken.items()}
+        self._personal = {each.name for name in INTAKE for each in contracts[name].fields if each.is_pii}
 
     def judging_by(self, is_same: IsSame) -> "Intake":
         """The same way in, for rows of which something else makes two the same."""
@@ -75,7 +77,7 @@ class Intake:
 
         Raises:
             LogUnavailableError: nothing was accepted.
-            StateUnavailableError: the rows are durable, but a consent among them does not bind yet.
+            StateUnavailableError: the rows are durable, but what must bind at once among them does not yet.
             QuarantineUnavailableError: valid rows are durable, rejected ones are not; sending all again is safe.
 
         """
@@ -88,7 +90,7 @@ class Intake:
         results = tuple(self._verdicts(events, checked, held))
         count = Counter([verdict.status for verdict in results])
         if count["rejected"]:
-            await self.quarantine.keep([*_rejects(events, results, sender)], received_at)
+            await self.quarantine.keep([*_rejects(events, results, sender, self._personal)], received_at)
         self.meter.took(sender, zip([event.contract for event in events], results, strict=True))
         return EventsResponse(
             accepted=count["accepted"], duplicates=count["duplicate"], rejected=count["rejected"], results=results
@@ -140,7 +142,10 @@ class Intake:
         return [checked[index] for index in range(len(events))]
 
 
-def _rejects(events: Sequence[EventRow], results: Sequence[Verdict], sender: str) -> Iterator[Reject]:
+def _rejects(
+    events: Sequence[EventRow], results: Sequence[Verdict], sender: str, personal: Collection[str]
+) -> Iterator[Reject]:
+    """Of a rejected row what may be kept: nothing in the columns that identify a person."""
     for event, verdict in zip(events, results, strict=True):
         if verdict.status == "rejected":
             yield Reject(
@@ -149,6 +154,6 @@ def _rejects(events: Sequence[EventRow], results: Sequence[Verdict], sender: str
                 rule=verdict.rule,
                 column=verdict.column,
                 reason=verdict.reason,
-                row=event.properties,
+                row={name: value for name, value in event.properties.items() if name not in personal},
                 sent_at=event.sent_at,
             )

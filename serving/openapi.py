@@ -13,6 +13,7 @@ import msgspec
 
 import nextbest
 from nextbest.contracts import Contract
+from nextbest.intake import at_the_door
 from nextbest.row_check import ID_LENGTH
 from nextbest.segment import MAIL_ADDRESS
 from nextbest.segment_wire import MESSAGES, SegmentAlias
@@ -75,7 +76,7 @@ def _schemas(operations: Sequence[Operation], contracts: Mapping[str, Contract])
     """Those of the types, and what handling them asks beyond what a type can say."""
     _, schemas = msgspec.json.schema_components(_types(operations), ref_template=_REFERENCE)
     names = CustomerNames(contracts["identities"])
-    schemas |= {row_name(name): row_schema(contracts[name], names.no_name) for name in INTAKE}
+    schemas |= {row_name(name): row_schema(at_the_door(contracts[name]), names.no_name) for name in INTAKE}
     schemas["EventRow"]["oneOf"] = [
         {"properties": {"contract": {"const": name}, "properties": {"$ref": _REFERENCE.format(name=row_name(name))}}}
         for name in INTAKE

@@ -50,7 +50,8 @@ def as_the_policy_knows(document: dict[str, Any]) -> dict[str, Any]:
     schemas["DecisionRequest"]["properties"]["placements"]["items"] = {"enum": NAMES["placement"]}
     schemas["ConsentsRequest"]["properties"]["consents"]["propertyNames"] = {"enum": ["marketing"]}
     for name in INTAKE:
-        schemas[row_name(name)]["properties"]["occurred_at"] = {"type": "string", "pattern": RECENTLY}
+        time = "linked_at" if name == "identities" else "occurred_at"
+        schemas[row_name(name)]["properties"][time] = {"type": "string", "pattern": RECENTLY}
     for message in ("Batch", "Alias", "Group", "Identify", "Page", "Screen", "Track"):
         fields = schemas[f"Segment{message}"]["properties"]
         for name in {"sentAt", "timestamp", "originalTimestamp"} & fields.keys():

@@ -36,17 +36,18 @@ VALID: dict[str, Any] = {
 
 
 def check(contract: Contract, rows: list[dict[str, Any]], at: datetime) -> list[Found]:
-    return RowCheck(contract, NAMES.is_id).check(rows, at)
+    return RowCheck(contract, NAMES.is_name).check(rows, at)
 
 
 def row_schema(contract: Contract) -> dict[str, Any]:
-    return schema_of(contract, NAMES.no_id)
+    return schema_of(contract, NAMES.no_name)
 
 
 def valid_row(contract: Contract) -> dict[str, Any]:
     """A row in which every field that is sent is filled."""
     sent = [field for field in contract.fields if field.name != RECEIVED_AT]
-    return {field.name: (field.enum or [VALID[field.type]])[0] for field in sent}
+    named = {"identifier_hmac": "ab" * 32}
+    return {field.name: (field.enum or [named.get(field.name, VALID[field.type])])[0] for field in sent}
 
 
 def breach(field: Field, rule: Rule) -> Any:
@@ -116,7 +117,8 @@ def test_two_rules_of_a_kind_both_hold() -> None:
         ("occurred_at", "2026-03-02T12:00:00"),
         ("event_id", "e" * 201),
         ("session_id", "s\n"),
-        ("customer_id", "email:" + "ab" * 32),
+        ("customer_id", "email:" + "ab" * 31),
+        ("customer_id", "pigeon:" + "ab" * 32),
         ("customer_id", ".."),
     ],
 )
@@ -134,3 +136,11 @@ def test_what_the_server_sets_is_no_part_of_a_row() -> None:
     assert RECEIVED_AT not in schema["properties"]
     assert "source" in schema["properties"]
     assert "source" not in schema["required"]
+
+
+def test_an_identifier_names_a_customer() -> None:
+    """Of rows, where nobody need have made an id of it before."""
+    contract = CONTRACTS["events"]
+    row = valid_row(contract) | {"customer_id": "email:" + "ab" * 32}
+    jsonschema.validate(row, row_schema(contract))
+    assert not isinstance(check(contract, [row], AT)[0], Verdict)

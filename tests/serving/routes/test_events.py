@@ -222,7 +222,7 @@ def test_no_row_takes_those_beside_it_with_it(
         (
             b'{"events": [{"contract": "event", "properties": {}}]}',
             422,
-            "it takes consents, events, outcomes, transactions, at #/ev",
+            "it takes consents, events, identities, outcomes, transactions, at #/ev",
         ),
         (
             b'{"events": [{"contract": 7, "properties": {}}]}',
@@ -281,3 +281,40 @@ def test_a_number_larger_than_any_is_a_fault_of_its_row_alone(ask: Ask, quaranti
     assert (good["status"], bad["status"], bad["column"]) == ("accepted", "rejected", "slot")
     [kept] = quarantine.rows()
     assert kept.row["slot"] == number.decode()
+
+
+def login(customer_id: str, at: str = "2026-03-02T12:00:00Z", **fields: Any) -> dict[str, Any]:
+    row = {"kind": "anonymous_id", "identifier_hmac": "ab" * 32, "customer_id": customer_id, "linked_at": at}
+    return {"contract": "identities", "properties": row | fields}
+
+
+def test_a_login_binds_the_next_decision(ask: Ask, decide: Decide, settings: Settings, publish: Publish) -> None:
+    """What the visitor has refused, whom the customer id does not know yet, is refused by the customer."""
+    publish(settings, 0.1)
+    visitor = "anonymous_id:" + "ab" * 32
+    no = consent("withdrawn", "2026-03-02T11:00:00Z", "k1")
+    no["properties"]["customer_id"] = visitor
+    assert send(ask, no).status_code == 202
+    assert action(decide()) == "beef"
+    assert send(ask, login("c1")).json()["accepted"] == 1
+    assert action(decide()) == "do_nothing"
+    assert decide(customer={"kind": "anonymous_id", "hmac": "ab" * 32})["customer_id"] == "c1"
+    yes = ask("PUT", f"/v1/customers/{visitor}/consents", json={"consents": {"marketing": "granted"}})
+    assert yes.json()["customer_id"] == "c1"
+    assert action(decide()) == "beef"
+
+
+def test_each_word_about_an_identifier_is_a_row_of_its_own(ask: Ask, log: SqliteLog) -> None:
+    """Somebody else logs in there, and the first once more: neither takes the other's key."""
+    words = [login("c1"), login("c2"), login("c1", "2026-03-02T12:01:00Z"), login("c1")]
+    assert [each["status"] for each in send(ask, *words).json()["results"]] == [*["accepted"] * 3, "duplicate"]
+    assert len(log.read_sync(0, 10)) == 3
+
+
+def test_what_identifies_a_person_is_neither_taken_nor_kept(ask: Ask, quarantine: Quarantine) -> None:
+    """A keyed hash is all that is asked for; what came with it is in no file."""
+    refused = send(ask, login("c1", value="jo@example.com"))
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "#/events/0/properties/value")
+    (kept,) = quarantine.rows()
+    assert "value" not in kept.row
+    assert "jo@example.com" not in refused.text
