@@ -137,10 +137,6 @@ local function give_back(id)
   end
 end
 
-local function append(list, more)
-  for _, each in ipairs(more) do list[#list + 1] = each end
-end
-
 local function values(hash, names)
   local found = {}
   for first = 1, #names, 1000 do -- more would not fit on the stack
@@ -176,20 +172,21 @@ if ask.now then
 end
 
 local reply = {{}, redis.call('HGETALL', p .. 'pauses'), {}, {}, {}, {}, {}, {}, {}, 1, false, names}
-local ids, held, events = {}, {}, {}
-local since, done_since = ask.contacts_since or '+inf', ask.interactions_since or '+inf'
+local function of_all(command, kind, ...)
+  local found = names[1] and redis.call(command, p .. kind .. names[1], ...) or {}
+  for i = 2, #names do
+    for _, each in ipairs(redis.call(command, p .. kind .. names[i], ...)) do found[#found + 1] = each end
+  end
+  return found
+end
 for i, name in ipairs(names) do
   reply[1][i] = redis.call('HGETALL', p .. 'consents:' .. name)
   reply[3][i] = redis.call('HGETALL', p .. 'arms:' .. name)
-  append(ids, redis.call('ZRANGEBYSCORE', p .. 'customer:' .. name, since, '+inf'))
-  append(events, redis.call('ZRANGEBYSCORE', p .. 'interactions:' .. name, done_since, '+inf'))
   reply[9][i] = redis.call('HGET', p .. 'versions', name)
 end
-if ids[1] then
-  for _, name in ipairs(names) do append(held, redis.call('ZRANGE', p .. 'held:' .. name, 0, -1)) end
-  reply[4] = {ids, values('contacts', ids), held}
-end
-reply[5] = values('interactions', events)
+local ids = of_all('ZRANGEBYSCORE', 'customer:', ask.contacts_since or '+inf', '+inf')
+if ids[1] then reply[4] = {ids, values('contacts', ids), of_all('ZRANGE', 'held:', 0, -1)} end
+reply[5] = values('interactions', of_all('ZRANGEBYSCORE', 'interactions:', ask.interactions_since or '+inf', '+inf'))
 for i, id in ipairs(ask.decisions or {}) do
   reply[6][i] = entries(redis.call('SMEMBERS', p .. 'decision:' .. id))
 end

@@ -48,6 +48,8 @@ from nextbest.unions import earliest, in_order, names_in_order, strictest
 T = TypeVar("T")
 _Found = defaultdict[str, list[tuple[Any, ...]]]
 """Rows by what they are, without it."""
+_Rows = Callable[[str, Mapping[str, object]], Iterable[tuple[Any, ...]]]
+"""Runs a query."""
 
 _OFFSET, _CAUGHT_UP = "log_offset", "caught_up"
 """Facts by log: each is named with its id."""
@@ -84,11 +86,11 @@ class SqliteState:
     async def snapshot(self, customer_id: str | None, scope: SnapshotScope, log_id: str = "") -> Snapshot:
         asked = {
             "mark": f"{_CAUGHT_UP}:{log_id}",
-            "customer_id": customer_id,
+            "name": customer_id,
             "contacts_since": to_microseconds(scope.contacts_since),
             "interactions_since": to_microseconds(scope.interactions_since),
         }
-        found = _by_kind(self._rows(*_about(sql.SNAPSHOT, asked, scope.counters)))
+        found = _found(self._rows, sql.SNAPSHOT, sql.SNAPSHOT_OF_NAME, asked, scope.counters)
         if log_id and not found["mark"]:
             raise StateBehindError
         return _snapshot(found, scope.contacts_since)
@@ -203,11 +205,19 @@ def _about(query: str, asked: Mapping[str, object], counters: Sequence[str]) -> 
     return query.format(", ".join(f":{place}" for place in places)), {**asked, **places}
 
 
-def _by_kind(rows: Iterable[tuple[Any, ...]]) -> _Found:
+def _found(rows: _Rows, query: str, of_name: str, asked: Mapping[str, object], counters: Sequence[str]) -> _Found:
+    """What a query finds, and of each other name of the customer what is found of it."""
     found: _Found = defaultdict(list)
+    _add(found, rows(*_about(query, asked, counters)))
+    for name, *_ in found["member"]:
+        if name != asked["name"]:
+            _add(found, rows(of_name, {**asked, "name": name}))
+    return found
+
+
+def _add(found: _Found, rows: Iterable[tuple[Any, ...]]) -> None:
     for row in rows:
         found[row[0]].append(row[1:])
-    return found
 
 
 def _snapshot(found: _Found, contacts_since: datetime) -> Snapshot:
@@ -233,7 +243,7 @@ def _usage(rows: Iterable[tuple[Any, ...]]) -> dict[str, Usage]:
 def _reserve(connection: sqlite3.Connection, proposal: Proposal, now: datetime, log_id: str) -> Grant:
     record, counted, since = proposal.record, counters(proposal, now), horizon(proposal, now)
     asked = {
-        "customer_id": record.customer_id,
+        "name": record.customer_id,
         "decision_id": record.decision_id,
         "contacts_since": to_microseconds(since),
         "now": to_microseconds(now),
@@ -262,7 +272,7 @@ def _read(connection: sqlite3.Connection, asked: Mapping[str, object], counted: 
 
     With what is overdue: all of the customer's, which caps are about to count, and some of everybody's.
     """
-    return _by_kind(connection.execute(*_about(sql.BEFORE_RESERVING, asked, counted)))
+    return _found(connection.execute, sql.BEFORE_RESERVING, sql.RESERVING_OF_NAME, asked, counted)
 
 
 def _step(connection: sqlite3.Connection, decision_id: str, step: Callable[[Entries], Entries]) -> None:

@@ -78,39 +78,45 @@ CONTACT = (
 )
 ENTRY = f"SELECT {CONTACT} FROM contacts"  # noqa: S608  our own names
 OF_DECISION = f"{ENTRY} WHERE decision_id = ?"
-# Every name of the customer's; one that stands alone is in no group.
-NAMES = """
-SELECT :customer_id
-UNION SELECT name FROM members WHERE customer_id = (SELECT customer_id FROM members WHERE name = :customer_id)
-"""
-OF_CUSTOMER = f"customer_id IN ({NAMES})"
-COUNTING = f"{OF_CUSTOMER} AND max(expires_at, decided_at, coalesce(impressed_at, 0)) > :contacts_since"
+OF_NAME = "customer_id = :name"
+COUNTING = f"{OF_NAME} AND max(expires_at, decided_at, coalesce(impressed_at, 0)) > :contacts_since"
 IS_OVERDUE = "impressed_at IS NULL AND expires_at > 0 AND expires_at <= :now"
-# One query reads all: each statement takes longer to ask for than to answer. Rows begin with what they are.
+# One query reads all: each statement takes longer to ask for than to answer. Rows begin with what they are. Where
+# a customer goes by several names each other one is asked for by itself: a list of names in here takes SQLite longer.
 USED = """
 SELECT 'usage', counter, seen, held, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM usage
 WHERE counter IN ({}) AND (seen != 0 OR held != 0)
 """
 COUNTED = f"SELECT 'contact', {CONTACT} FROM contacts WHERE {COUNTING}"  # noqa: S608
 MARK = "SELECT 'mark', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM facts WHERE name = :mark"
-SNAPSHOT = f"""
+MEMBERS = """
+SELECT 'member', name, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM members
+WHERE customer_id = (SELECT customer_id FROM members WHERE name = :name)
+"""
+SNAPSHOT_OF_NAME = f"""
 {COUNTED}
-UNION ALL SELECT 'consent', purpose, status, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM consents WHERE {OF_CUSTOMER}
-UNION ALL SELECT 'pause', action, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM pauses WHERE is_paused
-UNION ALL SELECT 'arm', experiment, at, arm, probability, 0, 0, 0, 0, 0, 0, 0, 0 FROM arms WHERE {OF_CUSTOMER}
+UNION ALL SELECT 'consent', purpose, status, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM consents WHERE {OF_NAME}
+UNION ALL SELECT 'arm', experiment, at, arm, probability, 0, 0, 0, 0, 0, 0, 0, 0 FROM arms WHERE {OF_NAME}
 UNION ALL SELECT 'interaction', at, kind, action, channel, 0, 0, 0, 0, 0, 0, 0, 0 FROM interactions
-  WHERE {OF_CUSTOMER} AND at > :interactions_since
-UNION ALL SELECT 'member', name, customer_id, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM members
-  WHERE customer_id = (SELECT customer_id FROM members WHERE name = :customer_id)
+  WHERE {OF_NAME} AND at > :interactions_since
+"""  # noqa: S608
+SNAPSHOT = f"""
+{SNAPSHOT_OF_NAME}
+UNION ALL SELECT 'pause', action, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM pauses WHERE is_paused
+UNION ALL {MEMBERS}
 UNION ALL {MARK}
 UNION ALL {USED}
 """  # noqa: S608
+RESERVING_OF_NAME = f"""
+SELECT 'overdue', {CONTACT} FROM contacts WHERE {IS_OVERDUE} AND {OF_NAME}
+UNION ALL {COUNTED}
+"""  # noqa: S608
 BEFORE_RESERVING = f"""
-SELECT 'overdue', {CONTACT} FROM contacts WHERE {IS_OVERDUE} AND {OF_CUSTOMER}
+{RESERVING_OF_NAME}
 UNION ALL SELECT * FROM (
   SELECT 'overdue', {CONTACT} FROM contacts WHERE {IS_OVERDUE} ORDER BY expires_at LIMIT {OVERDUE_ROWS})
 UNION ALL SELECT 'entry', {CONTACT} FROM contacts WHERE decision_id = :decision_id
-UNION ALL {COUNTED}
+UNION ALL {MEMBERS}
 UNION ALL {MARK}
 UNION ALL {USED}
 """  # noqa: S608
