@@ -28,6 +28,8 @@ from nextbest.commands import processes
 from nextbest.commands.last_weeks import LastWeeks, table
 from nextbest.commands.parameters import ReportFile
 from nextbest.commands.rehearsal import Rehearsal
+from nextbest.commands.this_second import ThisSecond
+from nextbest.commands.this_second import table as table_of_moments
 from nextbest.errors import NextbestError
 from nextbest.market import Market
 from nextbest.settings import Settings
@@ -56,6 +58,8 @@ class Report:
     """Events of the last weeks that came through the API, by contract."""
     change: dict[str, Any] = field(default_factory=dict)
     """A decision that one of them changed."""
+    second: list[dict[str, Any]] = field(default_factory=list)
+    """What one customer does, and what the next decisions made of it."""
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -154,6 +158,15 @@ class Demo:
         self.console.print(table(change))
         self.console.print(f"A decision {change.seen_after_ms:.0f} ms after the acknowledgement knew it.")
 
+    def this_second(self, rehearsal: Rehearsal) -> None:
+        """Let one customer log in, look around, see an offer too often and redeem it."""
+        self.console.rule("the customer of this second")
+        customers = [each.customer_id for each in rehearsal.decisions if each.tier == "full" and each.customer_id]
+        with self.report.timed("second"):
+            moments = ThisSecond(self.settings, rehearsal.key, [*dict.fromkeys(customers)]).happen()
+        self.report.second = msgspec.to_builtins(moments)
+        self.console.print(table_of_moments(moments))
+
     def close_the_loop(self, rehearsal: Rehearsal) -> None:
         """Send what the market answers as events, and land decisions and answers under their contracts."""
         self.console.rule("outcomes back into the log")
@@ -239,6 +252,7 @@ def _run(demo: Demo, *, once: bool) -> list[processes.Launched]:
         demo.decide(rehearsal)
         demo.explain(rehearsal)
         demo.change(weeks)
+        demo.this_second(rehearsal)
         demo.close_the_loop(rehearsal)
     demo.report.ok = True
     demo.console.rule(f"done in {time.monotonic() - began:.0f} s")

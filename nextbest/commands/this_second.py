@@ -1,0 +1,267 @@
+"""The demo's customer of this second: a login, what was just looked at, a cap over two channels, an answer.
+
+Belongs here: saying over the API what one customer does, and what the next decisions make of it. Does not belong here:
+who else comes (`nextbest.commands.rehearsal`), or what any of it does (the API).
+"""
+
+import hashlib
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import httpx
+import msgspec
+from rich.table import Table
+
+from nextbest.errors import NextbestError
+from nextbest.records import DO_NOTHING, DecisionRecord, SlotRecord
+from nextbest.settings import Settings
+from nextbest.wire import DecisionDetails
+
+VIEWS: Final = "live_page_view_count_1h"
+CAP: Final = "same_offer_three_times_a_week"
+CHANNELS: Final = {"home_banner": "web", "app_message": "app"}
+_ZONES: Final = ("America/New_York", "America/Los_Angeles", "Asia/Tokyo", "Europe/Berlin")
+_DAYTIME: Final = range(9, 20)
+_PAGES: Final = 3
+_MOST: Final = 3
+"""Times that the policy lets an offer be seen in a week."""
+_WORTH: Final = 4.0
+_CONTACTS: Final = 30
+"""So many are shown at most until a cap binds."""
+_OBSERVERS: Final = 30
+_KNOWN_WITHIN_S: Final = 5.0
+_TIMEOUT_S: Final = 30
+
+
+Row = dict[str, Any]
+
+
+class SecondError(NextbestError):
+    """The API took something otherwise than it should, or no decision knew of it in time."""
+
+
+class Moment(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened, and a decision before and after it."""
+
+    kind: str
+    happened: str
+    before: str
+    after: str
+    known_after_ms: float
+    """From the acknowledgement to the answer of the first decision that knew it."""
+
+
+@dataclass(slots=True)
+class ThisSecond:
+    """One customer, for whom offers are open, on two channels within a few seconds."""
+
+    settings: Settings
+    key: str
+    """Of the API."""
+    candidates: Sequence[str]
+    """Customers, of whom the first is taken for whom it can be shown."""
+    _client: httpx.Client = field(init=False)
+    _zone: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        address = f"http://{self.settings.host}:{self.settings.http_port}"
+        headers = {"Authorization": f"Bearer {self.key}"}
+        self._client = httpx.Client(base_url=address, headers=headers, timeout=_TIMEOUT_S)
+        now = datetime.now(UTC)
+        # Where telephones may ring now.
+        self._zone = next((zone for zone in _ZONES if now.astimezone(ZoneInfo(zone)).hour in _DAYTIME), _ZONES[0])
+
+    def happen(self) -> list[Moment]:
+        """Everything, in order; less where the customers are too few for it.
+
+        Raises:
+            SecondError: the API refused something, or did not know of it in time.
+
+        """
+        with self._client:
+            customer = next((each for each in self.candidates if _taken(self._look(each))), None)
+            if customer is None:
+                return []
+            moments = [*self._login(customer, hashlib.sha256(_id().encode()).hexdigest())]
+            shown, capped = self._cap(customer)
+            return [*moments, *([capped] if capped else []), *self._answer(customer, shown)]
+
+    def _login(self, customer: str, visitor: str) -> Iterator[Moment]:
+        """A visitor looks at pages, and turns out to be the customer: what the visitor did is the customer's."""
+        name = f"anonymous_id:{visitor}"
+        before = self._look(customer)
+        page = {"customer_id": name, "type": "page_view", "channel": "web"}
+        since = self._say("events", *({**page, "event_id": _id()} for _ in range(_PAGES)))
+        whom = {"kind": "anonymous_id", "hmac": visitor}
+        alone, after_ms = self._until(whom, since, lambda made: _number(made, VIEWS) > _PAGES - 0.5)
+        yield Moment(
+            kind="feature",
+            happened=f"somebody unknown looks at {_PAGES} pages",
+            before=f"{VIEWS} 0",
+            after=f"{VIEWS} {_number(alone, VIEWS):.2f}",
+            known_after_ms=after_ms,
+        )
+        since = self._say("identities", {"kind": "anonymous_id", "identifier_hmac": visitor, "customer_id": customer})
+        least = _number(before, VIEWS) + _PAGES - 0.5
+        made, after_ms = self._until(
+            whom, since, lambda made: made.customer_id == customer and _number(made, VIEWS) > least
+        )
+        yield Moment(
+            kind="merge",
+            happened=f"they log in as {customer}",
+            before=f"{name[:18]}… {VIEWS} {_number(alone, VIEWS):.2f}",
+            after=f"{made.customer_id} {VIEWS} {_number(made, VIEWS):.2f}",
+            known_after_ms=after_ms,
+        )
+
+    def _cap(self, customer: str) -> tuple[list[Row], Moment | None]:
+        """Offers are shown on the page and in the app until one may be shown on neither; what was shown, and that."""
+        shown: list[Row] = []
+        for number in range(_CONTACTS):
+            placement = [*CHANNELS][number % len(CHANNELS)]
+            made = self._decide({"customer_id": customer}, (placement,))[0]
+            contacts = [_contact(made, slot, CHANNELS[placement]) for slot in _taken(made)]
+            if not contacts:
+                continue
+            shown += contacts
+            since = self._say("events", *({**each, "event_id": _id(), "type": "impression"} for each in contacts))
+            for action in {each["action"] for each in contacts}:
+                seen = Counter(each["channel"] for each in shown if each["action"] == action)
+                if len(seen) == len(CHANNELS) and seen.total() == _MOST:
+                    return shown, self._capped(customer, action, seen, since)
+        return shown, None
+
+    def _capped(self, customer: str, action: str, seen: Counter[str], since: float) -> Moment:
+        made, after_ms = self._until({"customer_id": customer}, since, lambda made: _is_capped(made, action))
+        return Moment(
+            kind="cap",
+            happened=f"{customer} has seen {action} {' and '.join(f'{n}x on {each}' for each, n in seen.items())}",
+            before="open on both",
+            after=_reasons(made, action)[0],
+            known_after_ms=after_ms,
+        )
+
+    def _answer(self, customer: str, shown: Sequence[Row]) -> Iterator[Moment]:
+        """The customer redeems an offer that was seen: it is believed to work better, for others too."""
+        for contact in shown:
+            for observer in self.candidates[:_OBSERVERS]:
+                if observer != customer and _is_open(self._look(observer), contact["action"]):
+                    yield self._redeemed(contact, observer)
+                    return
+
+    def _redeemed(self, contact: Row, observer: str) -> Moment:
+        action, customer = contact["action"], contact["customer_id"]
+        before = _correction(self._look(observer), action)
+        answer = {name: value for name, value in contact.items() if name != "channel"}
+        answer |= {"outcome_id": _id(), "kind": "redemption", "value": _WORTH, "currency": "USD"}
+        since = self._say("outcomes", answer)
+        made, after_ms = self._until({"customer_id": observer}, since, lambda made: _correction(made, action) > before)
+        return Moment(
+            kind="posterior",
+            happened=f"{customer} redeems {action}",
+            before=f"log odds corrected by {before:+.4f}",
+            after=f"by {_correction(made, action):+.4f}, for {observer} as for all",
+            known_after_ms=after_ms,
+        )
+
+    def _look(self, customer: str) -> DecisionRecord:
+        """What a decision for the customer would rest on now."""
+        return self._decide({"customer_id": customer}, is_dry=True)[0]
+
+    def _until(
+        self, whom: dict[str, str], since: float, is_known: Callable[[DecisionRecord], bool]
+    ) -> tuple[DecisionRecord, float]:
+        """The first decision of which that is so, and how many milliseconds after `since` it was answered."""
+        while True:
+            made, answered = self._decide(whom, is_dry=True)
+            if is_known(made):
+                return made, round(1_000 * (answered - since), 1)
+            if answered - since > _KNOWN_WITHIN_S:
+                raise SecondError(
+                    f"no decision knew in {_KNOWN_WITHIN_S:.0f} s what {made.customer_id} did: "
+                    "`nextbest log status` says whether events are applied"
+                )
+
+    def _decide(
+        self, whom: dict[str, str], placements: Sequence[str] = (*CHANNELS,), *, is_dry: bool = False
+    ) -> tuple[DecisionRecord, float]:
+        """A decision with all that it knew, and when it was answered."""
+        context = {"time_zone": self._zone}
+        body = {"customer": whom, "placements": [*placements], "context": context, "dry_run": is_dry}
+        said = _accepted(self._client.post("/v1/decisions", json=body)).json()
+        answered = time.monotonic()
+        found = _accepted(self._client.get(f"/v1/decisions/{said['decision_id']}"))
+        return msgspec.json.decode(found.content, type=DecisionDetails).record, answered
+
+    def _say(self, contract: str, *rows: Row) -> float:
+        """Send rows about this moment; when they were acknowledged."""
+        time_ = "linked_at" if contract == "identities" else "occurred_at"
+        now = datetime.now(UTC).isoformat()
+        events = [{"contract": contract, "properties": {**row, time_: now, "source": "simulated"}} for row in rows]
+        taken = _accepted(self._client.post("/v1/events", json={"events": events})).json()
+        if taken["rejected"]:
+            raise SecondError(f"the API rejected {taken['rejected']} rows of {contract}: {taken['results']}")
+        return time.monotonic()
+
+
+def table(moments: Sequence[Moment]) -> Table:
+    """What happened, and what decisions made of it."""
+    shown = Table("", "what happens", "before", "after", "known after", box=None)
+    for each in moments:
+        shown.add_row(each.kind, each.happened, each.before, each.after, f"{each.known_after_ms:.0f} ms")
+    return shown
+
+
+def _id() -> str:
+    return uuid.uuid4().hex
+
+
+def _taken(made: DecisionRecord) -> list[SlotRecord]:
+    return [slot for placement in made.placements for slot in placement.slots if slot.action != DO_NOTHING]
+
+
+def _contact(made: DecisionRecord, slot: SlotRecord, channel: str) -> Row:
+    """As rows name a contact."""
+    return {
+        "customer_id": made.customer_id,
+        "decision_id": made.decision_id,
+        "slot": slot.slot,
+        "action": slot.action,
+        "treatment": slot.treatment,
+        "channel": channel,
+    }
+
+
+def _number(made: DecisionRecord, feature: str) -> float:
+    value = made.features.get(feature, 0.0)
+    return 0.0 if isinstance(value, str) else float(value)
+
+
+def _reasons(made: DecisionRecord, action: str) -> list[str]:
+    """Why the action is not open, by placement; empty texts where it is."""
+    return [each.reason for each in made.candidates if each.action == action]
+
+
+def _is_open(made: DecisionRecord, action: str) -> bool:
+    return "" in _reasons(made, action)
+
+
+def _is_capped(made: DecisionRecord, action: str) -> bool:
+    reasons = _reasons(made, action)
+    return bool(reasons) and all(CAP in reason for reason in reasons)
+
+
+def _correction(made: DecisionRecord, action: str) -> float:
+    return next((each.residual_mean or 0.0 for each in made.candidates if each.action == action), 0.0)
+
+
+def _accepted(response: httpx.Response) -> httpx.Response:
+    if response.is_success:
+        return response
+    raise SecondError(f"{response.request.method} {response.request.url.path}: {response.status_code}: {response.text}")
