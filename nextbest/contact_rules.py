@@ -94,7 +94,7 @@ def quiet(placement: Placement, situation: Situation) -> str:
         return ""
     said = None
     if zone.feature:
-        said = situation.request.context.get(zone.feature) or situation.features.get(zone.feature)
+        said = situation.context.get(zone.feature) or situation.features.get(zone.feature)
     known = zone_of(said) if isinstance(said, str) else None
     local = situation.now.astimezone(known or ZoneInfo(zone.default))
     if local.time() not in hours:

@@ -43,9 +43,10 @@ def _rendered(
 ) -> dict[str, str]:
     named = {path.partition(".")[2] for template in content.values() for path in template.variables}
     declared = [policy.catalogue[name] for name in named if name in policy.catalogue]
+    context = policy.context(record.context, record.snapshot.signals, record.occurred_at)
     values = {
         "action": words,
         "customer": rule_values([each for each in declared if each.origin == "customer"], record.features, {}),
-        "context": rule_values([each for each in declared if each.origin == "context"], {}, record.context),
+        "context": rule_values([each for each in declared if each.origin == "context"], {}, context),
     }
     return {name: template.render(values) for name, template in content.items()}

@@ -27,7 +27,7 @@ def contributions(record: DecisionRecord, policy: Policy, models: Models | None)
         for slot in placement.slots:
             score, action = score_of(record, placement.id, slot), policy.actions.get(slot.action)
             if score is not None and score.priority is not None and action is not None:
-                moves = _moves(record, action, models) if record.tier == "full" else ()
+                moves = _moves(record, policy, action, models) if record.tier == "full" else ()
                 yield Contribution(
                     placement=placement.id,
                     slot=slot.slot,
@@ -49,7 +49,9 @@ def _terms(score: Candidate, formula: Arbitration) -> dict[str, float]:
     return {"response": response, "lever": added, "cost": priority - (response + added)}
 
 
-def _moves(record: DecisionRecord, action: Action, models: Models | None) -> tuple[FeatureContribution, ...]:
+def _moves(
+    record: DecisionRecord, policy: Policy, action: Action, models: Models | None
+) -> tuple[FeatureContribution, ...]:
     """One row per feature, each with that feature at its default, beside the row as it was.
 
     Moves of one feature at a time need not add up: they are what each would change alone.
@@ -59,7 +61,8 @@ def _moves(record: DecisionRecord, action: Action, models: Models | None) -> tup
     model = models.model_set.models[PROPENSITY]
     if action.id not in model.action_features and any(each.origin == "action" for each in model.features):
         return ()  # a new action has what the policy starts it with
-    columns = context_columns(model, [action], record.context)
+    context = policy.context(record.context, record.snapshot.signals, record.occurred_at)
+    columns = context_columns(model, [action], context)
     row = design_matrix(model, record.features, [action.id], columns)
     defaults = np.array([each.default for each in model.features], dtype=np.float32)
     others = np.flatnonzero(row[0] != defaults)

@@ -28,6 +28,7 @@ Kind = Literal[
     "rollout",
     "start",
     "end",
+    "stock",
     "feature",
     "rule",
     "sequence",

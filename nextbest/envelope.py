@@ -1,4 +1,4 @@
-"""The one envelope of everything in the event log: events, decisions, impressions, outcomes, consents, pauses.
+"""The one envelope of everything in the event log: events, decisions, impressions, outcomes, consents, signals, pauses.
 
 Belongs here: the envelope's fields and its JSON form. Does not belong here: what a `type` means (the event processor),
 the columns of `properties` (the contract it names), or where envelopes are kept (`nextbest.log`).

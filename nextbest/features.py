@@ -17,6 +17,8 @@ from nextbest.model_set import FeatureSpec, Model, Origin
 from nextbest.records import Attribute
 
 Kind = Literal["number", "boolean", "text"]
+RuleOrigin = Literal["customer", "context"]
+"""What is known of the customer, or what is known of the moment: from the request, or from the world outside."""
 Column = float | NDArray[np.float32]
 Matrix = NDArray[np.float32]
 
@@ -28,7 +30,7 @@ class RuleFeature(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     kind: Kind = "number"
-    origin: Literal["customer", "context"] = "customer"
+    origin: RuleOrigin = "customer"
     default: Attribute | None = None
 
     def takes(self, given: Attribute) -> bool:

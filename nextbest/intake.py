@@ -1,8 +1,8 @@
 """From rows to the log: wrapping a contract's row in the log's envelope, once.
 
 Belongs here: what the writers of the log share: the API, whose rows count once by their key, and the batch plane, which
-appends landed consents and identities (`landed`) and lands what the API took in. Does not belong here: whether a row is
-valid (`nextbest.row_check`), HTTP, or the log itself.
+appends landed identities, consents and signals (`landed`) and lands what the API took in. Does not belong here: whether
+a row is valid (`nextbest.row_check`), HTTP, or the log itself.
 """
 
 import hashlib
@@ -25,6 +25,7 @@ TYPES = MappingProxyType(
         "identities": "identity",
         "decisions": "decision",
         "transactions": "transaction",
+        "signals": "signal",
     }
 )
 """The type of an envelope by the contract of its row; an event that is an impression has a type of its own."""
@@ -68,6 +69,7 @@ class Envelopes:
         self._type = TYPES[contract.name]
         self._logged = tuple(field.name for field in contract.fields if not field.is_pii)
         self._is_identity = contract.name == "identities"
+        self._is_signal = contract.name == "signals"
 
     def of(self, row: Mapping[str, Any], received_at: datetime, sent_at: datetime | None = None) -> Envelope:
         """The envelope of one row."""
@@ -84,7 +86,7 @@ class Envelopes:
             received_at=received_at,
             sent_at=sent_at,
             identifiers=identifiers,
-            partition_key=partition_key(identifiers, get("customer_id") or get("decision_id") or ""),
+            partition_key=partition_key(identifiers, get("customer_id") or get("decision_id") or self._about(row)),
             decision_id=get("decision_id"),
             slot=get("slot"),
             channel=get("channel"),
@@ -96,6 +98,10 @@ class Envelopes:
             purpose=get("purpose"),
             properties={name: get(name) for name in self._logged},
         )
+
+    def _about(self, row: Mapping[str, Any]) -> str:
+        """What a row is about that is about no customer."""
+        return f"{row['signal']}:{row['key']}" if self._is_signal else ""
 
 
 def _joined(key: Sequence[object]) -> str:

@@ -6,10 +6,11 @@ Belongs here: the compiled form. Does not belong here: the compiling (`nextbest.
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from functools import cached_property
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -20,6 +21,8 @@ from nextbest.expressions import Expression, RuleBook
 from nextbest.features import RuleFeature
 from nextbest.messages import Caps, Limit, Option, Scope
 from nextbest.policy_document import ActionClass, Regime
+from nextbest.records import Attribute, Signal
+from nextbest.signals import Key, SignalFeature, Stock, decision_context
 from nextbest.state import SnapshotScope
 from nextbest.templates import Template
 
@@ -66,6 +69,7 @@ class Action:
     opens: datetime | None
     closes: datetime | None
     follows: tuple[Follow, ...]
+    stock: Stock | None
     starting: Starting | None
     context: Mapping[str, float]
     """The action's attributes as numbers, for models: a text one is 1 under `attribute_value`."""
@@ -284,6 +288,8 @@ class Policy:
     """What expressions name, and no more: a context for CEL costs by the value."""
     catalogue: Mapping[str, RuleFeature]
     """Every feature that expressions and content may name."""
+    signals: tuple[SignalFeature, ...]
+    """Those of them that external signals give."""
     reservation_seconds: int
 
     def allows(self, purpose: str, said: str | None) -> bool:
@@ -310,11 +316,29 @@ class Policy:
         treatments = (treatment for placement in self.placements.values() for treatment in placement.treatments)
         return tuple({limit.name: limit for t in treatments for limit in t.option.limits}.values())
 
-    def scope(self, now: datetime) -> SnapshotScope:
-        """What a decision at `now` must know of the customer."""
+    def scope(self, now: datetime, context: Mapping[str, Attribute] = MappingProxyType({})) -> SnapshotScope:
+        """What a decision at `now` must know of the customer, and of the world outside for a request's context."""
         contacts, interactions = self.lookback
         counters = tuple(limit.counter(now) for limit in self.limits)
-        return SnapshotScope(now - contacts, now - interactions, counters, now)
+        keys = [key for each in self.signals if (key := each.asked(context))]
+        signals = tuple(dict.fromkeys((*keys, *self.stocks))) if keys else self.stocks
+        return SnapshotScope(now - contacts, now - interactions, counters, now, signals)
+
+    def context(
+        self, context: Mapping[str, Attribute], signals: Sequence[Signal], now: datetime
+    ) -> Mapping[str, Attribute]:
+        """The context of a decision, from that of its request and from what is known of the world outside."""
+        return decision_context(self.signals, context, signals, now)
+
+    @cached_property
+    def stocked(self) -> tuple[tuple[Action, Stock], ...]:
+        """The actions of which there must be something, and what."""
+        return tuple((action, action.stock) for action in self.actions.values() if action.stock)
+
+    @cached_property
+    def stocks(self) -> tuple[Key, ...]:
+        """The signals that say what there is of actions, each once."""
+        return tuple(dict.fromkeys((stock.signal, stock.key) for _, stock in self.stocked))
 
     @cached_property
     def rules(self) -> RuleBook:

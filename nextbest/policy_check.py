@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from nextbest.findings import Problem
-from nextbest.policy_checks import contacts, content, expressions, names, reach, trials
+from nextbest.policy_checks import contacts, content, expressions, names, reach, signals, trials
 from nextbest.policy_checks.subject import Subject, Vocabulary
 from nextbest.policy_document import PolicyDocument
 
@@ -33,6 +33,7 @@ CHECKS: Final[tuple[tuple[Check, frozenset[str]], ...]] = tuple(
         (expressions.rules, "actions features"),
         (expressions.amounts, "actions features"),
         (expressions.formulas, "actions arbitration experiments features"),
+        (signals.features, "features"),
         (reach.dates, "actions"),
         (reach.contradictions, "actions"),
         (reach.sequences, "actions"),

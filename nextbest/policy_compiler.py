@@ -14,7 +14,7 @@ import msgspec
 
 from nextbest.arbitration import Exploration
 from nextbest.expressions import compile_expression
-from nextbest.features import RuleFeature
+from nextbest.features import RuleFeature, RuleOrigin
 from nextbest.messages import Bound, Cap, Caps, Limit, Option, Scope
 from nextbest.policy import (
     Action,
@@ -52,6 +52,7 @@ from nextbest.policy_document import (
     TreatmentDocument,
 )
 from nextbest.records import candidate_key
+from nextbest.signals import SignalFeature, Stock
 from nextbest.source import slug
 from nextbest.templates import Template, compile_template
 
@@ -92,6 +93,7 @@ def compile_policy(document: PolicyDocument) -> Policy:
         experiments=_experiments(document),
         features=tuple(feature for name, feature in catalogue.items() if name in named),
         catalogue=catalogue,
+        signals=tuple(_signal_features(document.features, catalogue)),
         reservation_seconds=document.contact_policy.reservation_minutes * 60,
     )
 
@@ -110,7 +112,15 @@ def rule_features(catalogue: FeaturesFile, actions: Iterable[str]) -> Iterator[R
     for feature in catalogue.features:
         names = [f"{feature.name}__{action}" for action in actions] if feature.per_action else [feature.name]
         for name in names:
-            yield RuleFeature(name=name, kind=feature.kind, origin=feature.origin, default=feature.default)
+            origin: RuleOrigin = "customer" if feature.origin == "customer" else "context"
+            yield RuleFeature(name=name, kind=feature.kind, origin=origin, default=feature.default)
+
+
+def _signal_features(document: FeaturesFile, catalogue: Mapping[str, RuleFeature]) -> Iterator[SignalFeature]:
+    for feature in document.features:
+        if feature.origin == "signal":
+            key = feature.key or catalogue[feature.key_from or ""]
+            yield SignalFeature(feature=catalogue[feature.name], signal=feature.signal or "", key=key)
 
 
 def _named(action: Action) -> Iterator[str]:
@@ -128,7 +138,7 @@ def _action(document: ActionDocument, number: int, policy: PolicyDocument, zone:
         ("applicability", document.applicability),
         ("suitability", document.suitability),
     )
-    starting = document.starting
+    starting, stock = document.starting, document.stock
     return Action(
         id=document.id,
         number=number,
@@ -147,6 +157,7 @@ def _action(document: ActionDocument, number: int, policy: PolicyDocument, zone:
             Follow(action=each.action, event=each.event, window_seconds=each.within_hours * 3_600)
             for each in document.follows
         ),
+        stock=Stock(signal=stock.signal, key=stock.key or document.id, at_least=stock.at_least) if stock else None,
         starting=Starting(
             propensity=starting.propensity,
             evidence=starting.evidence,

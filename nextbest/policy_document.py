@@ -15,6 +15,7 @@ from nextbest.messages import Period, Scope
 from nextbest.policy_times import Day, TimeOfDay
 
 Identity = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=80)]
+SignalKey = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Expressions = Annotated[
     tuple[str, ...], Field(default=(), description="CEL rules over the features of features.yaml; all must be true.")
 ]
@@ -72,6 +73,20 @@ class BudgetDocument(_Document):
     per: Period = Field(description="Calendar day, week from Monday, or month in UTC; or total, for good.")
 
 
+class StockDocument(_Document):
+    """What there must be of an action, by an external signal."""
+
+    signal: Identity = Field(default="stock", description="The signal's name in the signals contract.")
+    key: SignalKey | None = Field(default=None, description="The signal's key; without it the action's id.")
+    at_least: float = Field(
+        default=1.0,
+        gt=0.0,
+        le=MOST,
+        description="Below this the action is not proposed. A signal that nobody has sent, or that has expired, stops "
+        "nothing.",
+    )
+
+
 class SequenceDocument(_Document):
     """What was done with the customer before, on whatever channel."""
 
@@ -124,6 +139,7 @@ class ActionDocument(_Document):
     )
     volume: VolumeDocument | None = Field(default=None, description="How often it may be taken, over all customers.")
     budget: BudgetDocument | None = Field(default=None, description="What it may cost, over all customers.")
+    stock: StockDocument | None = Field(default=None, description="What there must be of it, by an external signal.")
     eligibility: Expressions
     applicability: Expressions
     suitability: Expressions
@@ -413,8 +429,15 @@ class FeatureDocument(_Document):
 
     name: Identity = Field(description="As the feature store or the request's context calls it.")
     kind: Kind = Field(default="number", description="number, boolean or text.")
-    origin: Literal["customer", "context"] = Field(
-        default="customer", description="Known of the customer, or sent along."
+    origin: Literal["customer", "context", "signal"] = Field(
+        default="customer",
+        description="Known of the customer; sent along with the request; or an external signal, which joins what is "
+        "sent along. What is sent along under its name comes first.",
+    )
+    signal: Identity | None = Field(default=None, description="Of a signal: its name in the signals contract.")
+    key: SignalKey | None = Field(default=None, description="Of a signal: its key, the same for every decision; …")
+    key_from: Identity | None = Field(
+        default=None, description="… or the text feature of origin context that names the key, such as the store."
     )
     default: bool | float | str | None = Field(
         default=None, description="Stands in for a missing one; without it 0, false or the empty text."

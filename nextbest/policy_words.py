@@ -150,6 +150,10 @@ def _budget(part: _Part) -> list[str]:
     return ["at most", money(part["amount"]), _per(part["per"])]
 
 
+def _stock(part: _Part) -> list[str]:
+    return ["at least", number(part["at_least"]), "by", part["signal"], "of", part["key"] or "the action itself"]
+
+
 def _starting(part: _Part) -> list[str]:
     return [_percent(part["propensity"]), f"worth {number(part['evidence'])} answers"]
 
@@ -170,6 +174,7 @@ def _control(part: _Part) -> list[str]:
 _PHRASES: Final[tuple[tuple[Place, _Phrase], ...]] = (
     ((*ACTION, "volume"), _volume),
     ((*ACTION, "budget"), _budget),
+    ((*ACTION, "stock"), _stock),
     ((*ACTION, "starting"), _starting),
     (("placements", "channels", "*", "quiet_hours"), _quiet_hours),
     (("contact_policy", "rules", "*"), _contact_rule),

@@ -23,6 +23,7 @@ Stage = Literal[
     "consent",
     "pause",
     "schedule",
+    "stock",
     "eligibility",
     "applicability",
     "suitability",
@@ -94,6 +95,17 @@ class Arm(msgspec.Struct, frozen=True):
     probability: float
 
 
+class Signal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was said last of the world outside: `signal` of `key`, a number or a text; neither where it is not known."""
+
+    signal: str
+    key: str
+    value: float | None = None
+    text: str | None = None
+    at: datetime
+    expires_at: datetime | None = None
+
+
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What State knew of the customer when the decision was made, in one round trip."""
 
@@ -112,6 +124,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Actions stopped by hand."""
     usage: dict[str, Usage] = {}
     """By counter over all customers; one that nothing was counted under is absent."""
+    signals: tuple[Signal, ...] = ()
+    """Those that the decision asked for, as they were said last; one that nothing was said of is absent."""
 
 
 class Candidate(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

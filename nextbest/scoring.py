@@ -95,7 +95,7 @@ def gains(rows: Rows, scores: Scores, policy: Policy, channel_cost: float) -> tu
 def _by_formula(formula: Expression, rows: Rows, scores: Scores, situation: Situation, channel_cost: float) -> Vector:
     """Priority by an expression over propensity, value, lever (1 for 100 per cent), cost and the features."""
     named = [feature for feature in situation.policy.features if feature.name in formula.variables]
-    values = rule_values(named, situation.features, situation.request.context)
+    values = rule_values(named, situation.features, situation.context)
     found = np.full(len(rows), np.nan)
     for position, row in enumerate(rows):
         given = {
@@ -148,7 +148,7 @@ def _propensities(rows: Rows, actions: Sequence[Action], situation: Situation) -
     asked = [action for action in actions if action.number not in new] if new else actions
     if asked:
         model = models.model_set.models[PROPENSITY]
-        columns = context_columns(model, asked, situation.request.context)
+        columns = context_columns(model, asked, situation.context)
         matrix = design_matrix(model, situation.features, [action.id for action in asked], columns)
         p[is_asked] = models.score(PROPENSITY, matrix)
     return p
@@ -157,7 +157,7 @@ def _propensities(rows: Rows, actions: Sequence[Action], situation: Situation) -
 def context_columns(
     model: Model, actions: Sequence[Action], context: Mapping[str, Attribute]
 ) -> dict[str, NDArray[np.float32]]:
-    """Per context feature a number for each action: its own attribute, or else the request's."""
+    """Per context feature a number for each action: its own attribute, or else the decision's."""
     columns = {}
     for feature in model.features:
         if feature.origin == "context":

@@ -14,6 +14,7 @@ from nextbest.hashing import uniform
 from nextbest.policy import Action, Placement, Policy
 from nextbest.records import Stage, Usage
 from nextbest.reservations import Budgets, Tally
+from nextbest.signals import by_key
 from nextbest.situation import Situation
 
 Verdict = tuple[Stage, str] | None
@@ -31,14 +32,22 @@ class Screening:
         self._policy = policy
         self._snapshot = snapshot
         self._situation = situation
-        self.context = evaluation_context(rule_values(policy.features, situation.features, request.context))
+        self.context = evaluation_context(rule_values(policy.features, situation.features, situation.context))
         """The features as expressions see them."""
         self._tally = Tally(snapshot.contacts, now, request.decision_id)
         self._budgets = Budgets(snapshot.usage, now)
         self._history = History(policy, snapshot, now)
         self._repeated = {c.action for c in snapshot.contacts if c.decision_id in request.options.dedup_with}
         self._stopped: dict[int, Verdict] = {}
-        for stage in (self._experiments, self._pauses, self._schedule, self._rules, self._sequences, self._reach):
+        for stage in (
+            self._experiments,
+            self._pauses,
+            self._schedule,
+            self._stock,
+            self._rules,
+            self._sequences,
+            self._reach,
+        ):
             for action, verdict in stage():
                 self._stopped.setdefault(action.number, verdict)
 
@@ -81,6 +90,16 @@ class Screening:
     def _schedule(self) -> Iterator[Stopped]:
         for action, reason in self._policy.timetable.closed(self._situation.now):
             yield action, ("schedule", reason)
+
+    def _stock(self) -> Iterator[Stopped]:
+        """What there is too little of; what is not known stops nothing."""
+        if not self._snapshot.signals:
+            return
+        signals = by_key(self._snapshot.signals)
+        for action, stock in self._policy.stocked:
+            if said := stock.lacking(signals, self._situation.now):
+                reason = f"out of stock: {said.value:g} of at least {stock.at_least:g}"
+                yield action, ("stock", f"{reason} since {said.at:%Y-%m-%d %H:%M:%S} UTC")
 
     def _rules(self) -> Iterator[Stopped]:
         """The first rule that does not hold, for each action that has one."""

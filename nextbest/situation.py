@@ -68,6 +68,11 @@ class Situation:
     tier: Tier
 
     @property
+    def context(self) -> Mapping[str, Attribute]:
+        """What is known of the moment: by the request, and of the world outside."""
+        return self.policy.context(self.request.context, self.snapshot.signals, self.now)
+
+    @property
     def known_actions(self) -> Collection[str]:
         """The actions that the propensity model has learned."""
         return known_actions(self.models)

@@ -17,7 +17,7 @@ from nextbest.errors import NextbestError
 from nextbest.identity import LINK, UNLINK, Tie
 from nextbest.messages import Grant, Proposal
 from nextbest.projection import ProjectionStore
-from nextbest.records import Arm, Contact, Interaction, Snapshot
+from nextbest.records import Arm, Contact, Interaction, Signal, Snapshot
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -44,6 +44,8 @@ class SnapshotScope(msgspec.Struct, frozen=True):
     counters: tuple[str, ...] = ()
     now: datetime | None = None
     """The moment of the decision it is for: what has expired by then may be given back already."""
+    signals: tuple[tuple[str, str], ...] = ()
+    """External signals by name and key, each once."""
 
 
 class State(ProjectionStore, Protocol):
@@ -224,7 +226,22 @@ class CustomerErased(msgspec.Struct, frozen=True, kw_only=True):
     """All that the customer went by."""
 
 
-Effect = DecisionMade | ConsentChanged | NamesTied | ActionSeen | CustomerInteracted | ActionSwitched | CustomerErased
+class SignalSaid(msgspec.Struct, frozen=True, kw_only=True):
+    """Something of the world outside; the latest word holds, and of two at the same moment `signals.rank` decides."""
+
+    signal: Signal
+
+
+Effect = (
+    DecisionMade
+    | ConsentChanged
+    | NamesTied
+    | ActionSeen
+    | CustomerInteracted
+    | ActionSwitched
+    | SignalSaid
+    | CustomerErased
+)
 
 
 def horizon(proposal: Proposal, now: datetime) -> datetime:
@@ -261,6 +278,14 @@ class _Identity(msgspec.Struct):
     kind: str
     identifier_hmac: str
     customer_id: str
+
+
+class _Signal(msgspec.Struct):
+    signal: str
+    key: str
+    value: float | None = None
+    text: str | None = None
+    expires_at: datetime | None = None
 
 
 class _Interaction(msgspec.Struct):
@@ -320,6 +345,11 @@ def _link(record: Envelope) -> Effect | None:
     return NamesTied(one=row.customer_id, other=row.other_id, tie=tie)
 
 
+def _signal(record: Envelope) -> Effect:
+    row = msgspec.convert(record.properties, _Signal)
+    return SignalSaid(signal=Signal(**msgspec.structs.asdict(row), at=_moment(record)))
+
+
 def _impression(record: Envelope) -> Effect | None:
     row = msgspec.convert(record.properties, _Impression)
     decision_id = record.decision_id or row.decision_id
@@ -372,6 +402,7 @@ _EFFECTS = MappingProxyType(
         "identity": _identity,
         LINK: _link,
         UNLINK: _link,
+        "signal": _signal,
         "impression": _impression,
         "event": _interaction,
         "outcome": _interaction,

@@ -36,6 +36,7 @@ from nextbest.records import Usage
 from nextbest.reservations import Budgets, Tally
 from nextbest.rule_changes import smallest_change
 from nextbest.screening import reach_position
+from nextbest.signals import by_key
 from nextbest.situation import Situation
 
 Lifted = tuple[Change, Situation]
@@ -78,6 +79,7 @@ class _Stopped:
         yield self._experiment()
         yield self._pause()
         yield self._schedule()
+        yield self._stock()
         yield self._rule()
         yield self._sequence()
         yield self._reach()
@@ -152,9 +154,20 @@ class _Stopped:
             return change, with_action(self.situation, name, closes=after)
         return None
 
+    def _stock(self) -> Lifted | None:
+        """Enough of it is said to be there."""
+        stock, signals = self.action.stock, by_key(self.situation.snapshot.signals)
+        said = stock.lacking(signals, self.situation.now) if stock else None
+        if stock is None or said is None:
+            return None
+        text = f"{stock.signal} of {stock.key} {said.value:g} → {stock.at_least:g}"
+        change = Change("stock", self.action.id, said.value, stock.at_least, text)
+        signals[stock.signal, stock.key] = msgspec.structs.replace(said, value=stock.at_least)
+        return change, with_snapshot(self.situation, signals=tuple(signals.values()))
+
     def _rule(self) -> Lifted | None:
         policy, rules = self.situation.policy, [rule for _, rule in self.action.rules]
-        values = rule_values(policy.features, self.situation.features, self.situation.request.context)
+        values = rule_values(policy.features, self.situation.features, self.situation.context)
         context = evaluation_context(values)
         broken = next((rule for rule in rules if not _holds(rule, context)), None)
         if broken is None:
@@ -166,7 +179,7 @@ class _Stopped:
             change = Change("rule", broken.source, "not so", "changed", text)
             return change, with_action(self.situation, self.action.id, rules=kept)
         origin = self.origin
-        before = rule_values(policy.features, origin.features, origin.request.context)[found.name]
+        before = rule_values(policy.features, origin.features, origin.context)[found.name]
         text = f"{found.name} {_shown(before)} → {found.words}, for the rule {broken.source}"
         return (
             Change("feature", found.name, before, found.value, text),

@@ -20,7 +20,7 @@ LONG_TEXT_LIMIT = 10_000
 LIST_LIMIT = 1_000
 """Most items of a list, and members of an object, in an event."""
 EVENTS_LIMIT = 500
-Taken = Literal["events", "outcomes", "consents", "transactions", "identities"]
+Taken = Literal["events", "outcomes", "consents", "transactions", "identities", "signals"]
 INTAKE: tuple[Taken, ...] = get_args(Taken)
 """Contracts whose rows the API takes in."""
 

@@ -203,7 +203,7 @@ class Decider:
 
     async def _decide(self, attempt: "Attempt", policy: Policy, beliefs: Beliefs) -> DecisionRecord:
         now, watch = attempt.now, attempt.watch
-        request, snapshot, profile = await self._known(attempt, policy.scope(now))
+        request, snapshot, profile = await self._known(attempt, policy.scope(now, attempt.request.context))
         tier = self.pace.tier(attempt.deadline.left_ms())
         if tier == "fallback":
             return _fallback(attempt, policy, "deadline")

@@ -25,7 +25,7 @@ from serving.names import CustomerNames
 
 IsSame = Callable[[Mapping[str, Any], Mapping[str, Any]], bool]
 _ACCEPTED = Verdict("accepted")
-_BINDS_AT_ONCE = frozenset({"consent", "identity"})
+_BINDS_AT_ONCE = frozenset({"consent", "identity", "signal"})
 """Types whose effect must be in State before the call returns: the next decision obeys them."""
 
 
@@ -35,7 +35,7 @@ class Intake:
     Args:
         contracts: those of the home: of what is taken in, and `identities`, which says what names no customer.
         log: where valid rows go.
-        state: where a consent, or who is one, must be before it is acknowledged.
+        state: where a consent, a signal, or who is one, must be before it is acknowledged.
         clock: the time of receipt.
         quarantine: where rejected rows go.
         meter: counts what became of the rows.

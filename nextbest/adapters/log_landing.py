@@ -19,7 +19,7 @@ from nextbest.contracts import Contract
 from nextbest.envelope import UNREADABLE, Envelope
 from nextbest.log import Arrived
 
-LOG_CONTRACTS = ("decisions", "outcomes", "events", "consents", "transactions")
+LOG_CONTRACTS = ("decisions", "outcomes", "events", "consents", "transactions", "signals")
 """Contracts that the event log delivers; most may have another source beside it."""
 _PAGE = 5_000
 _SOURCE = "log-"

@@ -1,14 +1,15 @@
 """Retention and compaction: what leaves the event log, and the landing after it, in time.
 
 Belongs here: which records and batches are older than their contract's retention, and which word of a customer, an
-identifier or a kill switch a later one has replaced. Does not belong here: when that is looked for
+identifier, a signal or a kill switch a later one has replaced. Does not belong here: when that is looked for
 (`orchestration.defs.upkeep`), or what State forgets (`nextbest.state`).
 
-A State rebuilt from what is left decides as one rebuilt from all of it. The last word on a consent, an identifier and
-an action stays however old it is, and so does every erasure. Of an impression older than its contract allows stays that
-it was seen, without by whom, as long as its decision is in the log: budgets count it. With a decision goes what it took
-of budgets that never end, in a State rebuilt afterwards. Nothing of the last 35 days goes: by its id a record that is
-sent again is known. Of what came out of the landing only the id stays, since the same file may deliver it for years.
+A State rebuilt from what is left decides as one rebuilt from all of it. The last word on a consent, an identifier, a
+signal and an action stays however old it is, and so does every erasure. Of an impression older than its contract allows
+stays that it was seen, without by whom, as long as its decision is in the log: budgets count it. With a decision goes
+what it took of budgets that never end, in a State rebuilt afterwards. Nothing of the last 35 days goes: by its id a
+record that is sent again is known. Of what came out of the landing only the id stays, since the same file may deliver
+it for years.
 
 A day's records under a contract that lands go together, once all of them have landed, and before the day's batch: so a
 day is in the log as a whole or not at all, and may land again until then.
@@ -31,11 +32,12 @@ from nextbest.envelope import LANDED, Envelope, is_landed
 from nextbest.erasure import ERASED, without_customer
 from nextbest.intake import IMPRESSION
 from nextbest.log import Arrived
-from nextbest.state import ActionSwitched, ConsentChanged, CustomerErased, NamesTied, effects
+from nextbest.signals import rank
+from nextbest.state import ActionSwitched, ConsentChanged, CustomerErased, NamesTied, SignalSaid, effects
 
 DEDUPLICATED: Final = timedelta(days=35)
 """How long a record's id is known at least."""
-_LAST_WORDS: Final = ("consents", "identities")
+_LAST_WORDS: Final = ("consents", "identities", "signals")
 """Contracts of which the last word stays, however old it is."""
 _NO_CONTRACT: Final = ""
 _PAGE: Final = 1_000  # more in one transaction would keep others from appending for too long
@@ -210,6 +212,8 @@ def _word(offset: int, effect: object, arrived: Arrived) -> _Word | None:
             return _Word(offset, (one, other, said), (at, ""), (one, other), arrived)
         case ActionSwitched(action=action, is_paused=is_paused, at=at):
             return _Word(offset, (action,), (at, str(is_paused)), (), arrived)
+        case SignalSaid(signal=said):
+            return _Word(offset, (said.signal, said.key), (said.at, rank(said)), (), arrived)
     return None
 
 

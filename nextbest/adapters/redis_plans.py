@@ -14,11 +14,13 @@ import msgspec
 from nextbest import ledger
 from nextbest.adapters.moments import from_microseconds, to_microseconds
 from nextbest.adapters.redis_scripts import Ask, Contacts, Known, Latest, Reply, Writes
+from nextbest.adapters.state_effects import signal_name
 from nextbest.identity import Node, Tie
 from nextbest.ledger import Change, Entries, Entry
 from nextbest.messages import Grant, Proposal
-from nextbest.records import Arm, Contact, Usage
+from nextbest.records import Arm, Contact, Signal, Usage
 from nextbest.reservations import Budgets, reserve
+from nextbest.signals import rank
 from nextbest.state import (
     ActionSeen,
     ActionSwitched,
@@ -28,6 +30,7 @@ from nextbest.state import (
     DecisionMade,
     Effect,
     NamesTied,
+    SignalSaid,
     SnapshotScope,
 )
 from nextbest.unions import Status, earliest, strictest
@@ -36,6 +39,7 @@ _EFFECTS_AT_ONCE = 250  # the server does nothing else meanwhile
 _encode = msgspec.json.encode
 _entry_of = msgspec.json.Decoder(Entry).decode
 _arm_of = msgspec.json.Decoder(Arm).decode
+_signal_of = msgspec.json.Decoder(Signal).decode
 _tie_of = msgspec.json.Decoder(Tie).decode
 
 
@@ -157,7 +161,7 @@ def applied(changes: Sequence[Effect], base: Writes, ask: Ask, found: Reply) -> 
             case CustomerInteracted(interaction=done):
                 at = to_microseconds(done.at)
                 writes.interactions.append((effect.event_id, effect.customer_id, at, _encode(done).decode()))
-            case ConsentChanged() | ActionSwitched():
+            case ConsentChanged() | ActionSwitched() | SignalSaid():
                 writes.latest.append(_said(effect))
             case NamesTied() | CustomerErased():
                 raise AssertionError("what changes who is one is a step by itself")
@@ -166,12 +170,16 @@ def applied(changes: Sequence[Effect], base: Writes, ask: Ask, found: Reply) -> 
     return writes
 
 
-def _said(effect: ConsentChanged | ActionSwitched) -> Latest:
+def _said(effect: ConsentChanged | ActionSwitched | SignalSaid) -> Latest:
     match effect:
         case ConsentChanged(customer_id=customer_id, purpose=purpose, status=status):
             return _latest(f"consents:{customer_id}", purpose, effect.at, status, rank=status == "withdrawn")
         case ActionSwitched(action=action, is_paused=is_paused):
             return _latest("pauses", action, effect.at, str(int(is_paused)), rank=is_paused)
+        case SignalSaid(signal=said):
+            text = f"{rank(said)} {_encode(said).decode()}"
+            latest = _latest("signals", signal_name((said.signal, said.key)), said.at, text, rank=False)
+            return msgspec.structs.replace(latest, is_by_text=True)
 
 
 def _latest(key: str, name: str, at: datetime, value: str, *, rank: bool) -> Latest:
@@ -268,6 +276,12 @@ def tied(effect: NamesTied, nodes: Mapping[str, Node], base: Writes) -> Writes:
     """What is to be written of a tie, beside what `base` says."""
     tie = _encode(nodes[effect.one].ties.get(effect.other, Tie()) | effect.tie).decode()
     return msgspec.structs.replace(base, ties=[(effect.one, effect.other, tie), (effect.other, effect.one, tie)])
+
+
+def signals_of(found: Reply) -> tuple[Signal, ...]:
+    """The signals that were asked for and are there, by name and key."""
+    said = [_signal_of(value_of(text).partition(" ")[2]) for text in found.signals if text is not None]
+    return tuple(sorted(said, key=lambda each: (each.signal, each.key)))
 
 
 def values_of(flat: Sequence[str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ Keys, all below one prefix:
     versions          hash    customer -> how often their contacts were changed
     interactions      hash    event id -> interaction
     interactions:ID   sorted  event ids of the customer's interactions, by moment
-    consents:ID, arms:ID, pauses
+    consents:ID, arms:ID, pauses, signals
                       hash    name -> "moment rank value"
     ties:NAME         hash    name at the other end -> tie
     members           hash    name -> customer, of those who go by several
@@ -49,6 +49,7 @@ class Ask(msgspec.Struct, kw_only=True, omit_defaults=True):
     interactions_since: str = "+inf"
     decisions: tuple[str, ...] = ()
     counters: tuple[str, ...] = ()
+    signals: tuple[str, ...] = ()
 
 
 class Contacts(msgspec.Struct, array_like=True):
@@ -78,6 +79,7 @@ class Reply(msgspec.Struct, array_like=True):
     """Up to when contacts have been forgotten; asked for with decisions."""
     names: list[str] = []
     """All that the customer goes by."""
+    signals: list[str | None] = []
 
 
 class Latest(msgspec.Struct, array_like=True):
@@ -88,6 +90,8 @@ class Latest(msgspec.Struct, array_like=True):
     at: int
     rank: int
     text: str
+    is_by_text: bool = False
+    """Whether it overrules one of the same moment and rank where its text sorts after the other's."""
 
 
 class Writes(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -171,7 +175,7 @@ if ask.now then
   end
 end
 
-local reply = {{}, redis.call('HGETALL', p .. 'pauses'), {}, {}, {}, {}, {}, {}, {}, 1, false, names}
+local reply = {{}, redis.call('HGETALL', p .. 'pauses'), {}, {}, {}, {}, {}, {}, {}, 1, false, names, {}}
 local function of_all(command, kind, ...)
   local found = names[1] and redis.call(command, p .. kind .. names[1], ...) or {}
   for i = 2, #names do
@@ -190,6 +194,7 @@ reply[5] = values('interactions', of_all('ZRANGEBYSCORE', 'interactions:', ask.i
 for i, id in ipairs(ask.decisions or {}) do
   reply[6][i] = entries(redis.call('SMEMBERS', p .. 'decision:' .. id))
 end
+if ask.signals then reply[13] = values('signals', ask.signals) end
 if ask.decisions then reply[11] = redis.call('HGET', p .. 'facts', 'contacts_forgotten') end
 for i, counter in ipairs(ask.counters or {}) do
   reply[7][i] = redis.call('HGET', p .. 'usage:seen', counter)
@@ -270,10 +275,12 @@ for _, use in ipairs(writes.usage or {}) do
   redis.call('HINCRBY', p .. 'usage:held', use[1], use[3])
 end
 for _, said in ipairs(writes.latest or {}) do
-  local key, name, at, rank, text = unpack(said)
-  local was, was_rank = string.match(redis.call('HGET', p .. key, name) or '', '^(%-?%d+) (%d+) ')
+  local key, name, at, rank, text, is_by_text = unpack(said)
+  local kept = redis.call('HGET', p .. key, name) or ''
+  local was, was_rank = string.match(kept, '^(%-?%d+) (%d+) ')
   was, was_rank = tonumber(was), tonumber(was_rank)
-  if not was or at > was or (at == was and rank > was_rank) then
+  local is_over = is_by_text and text > kept
+  if not was or at > was or (at == was and (rank > was_rank or (rank == was_rank and is_over))) then
     redis.call('HSET', p .. key, name, text)
   end
 end
@@ -320,7 +327,7 @@ CLEAR = """
 local p = KEYS[1]
 local of_the_log = {}
 for _, word in ipairs({'contacts', 'decision', 'customer', 'held', 'usage', 'versions', 'interactions', 'consents',
-  'arms', 'ties', 'members', 'group', 'pauses', 'projections', 'projection'}) do of_the_log[word] = true end
+  'arms', 'ties', 'members', 'group', 'pauses', 'signals', 'projections', 'projection'}) do of_the_log[word] = true end
 for _, key in ipairs(redis.call('KEYS', p .. '*')) do
   if of_the_log[string.match(key, '^[^:]*', #p + 1)] then redis.call('UNLINK', key) end
 end

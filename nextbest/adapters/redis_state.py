@@ -34,6 +34,7 @@ from nextbest.adapters.redis_plans import (
     node_of,
     parts_of,
     reservation,
+    signals_of,
     tied,
     values_of,
     versions_of,
@@ -59,7 +60,7 @@ from nextbest.adapters.redis_scripts import (
     Reply,
     Writes,
 )
-from nextbest.adapters.state_effects import Part, well_formed
+from nextbest.adapters.state_effects import Part, signal_name, well_formed
 from nextbest.envelope import Envelope, Identifier
 from nextbest.identity import TIES_READ, USUAL_LIMITS, Alter, Limits, Node
 from nextbest.messages import Grant, Proposal
@@ -137,6 +138,7 @@ class RedisState:
             contacts_since=later_than(scope.contacts_since),
             interactions_since=later_than(scope.interactions_since),
             counters=scope.counters,
+            signals=tuple(map(signal_name, scope.signals)),
         )
         reply = await self._read(ask)
         found = found_of(reply, scope.counters, scope.contacts_since)
@@ -150,6 +152,7 @@ class RedisState:
             arms=found.arms,
             pauses=tuple(sorted(action for action, paused in values_of(reply.pauses).items() if paused == "1")),
             usage=found.usage,
+            signals=signals_of(reply),
         )
 
     async def reserve(self, proposal: Proposal, now: datetime, log_id: str = "") -> Grant:

@@ -8,27 +8,30 @@ commits are grouped (`nextbest.adapters.sqlite`).
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
 from nextbest import identity, ledger
+from nextbest.adapters import sqlite_identity
 from nextbest.adapters import sqlite_state_sql as sql
 from nextbest.adapters.moments import from_microseconds, to_microseconds
 from nextbest.adapters.sqlite import PATIENCE_S, Parameters, Reader, Writer
-from nextbest.adapters.state_effects import Part, well_formed
+from nextbest.adapters.state_effects import Part, signal_name, well_formed
 from nextbest.envelope import Envelope, Identifier
-from nextbest.identity import TIES_READ, USUAL_LIMITS, Alter, Limits, Node, Tie
+from nextbest.identity import USUAL_LIMITS, Limits
 from nextbest.ledger import Change, Entries, Entry
 from nextbest.messages import Grant, Proposal
 from nextbest.projection import Projected, Values
-from nextbest.records import Arm, Contact, Interaction, Snapshot, Usage
+from nextbest.records import Arm, Contact, Interaction, Signal, Snapshot, Usage
 from nextbest.reservations import counters, reserve
+from nextbest.signals import rank
 from nextbest.state import (
     ActionSeen,
     ActionSwitched,
@@ -38,6 +41,7 @@ from nextbest.state import (
     DecisionMade,
     Effect,
     NamesTied,
+    SignalSaid,
     SnapshotScope,
     StateBehindError,
     StateUnavailableError,
@@ -61,6 +65,8 @@ _FORGOTTEN = "contacts_forgotten"
 _AT_ONCE = 500
 """Most decisions, or interactions, that are forgotten in one transaction."""
 
+_of_signal = attrgetter("signal", "key")
+_signal_of = msgspec.json.Decoder(Signal).decode
 _takes_of = msgspec.json.Decoder(dict[str, int]).decode
 
 
@@ -89,8 +95,10 @@ class SqliteState:
             "name": customer_id,
             "contacts_since": to_microseconds(scope.contacts_since),
             "interactions_since": to_microseconds(scope.interactions_since),
+            "signals": msgspec.json.encode([*map(signal_name, scope.signals)]).decode(),
         }
-        found = _found(self._rows, sql.SNAPSHOT, sql.SNAPSHOT_OF_NAME, asked, scope.counters)
+        query = sql.SNAPSHOT + sql.SIGNALLED if scope.signals else sql.SNAPSHOT
+        found = _found(self._rows, query, sql.SNAPSHOT_OF_NAME, asked, scope.counters)
         if log_id and not found["mark"]:
             raise StateBehindError
         return _snapshot(found, scope.contacts_since)
@@ -233,6 +241,7 @@ def _snapshot(found: _Found, contacts_since: datetime) -> Snapshot:
         arms=earliest((at, Arm(experiment, *arm[:2])) for experiment, at, *arm in found["arm"]),
         pauses=tuple(sorted(action for action, *_ in found["pause"])),
         usage=_usage(found["usage"]),
+        signals=tuple(sorted((_signal_of(said) for said, *_ in found["signal"]), key=_of_signal)),
     )
 
 
@@ -405,46 +414,26 @@ def _take_effect(connection: sqlite3.Connection, effect: Effect, limits: Limits)
         case CustomerInteracted(interaction=done):
             row = {"event_id": effect.event_id, "customer_id": effect.customer_id, **msgspec.structs.asdict(done)}
             connection.execute(sql.INTERACTION, {**row, "at": to_microseconds(done.at)})
+        case SignalSaid(signal=said):
+            name, text = signal_name((said.signal, said.key)), msgspec.json.encode(said).decode()
+            row = {"name": name, "said": text, "at": to_microseconds(said.at), "rank": rank(said)}
+            connection.execute(sql.SIGNAL, row)
         case NamesTied(one=one, other=other, tie=tie):
-            ends = ((one, other), (other, one))
-            _regroup(connection, {one, other}, limits, identity.joining(one, other, tie))
-            connection.executemany(sql.TIE, [(*end, tie.joined, tie.landed, tie.split) for end in ends])
+            sqlite_identity.tie(connection, one, other, tie, limits)
         case CustomerErased(names=names):
-            for name in names:
-                _forget(connection, name)
-            near = {end for name in names for (end,) in connection.execute(sql.NEIGHBOURS, (name,))}
-            _regroup(connection, near | {*names}, limits, identity.leaving(names))
-            for name in names:
-                for statement in sql.UNTIE:
-                    connection.execute(statement, {"name": name})
+            _forget(connection, names)
+            sqlite_identity.forget(connection, names, limits)
         case ConsentChanged() | ActionSwitched():
             statement = sql.CONSENT if isinstance(effect, ConsentChanged) else sql.PAUSE
             connection.execute(statement, {**msgspec.structs.asdict(effect), "at": to_microseconds(effect.at)})
 
 
-def _forget(connection: sqlite3.Connection, name: str) -> None:
-    entries = {entry.key: entry for entry in map(_entry, connection.execute(sql.ALL_OF_CUSTOMER, (name,)))}
-    _write_change(connection, entries, ledger.forgotten(entries))
-    for table in sql.BY_CUSTOMER:
-        connection.execute(f"DELETE FROM {table} WHERE customer_id = ?", (name,))  # noqa: S608  our own names
-
-
-def _regroup(connection: sqlite3.Connection, touched: Collection[str], limits: Limits, alter: Alter) -> None:
-    regrouping = identity.regroup(touched, limits, alter)
-    wanted = next(regrouping)
-    try:
-        while True:
-            wanted = regrouping.send({name: _node(connection, name) for name in wanted})
-    except StopIteration as end:
-        customers: dict[str, str | None] = end.value
-    connection.executemany(sql.LEAVE, [(name,) for name in customers])
-    connection.executemany(sql.JOIN, [each for each in customers.items() if each[1]])
-
-
-def _node(connection: sqlite3.Connection, name: str) -> Node:
-    most = TIES_READ if identity.is_identifier(name) else -1
-    ties = {end: Tie(*said) for end, *said in connection.execute(sql.TIES, (name, most))}
-    return Node(ties=ties, group=tuple(each for (each,) in connection.execute(sql.GROUP, (name,))))
+def _forget(connection: sqlite3.Connection, names: Iterable[str]) -> None:
+    for name in names:
+        entries = {entry.key: entry for entry in map(_entry, connection.execute(sql.ALL_OF_CUSTOMER, (name,)))}
+        _write_change(connection, entries, ledger.forgotten(entries))
+        for table in sql.BY_CUSTOMER:
+            connection.execute(f"DELETE FROM {table} WHERE customer_id = ?", (name,))  # noqa: S608  our own names
 
 
 def _fact(connection: sqlite3.Connection, name: str) -> str | None:

@@ -24,6 +24,9 @@ CREATE INDEX IF NOT EXISTS members_by_customer ON members (customer_id);
 CREATE TABLE IF NOT EXISTS pauses (
   action TEXT PRIMARY KEY, is_paused INTEGER NOT NULL, at INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS signals (
+  name TEXT PRIMARY KEY, said TEXT NOT NULL, at INTEGER NOT NULL, rank TEXT NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS arms (
   customer_id TEXT, experiment TEXT, arm TEXT NOT NULL, probability REAL NOT NULL, at INTEGER NOT NULL,
   PRIMARY KEY (customer_id, experiment)
@@ -62,6 +65,7 @@ DROP TABLE IF EXISTS identifiers;
 DROP TABLE IF EXISTS ties;
 DROP TABLE IF EXISTS members;
 DROP TABLE IF EXISTS pauses;
+DROP TABLE IF EXISTS signals;
 DROP TABLE IF EXISTS arms;
 DROP TABLE IF EXISTS interactions;
 DROP TABLE IF EXISTS contacts;
@@ -71,7 +75,7 @@ DROP TABLE IF EXISTS projected;
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 DELETE FROM facts WHERE name LIKE 'log_offset%' OR name LIKE 'caught_up%';
 """
-SCHEMA = Schema(4, TABLES, UPGRADE)
+SCHEMA = Schema(5, TABLES, UPGRADE)
 CONTACT = (
     "decision_id, slot, action, action_group, channel, customer_id, decided_at, expires_at, impressed_at, takes, "
     "impression_id, is_released"
@@ -107,6 +111,11 @@ UNION ALL {MEMBERS}
 UNION ALL {MARK}
 UNION ALL {USED}
 """  # noqa: S608
+# Names come as one list: a place for each would take as long to fill as its signal to find.
+SIGNALLED = """
+UNION ALL SELECT 'signal', said, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
+  FROM json_each(:signals) AS asked CROSS JOIN signals ON name = asked.value
+"""
 RESERVING_OF_NAME = f"""
 SELECT 'overdue', {CONTACT} FROM contacts WHERE {IS_OVERDUE} AND {OF_NAME}
 UNION ALL {COUNTED}
@@ -163,7 +172,7 @@ JOIN = "INSERT OR REPLACE INTO members (name, customer_id) VALUES (?, ?)"
 LEAVE = "DELETE FROM members WHERE name = ?"
 ALL_OF_CUSTOMER = f"{ENTRY} WHERE customer_id = ?"
 BY_CUSTOMER = ("consents", "arms", "interactions")
-OF_THE_LOG = (*BY_CUSTOMER, "ties", "members", "pauses", "contacts", "usage", "projections", "projected")
+OF_THE_LOG = (*BY_CUSTOMER, "ties", "members", "pauses", "signals", "contacts", "usage", "projections", "projected")
 FORGET_LOGS = (
     "DELETE FROM facts WHERE name LIKE 'log_offset:%' OR name LIKE 'caught_up:%' OR name = 'contacts_forgotten'"
 )
@@ -171,6 +180,11 @@ PAUSE = """
 INSERT INTO pauses (action, is_paused, at) VALUES (:action, :is_paused, :at)
 ON CONFLICT DO UPDATE SET is_paused = excluded.is_paused, at = excluded.at
 WHERE excluded.at > at OR (excluded.at = at AND excluded.is_paused)
+"""
+SIGNAL = """
+INSERT INTO signals (name, said, at, rank) VALUES (:name, :said, :at, :rank)
+ON CONFLICT DO UPDATE SET said = excluded.said, at = excluded.at, rank = excluded.rank
+WHERE (excluded.at, excluded.rank) > (at, rank)
 """
 SET_FACT = "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
 COUNT = """

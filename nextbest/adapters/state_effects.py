@@ -1,7 +1,7 @@
 """From records of the log to the effects that a State adapter has to bring about.
 
-Belongs here: which part of a log they are, and passing over what is not well formed. Does not belong here: what a
-record does (`nextbest.state`).
+Belongs here: which part of a log they are, what a signal is kept under, and passing over what is not well formed. Does
+not belong here: what a record does (`nextbest.state`).
 """
 
 import logging
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from nextbest.envelope import Envelope
+from nextbest.signals import Key
 from nextbest.state import Effect, effects
 
 _log = logging.getLogger(__name__)
@@ -24,6 +25,11 @@ class Part(msgspec.Struct, frozen=True, omit_defaults=True):
     is_end: bool = False
     has_more: bool = False
     """More of it follows in steps of their own, so that the offset does not move yet."""
+
+
+def signal_name(key: Key) -> str:
+    """What an external signal is kept under."""
+    return msgspec.json.encode(key).decode()
 
 
 def well_formed(records: Sequence[Envelope]) -> list[Effect]:

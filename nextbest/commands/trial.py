@@ -21,7 +21,7 @@ from nextbest.messages import Profile, Request
 from nextbest.policy import Policy
 from nextbest.policy_checks.subject import Vocabulary
 from nextbest.reasons import reason
-from nextbest.records import Attribute, Candidate, Contact, DecisionRecord, Interaction, Snapshot
+from nextbest.records import Attribute, Candidate, Contact, DecisionRecord, Interaction, Signal, Snapshot
 from nextbest.reservations import reserve
 from nextbest.settings import Settings
 
@@ -33,6 +33,7 @@ from nextbest.settings import Settings
 @click.option("--withdrawn", multiple=True, help="A purpose the customer said no to; yes to all others.")
 @click.option("--seen", multiple=True, help="ACTION[/CHANNEL][@HOURS]: what the customer saw so many hours ago (1).")
 @click.option("--did", multiple=True, help="EVENT:ACTION[/CHANNEL][@HOURS]: a click, a dismissal, …, so long ago (1).")
+@click.option("--signal", "signals", multiple=True, help="SIGNAL:KEY=VALUE, what is known of the world outside.")
 @click.option("--customer", default="somebody", help="Who it is: experiments and reach follow from it.")
 @click.option("--at", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M"]), help="The moment, in UTC; now by default.")
 def try_policy(
@@ -43,6 +44,7 @@ def try_policy(
     withdrawn: tuple[str, ...],
     seen: tuple[str, ...],
     did: tuple[str, ...],
+    signals: tuple[str, ...],
     customer: str,
     at: datetime | None,
 ) -> None:
@@ -50,6 +52,7 @@ def try_policy(
 
     \b
     Example: nextbest policy try --placement home_banner --feature baskets_28d=3
+             nextbest policy try --signal stock:beef=0 --context store=367
              nextbest policy try --seen beef/email@5 --did dismissal:cheese@30 --at 2026-12-24T22:00
     """  # noqa: D301  click reads the control character
     folder = Settings.from_env().folder("policies")
@@ -70,6 +73,7 @@ def try_policy(
         },
         contacts=tuple(_contact(policy, each, now) for each in seen),
         interactions=tuple(_interaction(policy, words, each, now) for each in did),
+        signals=tuple(_signal(policy, request.context, each, now) for each in signals),
     )
     profile = Profile(features=dict(_values(policy, features, "customer")))
     proposal = decide(request, profile, policy, None, snapshot, now, tier="reduced")
@@ -181,3 +185,16 @@ def _interaction(policy: Policy, words: Vocabulary, text: str, now: datetime) ->
         _known((kind,), sorted((words.events | words.outcomes) - {"impression"}), "--did")
     action, channel, at = _when(policy, rest, "--did", now)
     return Interaction(kind=kind, action=action, channel=channel, at=at)
+
+
+def _signal(policy: Policy, context: Mapping[str, Attribute], text: str, now: datetime) -> Signal:
+    """A number where it is one, else a text; of what the policy asks for with this context."""
+    named, has_value, value = text.rpartition("=")
+    name, has_key, key = named.partition(":")
+    if not (has_value and has_key):
+        raise click.BadParameter(f"{text!r} is not SIGNAL:KEY=VALUE", param_hint="--signal")
+    _known((named,), sorted(map(":".join, policy.scope(now, context).signals)), "--signal")
+    try:
+        return Signal(signal=name, key=key, value=float(value), at=now)
+    except ValueError:
+        return Signal(signal=name, key=key, text=value, at=now)

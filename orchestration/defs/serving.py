@@ -1,7 +1,7 @@
 """Serving: what the batch plane hands to the online state, through the event log like everything else.
 
-Belongs here: appending landed consents and identities to the log, from which the event processor brings them into
-State. Does not belong here: State itself, or answering requests (`serving/`).
+Belongs here: appending landed identities, consents and signals to the log, from which the event processor brings them
+into State. Does not belong here: State itself, or answering requests (`serving/`).
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from orchestration.unchanged import digest
 
 GROUP = "serving"
 ONLINE_STATE = dg.AssetKey([GROUP, "online_state"])
-CONTRACTS = ("identities", "consents")
+CONTRACTS = ("identities", "consents", "signals")
 
 _PAGE = 5_000
 
@@ -29,7 +29,7 @@ _PAGE = 5_000
     key=ONLINE_STATE,
     deps=[landing_key(name) for name in CONTRACTS],
     group_name=GROUP,
-    description="Landed identities and consents in the event log, from which the online state is built.",
+    description="Landed identities, consents and signals in the event log, from which the online state is built.",
     kinds={"sqlite"},
 )
 def online_state(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult[Any]:

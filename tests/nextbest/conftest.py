@@ -99,6 +99,7 @@ CONTENTS: dict[str, Any] = {
                 "value": "spend * 0.1",
                 "start": "2026-01-01",
                 "volume": {"limit": 5, "per": "day"},
+                "stock": {"key": "shelf", "at_least": 2},
                 "eligibility": ["spend > 1.0"],
                 "follows": [{"action": "bread", "within_hours": 24}],
                 "treatments": [{"id": "home", "placement": "home", "channel": "web", "content": {"text": "Hi"}}],
@@ -117,7 +118,12 @@ CONTENTS: dict[str, Any] = {
         "suppressions": [{"id": "no", "scope": "group", "outcome": "click", "pause_days": 7}],
     },
     "arbitration": {"exploration": {"strategy": "greedy"}, "formula": "value", "salt": "x"},
-    "features": {"features": [{"name": "spend", "description": "USD"}]},
+    "features": {
+        "features": [
+            {"name": "spend", "description": "USD"},
+            {"name": "heat", "origin": "signal", "signal": "temperature", "key": "here", "description": "Celsius"},
+        ]
+    },
     "experiments": {
         "challengers": [{"id": "bold", "percent": 5, "changes": {"levers": {"bread": 200}}}],
         "rollouts": [{"id": "slow", "percent": 5, "actions": ["bread"]}],

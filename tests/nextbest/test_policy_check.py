@@ -26,6 +26,11 @@ def action(document: dict[str, Any], **fields: Any) -> None:
     document["actions"]["actions"][0].update(fields)
 
 
+def feature(document: dict[str, Any], **fields: Any) -> None:
+    """One more feature."""
+    document["features"]["features"].append({"name": "heat", "description": "Celsius", **fields})
+
+
 def content(document: dict[str, Any], text: str) -> None:
     document["actions"]["actions"][0]["treatments"][0]["content"]["headline"] = text
 
@@ -79,6 +84,7 @@ def everything(document: dict[str, Any]) -> None:
         value="spend_91d * 0.1",
         cost="spend_91d > 10.0 ? 0.2 : 0.1",
         eligibility=["spend_91d > 1.0 && spend_91d < 3.0", "spend_91d > 2.0 || weather == 'sun'"],
+        stock={"at_least": 5},
         follows=[after("bread", "email_open")],
         excluded_by=[after("apples", "decision"), after("bread", "email_open", hours=1)],
     )
@@ -93,6 +99,8 @@ def everything(document: dict[str, Any]) -> None:
     )
     pause(document, outcome="redemption", scope="channel", only=["web"])
     document["features"]["features"].append({"name": "zone", "kind": "text", "description": "IANA"})
+    feature(document, origin="signal", signal="temperature", key_from="weather")
+    feature(document, name="price", origin="signal", signal="competitor_price", key="bread")
     document["contact_policy"]["time_zone"] = {"feature": "zone", "default": "Europe/Berlin"}
     document["arbitration"]["formula"] = "propensity * value * lever - cost + spend_91d * 0.0"
     document["arbitration"]["learning"] = {"features": [{"name": "spend_91d", "scale": 100.0}]}
@@ -113,6 +121,23 @@ def test_nothing_is_said_of_a_policy_that_is_right(document: dict[str, Any]) -> 
 
 
 MISTAKES: list[tuple[Edit, str]] = [
+    (lambda d: feature(d, origin="signal", key="here"), "name one, such as `signal: heat`"),
+    (lambda d: feature(d, origin="signal", signal="heat"), "`heat` takes one key"),
+    (lambda d: feature(d, origin="signal", signal="heat", key="a", key_from="weather"), "`heat` takes one key"),
+    (lambda d: feature(d, origin="signal", signal="heat", key="a", per_action=True), "declare a feature of each"),
+    (lambda d: feature(d, origin="context", signal="heat"), "`signal` takes `origin: signal` beside it"),
+    (lambda d: feature(d, key_from="weather"), "`key_from` takes `origin: signal` beside it"),
+    (lambda d: feature(d, origin="signal", signal="heat", key_from="wether"), "did you mean `weather`?"),
+    (lambda d: feature(d, origin="signal", signal="heat", key_from="visits"), "a key is a feature of origin context"),
+    (
+        lambda d: d["features"]["features"].extend(
+            [
+                {"name": "aisle", "origin": "context", "description": "number"},
+                {"name": "heat", "origin": "signal", "signal": "heat", "key_from": "aisle", "description": "Celsius"},
+            ]
+        ),
+        "`aisle` is a number: a key is a text",
+    ),
     (lambda d: action(d, purpose=None), "a standard action needs one"),
     (lambda d: thompson(d, {"formula": "value"}), "leaves it nothing to go by"),
     (lambda d: thompson(d, {"formula": {"use_propensity": False}}), "leaves it nothing to go by"),

@@ -54,6 +54,7 @@ CHANGES: list[tuple[Edit, list[str]]] = [
         lambda d: _action(d).update(starting={"propensity": 0.02}),
         ["apples: starting none → 2 % worth 100 answers"],
     ),
+    (lambda d: _action(d).update(stock={}), ["apples: stock none → at least 1 by stock of the action itself"]),
     (lambda d: _action(d).update(attributes={"colour": "red"}), ["apples: attribute colour none → “red”"]),
     (
         lambda d: d["actions"]["actions"][2].update(eligibility=["spend_91d > 5.0"]),
@@ -130,6 +131,14 @@ CHANGES: list[tuple[Edit, list[str]]] = [
         ["challenger bold is new: percent 10, changes levers bread 200"],
     ),
     (lambda d: d["features"]["features"].pop(), ["feature weather is gone"]),
+    (
+        lambda d: d["features"]["features"][2].update(origin="signal", signal="sky", key="here"),
+        [
+            "features weather origin: “context” → “signal”",
+            "features weather signal: none → “sky”",
+            "features weather key: none → “here”",
+        ],
+    ),
     (lambda d: d["features"]["features"][0].update(default=True), ["features spend 91d default: none → yes"]),
 ]
 

@@ -16,7 +16,7 @@ from nextbest.messages import Profile, Request
 from nextbest.policy import Policy
 from nextbest.policy_compiler import compile_policy
 from nextbest.policy_document import PolicyDocument
-from nextbest.records import Attribute, Contact, DecisionRecord, Interaction, Options, Snapshot, Usage
+from nextbest.records import Attribute, Contact, DecisionRecord, Interaction, Options, Signal, Snapshot, Usage
 from nextbest.replay import ReplayError
 from nextbest.reservations import reserve
 from nextbest.situation import Models
@@ -92,6 +92,10 @@ def _contact(action: str = "apples", hours_ago: float = 1.0) -> Contact:
     )
 
 
+def _stock(action: str, value: float) -> Signal:
+    return Signal(signal="stock", key=action, value=value, at=NOW - HOUR)
+
+
 def _changed(case: Case, asked: str, change: Change) -> Case:
     """The case with one change, made where people would make it: in State and the request, or in the files."""
     snapshot, given = case.snapshot, {change.subject: change.after}
@@ -104,6 +108,10 @@ def _changed(case: Case, asked: str, change: Change) -> Case:
         case "reach":
             usage = {**snapshot.usage, f"{change.subject}/reach@total": Usage(seen=int(change.after or 0))}
             snapshot = msgspec.structs.replace(snapshot, usage=usage)
+        case "stock":
+            said = {each.key: each for each in snapshot.signals}
+            said[change.subject] = msgspec.structs.replace(said[change.subject], value=float(change.after or 0.0))
+            snapshot = msgspec.structs.replace(snapshot, signals=tuple(said.values()))
         case "dedup":
             return replace(case, options=Options())
         case "feature":
@@ -294,6 +302,7 @@ ACTIONS = st.fixed_dictionaries(
         "volume": st.fixed_dictionaries({"limit": st.integers(1, 3), "per": st.just("total")}),
         "budget": st.fixed_dictionaries({"amount": st.floats(0.1, 2.0), "per": st.just("total")}),
         "starting": st.just({"propensity": 0.2}),
+        "stock": st.just({"at_least": 2}),
     },
 )
 ARBITRATION = st.fixed_dictionaries(
@@ -315,6 +324,9 @@ SNAPSHOTS = st.builds(
         st.builds(Interaction, kind=st.just("dismissal"), at=st.just(NOW - HOUR), action=st.just("dates")), max_size=1
     ).map(tuple),
     pauses=st.lists(st.sampled_from(["apples", "dates"]), max_size=2).map(tuple),
+    signals=st.lists(
+        st.builds(_stock, st.sampled_from(["apples", "dates"]), st.floats(0.0, 4.0)), unique_by=lambda each: each.key
+    ).map(tuple),
     usage=st.dictionaries(
         st.sampled_from(["apples/volume@total", "dates/budget@total", "dates/volume@total"]),
         st.builds(Usage, st.integers(0, 2_000_000), st.integers(0, 3)),

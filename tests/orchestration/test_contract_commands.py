@@ -67,7 +67,7 @@ def test_no_change_passes(folder: Path) -> None:
 
 def test_without_a_revision_the_contracts_are_checked_themselves(folder: Path) -> None:
     """Every mistake at once, with file and line; nothing is compared."""
-    assert _check(folder, against=None).output == "9 contracts, 0 problems\n"
+    assert _check(folder, against=None).output == "10 contracts, 0 problems\n"
     _edit(folder, "products.odcs.yaml", "required: true", "requird: true")
     _edit(folder, "events.odcs.yaml", "team:\n  name: digital-channels\n", "")
     for against in (None, "HEAD"):
@@ -157,7 +157,7 @@ def test_reports_for_machines_are_written_when_it_fails(folder: Path) -> None:
     assert _check(folder, "--sarif", str(sarif), "--junit", str(junit)).exit_code == 1
     levels = {each["ruleId"]: each["level"] for each in json.loads(sarif.read_text())["runs"][0]["results"]}
     assert levels == {"field-removed": "error", "field-added": "error", "version-too-low": "error"}
-    assert '<testsuite name="nextbest contracts check" tests="9" failures="1"' in junit.read_text()
+    assert '<testsuite name="nextbest contracts check" tests="10" failures="1"' in junit.read_text()
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,28 @@ def test_consents_that_channels_sent_land_and_landed_ones_do_not_again(workspace
     assert len(log.read_sync(0, 10)) == before
 
 
+def test_signals_of_a_file_are_in_the_log(workspace: Workspace, log: OpenLog, tmp_path: Path) -> None:
+    """A feed that delivers files binds online too: once, and again where a row is corrected."""
+    row = {
+        "signal_id": "s1",
+        "signal": "stock",
+        "key": "beef",
+        "occurred_at": f"{DAYS[0]}T09:00:00Z",
+        "source": "import",
+    }
+    for number, value in enumerate((5.0, 5.0, 0.0)):
+        file = tmp_path / f"{number}.jsonl"
+        file.write_bytes(msgspec.json.encode(row | {"value": value}))
+        workspace.door().land_file("signals", file)
+        with dg.instance_for_test() as instance:
+            dg.materialize([serving.online_state], instance=instance, resources={"workspace": workspace})
+    entries = [entry for _, entry in log.read_sync(0, 10)]
+    assert [(each.type, each.partition_key, each.value) for each in entries] == [
+        ("signal", "stock:beef", 5.0),
+        ("signal", "stock:beef", 0.0),
+    ]
+
+
 def test_the_sensor_asks_until_all_has_landed(workspace: Workspace, log: OpenLog) -> None:
     """One run for all that is new, and another while it has not landed; nothing when there is nothing new."""
     log.append_sync([_event(1, DAYS[0]), _event(2, DAYS[2])])

@@ -216,7 +216,7 @@ def test_files_of_a_shop_go_all_the_way(shop: Any, tables: dict[str, pa.Table]) 
     """Every row lands, every check passes, features are online, and a model is there or its gate says why not."""
     report, output = shop.run()
     assert report["ok"], output
-    counts = {contract: table.num_rows for contract, table in tables.items()} | {"decisions": 0}
+    counts = {contract: table.num_rows for contract, table in tables.items()} | {"decisions": 0, "signals": 0}
     assert report["landed"] == {
         contract: {"received": rows, "landed": rows, "rejected": 0} for contract, rows in counts.items()
     }

@@ -78,7 +78,7 @@ def _action(name: str, value: float) -> dict[str, Any]:
 
 _FALLBACK = {"treatment": "brand", "content": {"headline": "Good food"}}
 _POLICY: dict[str, Any] = {
-    "actions": {"currency": "USD", "actions": [_action("beef", 10.0), _action("milk", 1.0)]},
+    "actions": {"currency": "USD", "actions": [_action("beef", 10.0) | {"stock": {}}, _action("milk", 1.0)]},
     "placements": {
         "channels": [{"id": "web"}],
         "placements": [{"id": "home_banner", "channel": "web", "slots": 2, "fallback": _FALLBACK}],

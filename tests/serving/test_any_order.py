@@ -67,12 +67,20 @@ CONSENTS = st.fixed_dictionaries(
 ).map(lambda said: ("consents", said | {"regime": "opt_in"}))
 
 
+SIGNALS = st.fixed_dictionaries({"value": st.sampled_from([0.0, 5.0]), "occurred_at": MINUTES}).map(
+    lambda said: ("signals", said | {"signal": "stock", "key": "beef"})
+)
+
+
 def event(number: int, contract: Taken, said: dict[str, object]) -> EventRow:
-    return EventRow(contract, {**said, "customer_id": "c1", f"{contract[:-1]}_id": f"e{number}"})
+    whose = {} if contract == "signals" else {"customer_id": "c1"}
+    return EventRow(contract, {**said, **whose, f"{contract[:-1]}_id": f"e{number}"})
 
 
 def snapshot_after(batches: list[list[EventRow]], folder: Path) -> Snapshot:
     """What State says of the customer once these batches came, and the processor after each."""
+
+    scope = SnapshotScope(LONG_AGO, LONG_AGO, counters=("beef", "milk"), now=AT, signals=(("stock", "beef"),))
 
     async def run() -> Snapshot:
         await log.append([envelope(CONTRACTS["decisions"], row, AT) for row in records.rows(DECIDED)])
@@ -81,7 +89,7 @@ def snapshot_after(batches: list[list[EventRow]], folder: Path) -> Snapshot:
             assert taken.accepted == len(batch)
             while not (await step(log, state)).is_end:
                 pass
-        return await state.snapshot("c1", SnapshotScope(LONG_AGO, LONG_AGO, counters=("beef", "milk"), now=AT))
+        return await state.snapshot("c1", scope)
 
     with ExitStack() as stack:
         log = stack.enter_context(closing(SqliteLog(folder / "log.db")))
@@ -97,8 +105,8 @@ def snapshot_after(batches: list[list[EventRow]], folder: Path) -> Snapshot:
 def test_any_order_of_a_customers_events_ends_in_the_same_state(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    """Consents, contacts and interactions, however the events are divided into batches."""
-    said = data.draw(st.lists(IMPRESSIONS | OTHERS | OUTCOMES | CONSENTS, min_size=2, max_size=6))
+    """Consents, contacts, interactions and signals, however the events are divided into batches."""
+    said = data.draw(st.lists(IMPRESSIONS | OTHERS | OUTCOMES | CONSENTS | SIGNALS, min_size=2, max_size=6))
     events = [event(number, *each) for number, each in enumerate(said)]
     shuffled = data.draw(st.permutations(events))
     cut = data.draw(st.integers(0, len(events)))

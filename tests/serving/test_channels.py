@@ -132,13 +132,13 @@ def said(home: Settings, tmp_path_factory: pytest.TempPathFactory, segment_node:
 
 def test_every_example_of_the_page_works(said: list[str]) -> None:
     """curl, Python, JavaScript and OpenFeature, from a key to forgetting a customer: each says what the page says."""
-    _, asked, hashed, sent, mended, consents, blocking, awaited, script, evaluated, flag, *segment, failed, behind = (
-        said
-    )
+    _, asked, hashed, sent, signalled, mended, consents, blocking, awaited, script, evaluated, flag, *rest = said
+    *segment, failed, behind = rest
     assert '"tier":"full","degraded":[],"logged":true' in asked
     assert '"id":"app_message"' in asked
     assert hashed.strip() == identifier_hmac("email", "household.439@example.com")
     assert '"accepted":2,"duplicates":0,"rejected":0' in sent
+    assert '"accepted":2,"duplicates":0,"rejected":0' in signalled
     assert "events.channel is 'wap': it takes web, app, email" in mended
     assert mended.endswith("1 accepted, 0 there already, 0 rejected again\n")
     assert '"purpose":"personalization","regime":"opt_in","status":"withdrawn","is_allowed":false' in consents

@@ -39,6 +39,7 @@ _HEADER = """\
 #   fluid_milk_products, volume: milk is short; no more than 2,000 coupons a day
 #   cheese, budget: this month's money for cheese, in USD of expected discount
 #   seafood_frozen, excluded_by: who was offered beef is not offered fish for two days
+#   fluid_milk_products and ice_cream_milk_sherbts, stock: what the shop is out of is not offered
 """
 
 _BY_HAND = """
@@ -201,6 +202,7 @@ _RULES = {
         "kids_count_ordinal > 1 || category_spend_182d__diapers_disposables > 0.0",
         "for households known to have, or to buy for, small children",
     ),
+    "ICE CREAM/MILK/SHERBTS": _Rule("suitability", "weather_temperature > 5.0", "no ice cream in the frost"),
     "LAUNDRY DETERGENTS": _STAPLE,
     "MAKEUP AND TREATMENT": _Rule(
         "applicability",
@@ -214,7 +216,8 @@ _RULES = {
 
 
 _MORE: dict[str, dict[str, Any]] = {
-    "FLUID MILK PRODUCTS": {"volume": {"limit": 2_000, "per": "day"}},
+    "FLUID MILK PRODUCTS": {"volume": {"limit": 2_000, "per": "day"}, "stock": {"at_least": 1}},
+    "ICE CREAM/MILK/SHERBTS": {"stock": {"at_least": 1}},
     "CHEESE": {"budget": {"amount": 250.0, "per": "month"}},
     "SEAFOOD - FROZEN": {"excluded_by": [{"action": "beef", "event": "decision", "within_hours": 48}]},
 }

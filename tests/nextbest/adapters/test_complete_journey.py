@@ -280,6 +280,7 @@ def test_rules_are_expressions_over_features() -> None:
     """Every rule compiles and answers yes or no for a customer of whom nothing is known."""
     names = [f"category_spend_182d__{action['id']}" for action in ACTIONS]
     names += ["kids_count_ordinal", "baskets_28d", "department_share_91d__meat", "department_share_91d__drug_gm"]
+    names += ["weather_temperature"]
     unknown = dict.fromkeys(names, 0.0)
     rules = [
         rule
@@ -288,8 +289,8 @@ def test_rules_are_expressions_over_features() -> None:
         for rule in action.get(tier, [])
     ]
 
-    assert len(rules) == 6
-    assert [cel.evaluate(rule, unknown) for rule in rules] == [False] * 6
+    assert len(rules) == 7
+    assert [cel.evaluate(rule, unknown) for rule in rules] == [False] * 7
 
 
 def test_a_line_that_two_coupons_cover_counts_once() -> None:

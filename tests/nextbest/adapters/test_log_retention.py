@@ -51,6 +51,12 @@ def consent(number: int, at: datetime, customer_id: str = "c1", status: str = "g
     return wrapped("consents", at, consent_id=f"k{number}", **said)
 
 
+def signal(number: int, at: datetime, value: float, *, of_file: bool = False) -> Envelope:
+    said = {"signal_id": f"s{number}", "signal": "stock", "key": "eggs", "value": value, "text": None}
+    row = {"source": "live", "occurred_at": at, "received_at": at, "expires_at": None, **said}
+    return (landed if of_file else envelope)(CONTRACTS["signals"], row, at)
+
+
 def identity(number: int, at: datetime, customer_id: str = "c1", *, of_file: bool = False) -> Envelope:
     row = {"kind": "email", "identifier_hmac": "ab" * 32, "customer_id": customer_id, "linked_at": at}
     row |= {name: None for field in CONTRACTS["identities"].fields if (name := field.name) not in row}
@@ -217,6 +223,7 @@ def drawn(seed: int) -> list[Envelope]:
             lambda: event(number, at, customer_id=customer),  # noqa: B023
             lambda: consent(number, at, customer, draw.choice(["granted", "withdrawn"])),  # noqa: B023
             lambda: identity(number, at, customer, of_file=draw.random() < 0.5),  # noqa: B023
+            lambda: signal(number, at, draw.choice([0.0, 1.0]), of_file=draw.random() < 0.5),  # noqa: B023
             lambda: switch(number, at, draw.choice(["pause", "resume"])),  # noqa: B023
         ]
         if draw.random() < 0.9:
@@ -230,7 +237,7 @@ def drawn(seed: int) -> list[Envelope]:
 
 def rebuilt(log: Sequence[tuple[int, Envelope]], path: Path) -> tuple[list[Snapshot], str | None]:
     """All that a decision can see in a State built from nothing, as far as events and decisions are kept."""
-    scope = SnapshotScope(NOW - 1_095 * DAY, NOW - 400 * DAY, (BUDGET,))
+    scope = SnapshotScope(NOW - 1_095 * DAY, NOW - 400 * DAY, (BUDGET,), signals=(("stock", "eggs"),))
     with closing(SqliteState(path)) as state:
         asyncio.run(state.apply([record for _, record in log], len(log)))
         whose = asyncio.run(state.customer_of([Identifier("email", "ab" * 32)]))
@@ -240,7 +247,7 @@ def rebuilt(log: Sequence[tuple[int, Envelope]], path: Path) -> tuple[list[Snaps
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 def test_a_state_rebuilt_from_what_is_left_is_the_same(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Consents, identifiers, pauses, contacts, interactions and budgets; budgets as far as decisions are kept."""
+    """Consents, identifiers, pauses, signals, contacts, interactions; and budgets, as far as decisions are kept."""
     folder = tmp_path_factory.mktemp("log")
     door = Door(folder / "landing", folder / "quarantine", CONTRACTS)
     kept_long = {name: msgspec.structs.replace(each, retention_days=None) for name, each in CONTRACTS.items()}

@@ -121,6 +121,7 @@ CONTRADICTIONS = [
     ("features.yaml", "- {name: baskets_91d", "- {name: baskets_28d", "`baskets_28d` is there already"),
     ("features.yaml", "default: 9999.0", "default: never", "the default of `recency_days` is not a number"),
     ("arbitration.yaml", "salt: coupons", "salt: coupons\nsalt: other", "`salt` is there twice"),
+    ("actions.yaml", "stock: {at_least: 1}", "stock: {at_leat: 1}", "did you mean `at_least`?"),
 ]
 
 
@@ -149,6 +150,14 @@ def test_rule_problems_name_their_line(folder: Path) -> None:
     """The line of a wrong expression is the line it is written on."""
     line = edit(folder, "actions.yaml", "[baskets_28d > 0]", "[baskets_29d > 0]")
     assert [(file, at) for file, at, _ in problems(folder)] == [("actions.yaml", line)]
+
+
+def test_a_key_that_no_request_names_is_told_on_its_line(folder: Path) -> None:
+    """Signals are asked for beside the customer's features, which come too late to name one."""
+    line = edit(folder, "features.yaml", "key_from: store", "key_from: tenure_days")
+    [(file, at, what)] = problems(folder)
+    assert (file, at) == ("features.yaml", line)
+    assert "`tenure_days` is not known yet when signals are asked for" in what
 
 
 def test_events_and_outcomes_are_those_of_the_contracts_beside_the_policy(folder: Path) -> None:

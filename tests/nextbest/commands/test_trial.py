@@ -42,6 +42,12 @@ def test_says_what_becomes_of_every_action() -> None:
             "dismissed_twice: until 2027-01-24",
         ),
         (("--seen", "yogurt@1", "--seen", "yogurt@2", "--seen", "yogurt@3"), "yogurt", "same_offer_three_times_a_week"),
+        (("--signal", "stock:fluid_milk_products=0"), "fluid_milk_products", "out of stock: 0 of at least 1 since"),
+        (
+            ("--signal", "weather_temperature:367=-2", "--context", "store=367"),
+            "ice_cream_milk_sherbts",
+            "not so: weather_temperature > 5.0",
+        ),
         (("--context", "has_just_paid=yes"), "receipt", "receipt arbitration 0.6000"),
         (
             ("--context", "time_zone=Asia/Tokyo"),
@@ -81,6 +87,8 @@ def test_caps_and_pauses_of_a_channel_can_be_tried() -> None:
         (("--seen", "beef@soon"), "'soon' is no number of hours"),
         (("--did", "click"), "'click' is not EVENT:ACTION"),
         (("--withdrawn", "sales"), "there is no sales"),
+        (("--signal", "stock=0"), "'stock=0' is not SIGNAL:KEY=VALUE"),
+        (("--signal", "weather_temperature:367=3"), "there is no weather_temperature:367"),
     ],
 )
 def test_what_cannot_be_meant_is_said(arguments: tuple[str, ...], said: str) -> None:

@@ -1,4 +1,4 @@
-"""Events, outcomes and consents that come over HTTP: what is said of each, and that it binds."""
+"""Events, outcomes, consents and signals that come over HTTP: what is said of each, and that it binds."""
 
 import json
 import shutil
@@ -120,6 +120,30 @@ def test_a_withdrawn_consent_binds_the_next_decision(
     assert action(decide()) == "beef"
 
 
+def test_a_stock_binds_the_next_decision(
+    ask: Ask, decide: Decide, settings: Settings, publish: Publish, *, clock: Any, log: SqliteLog
+) -> None:
+    """What has run out is not decided again, of whatever customer; the decision's explanation says since when."""
+    publish(settings, 0.1)
+    assert action(decide()) == "beef"
+    row = {"signal": "stock", "key": "beef"}
+    sold_out = {"signal_id": "s1", "value": 0.0, "occurred_at": "2026-03-02T12:00:00Z", **row}
+    assert send(ask, {"contract": "signals", "properties": sold_out}).json()["accepted"] == 1
+    answer = decide(include=["explanation"])
+    assert action(answer) == "milk"
+    stopped = [(each["action"], each["stage"], each["reason"]) for each in answer["explanation"] if "reason" in each]
+    assert stopped == [("beef", "stock", "out of stock: 0 of at least 1 since 2026-03-02 12:00:00 UTC")]
+    clock.now += timedelta(seconds=2)
+    delivered = {"signal_id": "s2", "value": 80.0, "occurred_at": "2026-03-02T12:00:01Z", **row}
+    assert send(ask, {"contract": "signals", "properties": delivered}).json()["accepted"] == 1
+    assert action(decide()) == "beef"
+    signals = [entry for _, entry in log.read_sync(0, 10) if entry.contract == "signals"]
+    assert [(each.type, each.partition_key, each.value) for each in signals] == [
+        ("signal", "stock:beef", 0.0),
+        ("signal", "stock:beef", 80.0),
+    ]
+
+
 FAR = "it is more than 5 minutes later than now, 2026-03-02T12:00:00+00:00"
 ROW = b'{"contract": "events", "properties": {}}'
 NO_ID = "is no id: it takes up to 200 characters, and no control character"
@@ -222,7 +246,7 @@ def test_no_row_takes_those_beside_it_with_it(
         (
             b'{"events": [{"contract": "event", "properties": {}}]}',
             422,
-            "it takes consents, events, identities, outcomes, transactions, at #/ev",
+            "it takes consents, events, identities, outcomes, signals, transactions, at #/ev",
         ),
         (
             b'{"events": [{"contract": 7, "properties": {}}]}',
