@@ -10,6 +10,7 @@ from feature_views import (
     customer_rfm,
     customer_scores,
     department_affinity,
+    live,
 )
 
 _HISTORY: list[Any] = [customer_profile, customer_rfm, department_affinity, category_affinity, contact_response]
@@ -26,6 +27,6 @@ clv = FeatureService(
 )
 decisioning = FeatureService(
     name="decisioning",
-    features=[*_HISTORY, customer_scores],
+    features=[*_HISTORY, customer_scores, live],
     description="All that serving reads for a decision.",
 )

@@ -2,7 +2,7 @@
 
 from entities import customer
 from feast import FeatureView, Field
-from feast.types import Float64
+from feast.types import Float64, String
 from sources import fields, published
 
 # No view has a time to live: there is a row for every Monday, so the newest one is never old. With one, ibis 12 cannot
@@ -25,4 +25,12 @@ customer_scores = FeatureView(
     entities=[customer],
     schema=[Field(name="clv_91d", dtype=Float64, description="Spend expected in the next 91 days (USD).")],
     source=published("customer_scores", folder="scores"),
+)
+
+# Written by the event processor with every event, and by nobody else: it has no source to be materialized from. What it
+# says at a moment is worked out then (`nextbest.live_features`), in training from the events themselves.
+live = FeatureView(
+    name="live",
+    entities=[customer],
+    schema=[Field(name="live_state", dtype=String, description="What the customer did lately, as counts and moments.")],
 )

@@ -26,6 +26,9 @@ from nextbest.screening import Screening
 from nextbest.situation import Models, Residuals, ScoringError, Situation, has_propensity
 from nextbest.slates import slot_draw
 
+LIVE_ONLY = "live_features_only"
+"""Why a decision is less than it could have been: all that is known of the customer is what they did just now."""
+
 
 class UnknownPlacementError(NextbestError):
     """A request names a placement the policy has not."""
@@ -80,7 +83,7 @@ def decide(  # noqa: PLR0917  six things a decision follows from, in the order i
         tier=tier,
     )
     placements = _placements(request, situation.policy)
-    degraded = ("deadline",) if tier == "reduced" else ()
+    degraded = (("deadline",) if tier == "reduced" else ()) + ((LIVE_ONLY,) if profile.is_live_only else ())
     try:
         _refuse_unready(situation, profile)
         contests = _contests(placements, situation, lap)

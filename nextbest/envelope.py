@@ -46,6 +46,11 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pii_ciphertext: str | None = None
     subject_key_id: str | None = None
 
+    @property
+    def moment(self) -> datetime:
+        """When what it says holds from: never later than it came, or nothing said after could overrule it."""
+        return min(self.occurred_at, self.received_at)
+
 
 LANDED = "landing/"
 """How the id of a record begins that came out of the landing."""

@@ -156,6 +156,19 @@ def unlink(customer_id: str, other_id: str, at: datetime, *, by: str) -> Envelop
     return _entry(UNLINK, customer_id, other_id, at, {"by": by})
 
 
+def names_in(record: Envelope) -> tuple[str, ...]:
+    """The names of which an entry of the log says whose they are, or that they are nobody's any more."""
+    said, named = record.properties, tuple[object, ...]()
+    match record.type:
+        case "identity":
+            named = (f"{said.get('kind')}:{said.get('identifier_hmac')}", said.get("customer_id"))
+        case "link" | "unlink":
+            named = (said.get("customer_id"), said.get("other_id"))
+        case "erasure":
+            named = (said.get("customer_id"), *said.get("names", ()))
+    return tuple(dict.fromkeys(each for each in named if isinstance(each, str)))
+
+
 def joining(one: str, other: str, tie: Tie) -> Alter:
     """What becomes of the two names of a tie when it is said."""
 

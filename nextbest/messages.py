@@ -42,6 +42,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     features: dict[str, Attribute | None] = {}
     unavailable: str = ""
     """Why there are none, where that is so: `unknown_customer`, `features_unavailable`, …"""
+    is_live_only: bool = False
+    """Whether nothing was copied from the warehouse, as of a visitor whom no batch has seen yet."""
 
 
 class Cap(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from nextbest.findings import Problem
-from nextbest.policy_checks import contacts, content, expressions, names, reach, signals, trials
+from nextbest.policy_checks import contacts, content, expressions, live, names, reach, signals, trials
 from nextbest.policy_checks.subject import Subject, Vocabulary
 from nextbest.policy_document import PolicyDocument
 
@@ -23,6 +23,7 @@ CHECKS: Final[tuple[tuple[Check, frozenset[str]], ...]] = tuple(
         (names.placement_ids, "placements"),
         (names.contact_ids, "contact_policy"),
         (names.feature_names, "features"),
+        (live.live_features, "features"),
         (names.experiment_ids, "experiments"),
         (names.purposes, "actions placements contact_policy"),
         (names.treatments, "actions placements"),

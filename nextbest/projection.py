@@ -13,11 +13,19 @@ from typing import Protocol
 import msgspec
 
 from nextbest.envelope import Envelope
+from nextbest.errors import NextbestError
 
 Values = Mapping[str, str | None]
 """What is to be kept by key, as text; none where it is to be dropped."""
 Read = Callable[[Sequence[str]], Awaitable[dict[str, str]]]
 """Reads what is kept under some keys; a key under which nothing is kept is absent."""
+
+
+class ProjectionWaitsError(NextbestError):
+    """What a projection is written to as well is not there yet, or not now: it is folded later, from where it is.
+
+    The message says what is missing; it is empty where nobody need do anything.
+    """
 
 
 class Projected(msgspec.Struct, frozen=True):
@@ -61,5 +69,9 @@ class Projection(Protocol):
         """What becomes of the values that `records` change.
 
         It may write elsewhere what follows from them, before it returns: in case of doubt it is asked again.
+
+        Raises:
+            ProjectionWaitsError: it cannot be written there now; nothing was folded.
+
         """
         ...

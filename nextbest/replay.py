@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from nextbest.arbitration import Vector
-from nextbest.decision import decide, settle
+from nextbest.decision import LIVE_ONLY, decide, settle
 from nextbest.errors import NextbestError
 from nextbest.messages import Grant, Profile, Request, SlotGrant
 from nextbest.policy import Action, Policy
@@ -34,9 +34,14 @@ def replay(record: DecisionRecord, policy: Policy, models: Models | None) -> Dec
 
     """
     refuse_others(record, policy, models)
+    profile = Profile(
+        features=dict(record.features),
+        unavailable=record.degraded[0] if record.tier == "fallback" else "",
+        is_live_only=LIVE_ONLY in record.degraded,
+    )
     proposal = decide(
         request_of(record),
-        Profile(features=dict(record.features), unavailable=record.degraded[0] if record.tier == "fallback" else ""),
+        profile,
         policy,
         models,
         record.snapshot,

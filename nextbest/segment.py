@@ -54,10 +54,14 @@ _TYPES: Mapping[str, str] = MappingProxyType({"page": "page_view", "screen": "pa
 _OUTCOMES: Mapping[str, str] = MappingProxyType({"Order Completed": "conversion", "Unsubscribed": "unsubscribe"})
 _AMOUNTS = ("revenue", "total", "value")
 """Properties with the worth of an order, the best first."""
+_PRICE, _QUANTITY = "price", "quantity"
+"""Of a product: what is worth something in the cart."""
 _CHANNELS = ("web", "app", "email")
 _APPS = ("ios", "android")
 _CONTACT = ("decision_id", "slot", "action", "treatment")
-_READ = frozenset({*_CONTACT, *_AMOUNTS, "currency", "category", "session_id", "channel", "promotion_id"})
+_READ = frozenset(
+    {*_CONTACT, *_AMOUNTS, _PRICE, _QUANTITY, "currency", "category", "session_id", "channel", "promotion_id"}
+)
 """Properties that a row is made of."""
 _NAMES = frozenset({"type", *(each.encode_name for one in MESSAGES for each in fields(one))}) - {"writeKey"}
 """Parts of a message that a row is made of; the write key is the sender's secret."""
@@ -240,12 +244,24 @@ def _link(message: AnyMessage, customer_id: str, at: datetime, message_id: str) 
 
 
 def _event(message: AnyMessage, said: Mapping[str, Any], contact: Mapping[str, Any]) -> dict[str, Any]:
-    event = {"type": _type(message), "channel": _channel(message, said), "name": _name(message, said, contact)}
+    event: dict[str, Any] = {
+        "type": _type(message),
+        "channel": _channel(message, said),
+        "name": _name(message, said, contact),
+    }
     category = said.get("category")
     if event["type"] != CUSTOM and isinstance(category, str) and category:
         event["category"] = category
+    if event["type"] == "add_to_cart":
+        event["value"] = _worth(said)
     session = said.get("session_id")
     return event | ({"session_id": session} if isinstance(session, str) and session else {})
+
+
+def _worth(said: Mapping[str, Any]) -> float | int | None:
+    """Price by quantity, which is one where nothing is said; none where there is no price."""
+    price, quantity = _amount(said.get(_PRICE)), _amount(said.get(_QUANTITY))
+    return None if price is None else price * (1 if quantity is None else quantity)
 
 
 def _type(message: AnyMessage) -> str:

@@ -5,7 +5,7 @@ adapter). Does not belong here: storage (`nextbest.adapters`), or counting under
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Literal, Protocol
 
@@ -16,10 +16,9 @@ from nextbest.envelope import Envelope, Identifier, is_landed
 from nextbest.errors import NextbestError
 from nextbest.identity import LINK, UNLINK, Tie
 from nextbest.messages import Grant, Proposal
+from nextbest.moments import to_microseconds
 from nextbest.projection import ProjectionStore
 from nextbest.records import Arm, Contact, Interaction, Signal, Snapshot
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class StateUnavailableError(NextbestError):
@@ -326,7 +325,7 @@ def _decision(record: Envelope) -> Effect | None:
 
 def _consent(record: Envelope) -> Effect:
     row = msgspec.convert(record.properties, _Consent)
-    return ConsentChanged(customer_id=row.customer_id, purpose=row.purpose, status=row.status, at=_moment(record))
+    return ConsentChanged(customer_id=row.customer_id, purpose=row.purpose, status=row.status, at=record.moment)
 
 
 def _identity(record: Envelope) -> Effect:
@@ -347,7 +346,7 @@ def _link(record: Envelope) -> Effect | None:
 
 def _signal(record: Envelope) -> Effect:
     row = msgspec.convert(record.properties, _Signal)
-    return SignalSaid(signal=Signal(**msgspec.structs.asdict(row), at=_moment(record)))
+    return SignalSaid(signal=Signal(**msgspec.structs.asdict(row), at=record.moment))
 
 
 def _impression(record: Envelope) -> Effect | None:
@@ -370,14 +369,14 @@ def _interaction(record: Envelope) -> Effect | None:
     kind = row.type or row.kind
     if kind is None or row.customer_id is None:
         return None
-    done = Interaction(kind=kind, at=_moment(record), action=record.action, channel=record.channel)
+    done = Interaction(kind=kind, at=record.moment, action=record.action, channel=record.channel)
     return CustomerInteracted(event_id=record.event_id, customer_id=row.customer_id, interaction=done)
 
 
 def _switch(record: Envelope) -> Effect:
     if record.action is None:
         raise msgspec.ValidationError(f"a {record.type} names the action it is about")
-    return ActionSwitched(action=record.action, is_paused=record.type == "pause", at=_moment(record))
+    return ActionSwitched(action=record.action, is_paused=record.type == "pause", at=record.moment)
 
 
 def _erasure(record: Envelope) -> Effect:
@@ -385,14 +384,9 @@ def _erasure(record: Envelope) -> Effect:
     return CustomerErased(names=tuple(dict.fromkeys((row.customer_id, *row.names))))
 
 
-def _moment(record: Envelope) -> datetime:
-    """When what was said holds from: never later than it was received, or nothing said after could overrule it."""
-    return min(record.occurred_at, record.received_at)
-
-
 def _microseconds(record: Envelope) -> int:
     """The moment of a tie: above 0, which is never."""
-    return max((_moment(record) - _EPOCH) // timedelta(microseconds=1), 1)
+    return max(to_microseconds(record.moment), 1)
 
 
 _EFFECTS = MappingProxyType(

@@ -26,6 +26,8 @@ from nextbest.contracts import Contract
 from nextbest.expressions import compile_expression
 from nextbest.intake import TYPES
 from nextbest.lineage import Column, Kind, Lineage
+from nextbest.live import LIVE_STATE, READS
+from nextbest.live_features import PREFIX
 from nextbest.policy_compiler import rule_features
 from nextbest.policy_document import PolicyDocument
 from nextbest.settings import Settings
@@ -89,7 +91,12 @@ def _version(settings: Settings, contracts: Mapping[str, Contract]) -> str:
         *sorted(str(path.relative_to(dbt)) for path in sql),
         file_digest([*sql, *mappings, *policies, *settings.feature_repo.glob("*.py")]),
         code_digest(
-            "models", "nextbest.intake", "nextbest.lineage", "orchestration.lineage", "orchestration.sql_lineage"
+            "models",
+            "nextbest.intake",
+            "nextbest.lineage",
+            "nextbest.live",
+            "orchestration.lineage",
+            "orchestration.sql_lineage",
         ),
     )
 
@@ -104,6 +111,7 @@ def _edges(settings: Settings, contracts: Mapping[str, Contract]) -> Iterator[Ed
     yield from _models(features, marts)
     yield from _policies(read_document(settings.folder("policies")), features["views"])
     yield from _log(contracts)
+    yield from _live(features["views"], contracts)
 
 
 def mapped(queries: Mapping[str, str], contracts: Mapping[str, Contract]) -> Iterator[Edge]:
@@ -186,6 +194,9 @@ def _policies(policy: PolicyDocument, views: Mapping[str, Sequence[str]]) -> Ite
     for view, names in views.items():
         for name in known.intersection(names):
             yield Column("feature view", view, name), Column("policy", "features", name)
+        for name in sorted(known) if LIVE_STATE in names else ():
+            if name.startswith(PREFIX):
+                yield Column("feature view", view, LIVE_STATE), Column("policy", "features", name)
     for action in actions.values():
         amounts = [amount for amount in (action.value, action.cost) if isinstance(amount, str)]
         for expression in (*action.eligibility, *action.applicability, *action.suitability, *amounts):
@@ -199,6 +210,15 @@ def _log(contracts: Mapping[str, Contract]) -> Iterator[Edge]:
         for field in contracts[name].fields:
             if not field.is_pii:
                 yield Column("contract", name, field.name), Column("event log", name, field.name)
+
+
+def _live(views: Mapping[str, Sequence[str]], contracts: Mapping[str, Contract]) -> Iterator[Edge]:
+    """What live states are made of, from the log."""
+    for view in (view for view, names in views.items() if LIVE_STATE in names):
+        for name, columns in READS.items():
+            known = {field.name for field in contracts[name].fields} if name in contracts else set()
+            for column in known.intersection(columns):
+                yield Column("event log", name, column), Column("feature view", view, LIVE_STATE)
 
 
 def _described(settings: Settings) -> Any:

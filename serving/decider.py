@@ -24,6 +24,7 @@ from nextbest.envelope import Envelope
 from nextbest.errors import NextbestError
 from nextbest.experiments import shadows
 from nextbest.intake import envelope
+from nextbest.live_plan import LivePlans
 from nextbest.log import EventLog, LogUnavailableError, decision_entries
 from nextbest.messages import Profile, Proposal, Request
 from nextbest.policy import Policy
@@ -110,6 +111,7 @@ class Decider:
     """How long a decision may take where the request does not say."""
     pace: Pace = field(default_factory=Pace)
     meter: Meter = field(default_factory=NoMeter)
+    live: LivePlans = field(default_factory=LivePlans)
     giving_back: set["asyncio.Task[None]"] = field(default_factory=set)
     """What is under way beside the answers."""
 
@@ -209,6 +211,8 @@ class Decider:
             return _fallback(attempt, policy, "deadline")
         began = time.monotonic()
         models = self.models.current
+        profile = self.live.profile(profile, request.context, policy, models.model_set if models else None, now)
+        watch.lap("features")
         propose = partial(
             decide,
             profile=profile,

@@ -22,6 +22,8 @@ from nextbest.adapters.skipped_records import SkippedRecords
 from nextbest.adapters.states import open_state
 from nextbest.settings import Settings
 from serving.app import IN_FLIGHT, build
+from serving.live_features import LiveFeatures
+from serving.live_store import LiveStore
 from serving.loopback import keep_replica_local
 from serving.metrics import Meter
 from serving.processor import Processor
@@ -73,13 +75,15 @@ class EventProcessor:
             webhook=settings.alert_webhook,
             rejects=Quarantine(settings.rejected_events, load_contracts(settings.folder("contracts"))),
         )
+        state = open_state(settings)
         processor = Processor(
             log=log,
-            state=open_state(settings),
+            state=state,
             skipped=SkippedRecords(settings.skipped_records),
             clock=_now,
             note=monitor.note,
             note_skipped=monitor.note_skipped,
+            projections=(LiveFeatures(state, LiveStore(settings, _now)),),
         )
         loop = asyncio.get_running_loop()
         beside = (mirror(settings), monitor.watch(), processor.follow(), meter.keep_writing())

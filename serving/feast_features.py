@@ -1,11 +1,11 @@
 """Online features through Feast's SDK: slower than reading what it stores, and right for whatever it may store.
 
-Belongs here: opening Feast's store and reading through it, on one thread. Does not belong here: when to do so
-(`serving.online_features`).
+Belongs here: opening Feast's store, reading and writing through it, on one thread. Does not belong here: when to do so
+(`serving.online_features`, `serving.live_store`).
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -45,6 +45,11 @@ class FeastFeatures:
         store, service = self.store, self.service
         await self.run(lambda: _forget(store, service, customer_id))
 
+    async def put(self, view: str, rows: Mapping[str, Mapping[str, str | None]], at: datetime) -> None:
+        """Write texts of a view, by customer and feature; none where there is nothing any more."""
+        store = self.store
+        await self.run(lambda: _put(store, store.get_feature_view(view), rows, at))
+
     async def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
@@ -66,12 +71,23 @@ def _read(store: Any, service: Any, customer_id: str) -> dict[str, Attribute | N
 
 
 def _forget(store: Any, service: Any, customer_id: str) -> None:
-    """Past `FeatureStore.write_to_online_store`, which takes nothing where there is nothing to keep."""
+    for projection in service.feature_view_projections:
+        view = store.get_feature_view(projection.name)
+        _put(store, view, {customer_id: {feature.name: None for feature in view.features}}, datetime.now(UTC))
+
+
+def _put(store: Any, view: Any, rows: Mapping[str, Mapping[str, str | None]], at: datetime) -> None:
+    """Past `FeatureStore.write_to_online_store`, which takes nothing where there is nothing to keep, and is slower."""
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey  # noqa: PLC0415  see `_open`
     from feast.protos.feast.types.Value_pb2 import Value  # noqa: PLC0415
 
-    key = EntityKey(join_keys=[ENTITY], entity_values=[Value(string_val=customer_id)])
-    for projection in service.feature_view_projections:
-        view = store.get_feature_view(projection.name)
-        nothing = {feature.name: Value() for feature in view.features}
-        store.provider.online_write_batch(store.config, view, [(key, nothing, datetime.now(UTC), None)], None)
+    data = [
+        (
+            EntityKey(join_keys=[ENTITY], entity_values=[Value(string_val=customer_id)]),
+            {name: Value() if text is None else Value(string_val=text) for name, text in row.items()},
+            at,
+            None,
+        )
+        for customer_id, row in rows.items()
+    ]
+    store.provider.online_write_batch(store.config, view, data, None)

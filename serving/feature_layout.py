@@ -12,6 +12,8 @@ from typing import Any
 from serving.feature_values import UnknownFormatError
 
 ENTITY = "customer_id"
+LIVE_VIEW = "live"
+"""The view that the event processor writes; the others are copied from marts."""
 _KEY_VERSION = 3
 _TYPES = {"Int32", "Int64", "Float32", "Float64", "String", "Bool"}
 _PROBES = ("", "c1", "größer", "x" * 300)
@@ -44,6 +46,11 @@ class Layout:
     prefix: bytes
     """What every customer's key begins with; length and text of the id follow."""
     views: tuple[StoredView, ...]
+
+    @property
+    def copied(self) -> tuple[StoredView, ...]:
+        """The views that are filled by a materialization."""
+        return tuple(view for view in self.views if view.name != LIVE_VIEW)
 
     @property
     def nothing(self) -> dict[str, None]:

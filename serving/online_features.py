@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from nextbest.adapters.redis_line import LineError
 from nextbest.errors import NextbestError
+from nextbest.live import LIVE_STATE
 from nextbest.messages import Profile
 from nextbest.records import Attribute
 from nextbest.settings import Settings
@@ -30,6 +31,7 @@ _log = logging.getLogger(__name__)
 _POLL_S = 1.0
 _OPENING_S = 60.0
 _NOBODY = ""
+_LIVE = {LIVE_STATE}
 _SAMPLE = 5
 _TRIES = 3
 _LONG_AGO = 0.0
@@ -119,9 +121,10 @@ class OnlineFeatures:
         except Exception as error:  # noqa: BLE001  the store's errors are its backends'; a decision goes on without features
             self._note_failure(error)
             return Profile(unavailable="features_unavailable")
-        if all(value is None for value in features.values()):
+        known = {name for name, value in features.items() if value is not None}
+        if not known:
             return Profile(unavailable="unknown_customer")
-        return Profile(features=features)
+        return Profile(features=features, is_live_only=known == _LIVE)
 
     async def forget(self, customer_id: str) -> int:
         """Remove what the store holds of the customer; returns how many features that were.

@@ -8,14 +8,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from nextbest.adapters.skipped_records import SkippedRecords
 from nextbest.envelope import Envelope
 from nextbest.following import Step, advance, step
 from nextbest.log import EventLog, LogUnavailableError
-from nextbest.projection import Projection
+from nextbest.projection import Projection, ProjectionWaitsError
 from nextbest.state import State, StateUnavailableError
 from serving.defects import place_of, without_paths
 
@@ -28,6 +29,13 @@ _RETRY_S = 1.0
 
 def _nobody(_: object) -> None:
     return None
+
+
+class Wait(NamedTuple):
+    """What is waited for, and until when nobody asks for it again."""
+
+    why: str
+    until: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +51,8 @@ class Processor:
     note_skipped: Callable[[Envelope], None] = _nobody
     projections: Sequence[Projection] = ()
     """What else is made of the log; each is as far as it is."""
+    waiting: dict[str, Wait] = field(default_factory=dict)
+    """By name the projections that have to wait for something."""
 
     async def step(self) -> Step:
         """Apply the records that come next, and say what they were."""
@@ -64,9 +74,24 @@ class Processor:
                 await asyncio.sleep(_RETRY_S)
 
     async def _project(self, made: Step) -> bool:
-        """Bring each projection on; whether all are at the log's end."""
-        ends = [await advance(self.log, self.state, each, made, self._skip) for each in self.projections]
+        """Bring each projection on; whether all that can be are at the log's end. One that waits holds up no other."""
+        ends = [await self._advance(each, made) for each in self.projections]
         return all(ends)
+
+    async def _advance(self, projection: Projection, made: Step) -> bool:
+        waits = self.waiting.get(projection.name)
+        if waits is not None and time.monotonic() < waits.until:
+            return True
+        try:
+            is_end = await advance(self.log, self.state, projection, made, self._skip)
+        except ProjectionWaitsError as error:
+            why = without_paths(error)
+            if why and (waits is None or waits.why != why):  # else every second would say so
+                _log.warning("the projection %s waits: %s", projection.name, why)
+            self.waiting[projection.name] = Wait(why, time.monotonic() + _RETRY_S)
+            return True
+        self.waiting.pop(projection.name, None)
+        return is_end
 
     async def _more_than(self, offset: int) -> None:
         """Return once the log goes on, or after a while. One look is one read of the log's last page."""

@@ -4,6 +4,9 @@ Belongs here: the command and its answer. Does not belong here: the layout (`ser
 what becomes of a decision without features (`serving.online_features`).
 """
 
+import asyncio
+from collections.abc import AsyncIterator
+
 from nextbest.adapters.redis_line import Lines, packed
 from nextbest.records import Attribute
 from serving.feature_layout import Layout
@@ -11,6 +14,7 @@ from serving.feature_values import DECODERS
 
 _SCANS = 50
 _KEYS_A_SCAN = 1_000
+_LOOKED_AT = 1_000
 _SECONDS, _INTEGER, _MORE = 0x08, 0x20, 0x80
 
 
@@ -48,26 +52,38 @@ class RedisFeatures:
 
     async def some_customers(self, most: int) -> list[str]:
         """Some of those stored; fewer, or none, where other keys are much more numerous."""
-        keys, _ = await self._some_keys(most)
-        return sorted(self._layout.customer_of(key.removesuffix(self._project)) for key in keys)[:most]
+        found: set[bytes] = set()
+        async for keys, _ in self._pages():
+            found |= {*keys}
+            if len(found) >= most:
+                break
+        return sorted(self._layout.customer_of(key.removesuffix(self._project)) for key in found)[:most]
 
     async def is_empty(self) -> bool:
-        """Whether it holds nobody, for certain."""
-        keys, were_all = await self._some_keys(1)
-        return were_all and not keys
+        """Whether nobody was copied into it, for certain: what the event processor wrote does not count."""
+        looked_at = 0
+        async for keys, is_last in self._pages():
+            looked_at += len(keys)
+            if looked_at > _LOOKED_AT or any(await asyncio.gather(*map(self._was_copied, keys))):
+                return False
+            if is_last:
+                return True
+        return False
 
-    async def _some_keys(self, most: int) -> tuple[set[bytes], bool]:
-        """Keys of customers, as many as were found in some time, and whether those were all."""
-        found: set[bytes] = set()
+    async def _was_copied(self, key: bytes) -> bool:
+        moments = [view.moment for view in self._layout.copied]
+        return any(await self._lines.here().ask(packed("HMGET", key, *moments)))
+
+    async def _pages(self) -> AsyncIterator[tuple[list[bytes], bool]]:
+        """Keys of customers, as many as are found in some time, page by page, and whether those were the last."""
         cursor = b"0"
         pattern = self._layout.prefix + b"*" + self._project
         for _ in range(_SCANS):
             words = ("SCAN", cursor, "MATCH", pattern, "COUNT", _KEYS_A_SCAN)
             cursor, keys = await self._lines.here().ask(packed(*words))
-            found |= {*keys}
-            if cursor == b"0" or len(found) >= most:
-                break
-        return found, cursor == b"0"
+            yield keys, cursor == b"0"
+            if cursor == b"0":
+                return
 
     async def close(self) -> None:
         self._lines.close()

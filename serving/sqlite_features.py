@@ -7,12 +7,13 @@ Belongs here: the query, and what can happen to the file meanwhile. Does not bel
 import asyncio
 import os
 import sqlite3
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from nextbest.records import Attribute
-from serving.feature_layout import Layout
+from serving.feature_layout import Layout, StoredView
 from serving.feature_values import DECODERS
 
 _PAUSE_S = 0.001
@@ -57,15 +58,18 @@ class SqliteFeatures:
 
     async def some_customers(self, most: int) -> list[str]:
         """Some of those stored, of every view."""
+        return await self._some_of(self._layout.views, most)
+
+    async def is_empty(self) -> bool:
+        """Whether nobody was copied into it."""
+        return not await self._some_of(self._layout.copied, 1)
+
+    async def _some_of(self, views: Iterable[StoredView], most: int) -> list[str]:
         customers: set[str] = set()
-        for view in self._layout.views:
+        for view in views:
             query = f"SELECT DISTINCT entity_key FROM {_quoted(view.table)} LIMIT ?"  # noqa: S608  Feast's own name
             customers |= {self._layout.customer_of(key) for (key,) in await self._rows(query, (most,))}
         return sorted(customers)
-
-    async def is_empty(self) -> bool:
-        """Whether it holds nobody."""
-        return not await self.some_customers(1)
 
     async def close(self) -> None:
         self._close()

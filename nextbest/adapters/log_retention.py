@@ -26,12 +26,12 @@ import msgspec
 from nextbest.adapters.landing import Door, Receipt
 from nextbest.adapters.log_landing import LOG_CONTRACTS, day_of, has_arrived, is_from_log, landed_days, source_name
 from nextbest.adapters.logs import OpenLog
-from nextbest.adapters.moments import from_microseconds
 from nextbest.contracts import Contract
 from nextbest.envelope import LANDED, Envelope, is_landed
 from nextbest.erasure import ERASED, without_customer
 from nextbest.intake import IMPRESSION
 from nextbest.log import Arrived
+from nextbest.moments import from_microseconds
 from nextbest.signals import rank
 from nextbest.state import ActionSwitched, ConsentChanged, CustomerErased, NamesTied, SignalSaid, effects
 

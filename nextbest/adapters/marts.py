@@ -1,7 +1,7 @@
 """Publish marts: immutable Parquet snapshots that everything after the warehouse reads.
 
-Belongs here: copying tables out of the warehouse, switching readers to a new snapshot at once, and the file CLV scores
-are kept in. Does not belong here: what a mart holds (`dbt_project/`), or who reads it.
+Belongs here: copying tables out of the warehouse, switching readers to a new snapshot at once, and the files that
+no query makes. Does not belong here: what a mart holds (`dbt_project/`), or who reads it.
 """
 
 import os
@@ -30,6 +30,11 @@ SCORES = pa.schema(
 def scores_file(marts: Path) -> Path:
     """Where `customer_scores` is: beside the snapshots, because models write it, not the warehouse."""
     return marts / "scores" / "customer_scores.parquet"
+
+
+def live_history_file(marts: Path) -> Path:
+    """Where the live features of past contacts are: beside the snapshots, because no query makes them."""
+    return marts / "live" / "live_history.parquet"
 
 
 def publish(warehouse: Path, marts: Path, names: Sequence[str], snapshot_id: str) -> Path:

@@ -12,12 +12,12 @@ from typing import NamedTuple, cast
 import msgspec
 
 from nextbest import ledger
-from nextbest.adapters.moments import from_microseconds, to_microseconds
 from nextbest.adapters.redis_scripts import Ask, Contacts, Known, Latest, Reply, Writes
 from nextbest.adapters.state_effects import signal_name
 from nextbest.identity import Node, Tie
 from nextbest.ledger import Change, Entries, Entry
 from nextbest.messages import Grant, Proposal
+from nextbest.moments import from_microseconds, to_microseconds
 from nextbest.records import Arm, Contact, Signal, Usage
 from nextbest.reservations import Budgets, reserve
 from nextbest.signals import rank

@@ -15,7 +15,6 @@ import hiredis
 import msgspec
 
 from nextbest import identity, ledger
-from nextbest.adapters.moments import to_microseconds
 from nextbest.adapters.redis_line import LineError, Lines, Word, packed, run_script
 from nextbest.adapters.redis_plans import (
     Found,
@@ -64,6 +63,7 @@ from nextbest.adapters.state_effects import Part, signal_name, well_formed
 from nextbest.envelope import Envelope, Identifier
 from nextbest.identity import TIES_READ, USUAL_LIMITS, Alter, Limits, Node
 from nextbest.messages import Grant, Proposal
+from nextbest.moments import to_microseconds
 from nextbest.projection import Projected, Values
 from nextbest.records import Interaction, Snapshot
 from nextbest.reservations import counters
@@ -122,8 +122,10 @@ class RedisState:
         return next(filter(None, found), names[0])
 
     async def members(self, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-        _, nodes = await self._nodes(names)
-        return {name: names_in_order(nodes[name].group) or (name,) for name in names}
+        found = await self._ask("HMGET", f"{PREFIX}members", *names) if names else []
+        whose: dict[str, str | None] = dict(zip(names, found, strict=True))
+        groups = {each: await self._ask("SMEMBERS", f"{PREFIX}group:{each}") for each in {*filter(None, found)}}
+        return {name: names_in_order(groups.get(customer, ())) or (name,) for name, customer in whose.items()}
 
     async def neighbours(self, names: Sequence[str]) -> set[str]:
         found = [await self._ask("HKEYS", f"{PREFIX}ties:{name}") for name in names]

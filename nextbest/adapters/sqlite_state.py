@@ -21,13 +21,13 @@ import msgspec
 from nextbest import identity, ledger
 from nextbest.adapters import sqlite_identity
 from nextbest.adapters import sqlite_state_sql as sql
-from nextbest.adapters.moments import from_microseconds, to_microseconds
 from nextbest.adapters.sqlite import PATIENCE_S, Parameters, Reader, Writer
 from nextbest.adapters.state_effects import Part, signal_name, well_formed
 from nextbest.envelope import Envelope, Identifier
 from nextbest.identity import USUAL_LIMITS, Limits
 from nextbest.ledger import Change, Entries, Entry
 from nextbest.messages import Grant, Proposal
+from nextbest.moments import from_microseconds, to_microseconds
 from nextbest.projection import Projected, Values
 from nextbest.records import Arm, Contact, Interaction, Signal, Snapshot, Usage
 from nextbest.reservations import counters, reserve

@@ -3,13 +3,14 @@
 import dagster as dg
 
 from orchestration.defs import feedback as feedback_assets
+from orchestration.defs.live import LIVE_HISTORY
 
 PIPELINE = "pipeline"
 FEEDBACK = "feedback_job"
 
 pipeline = dg.define_asset_job(
     PIPELINE,
-    selection=dg.AssetSelection.all() | dg.AssetSelection.all_asset_checks(),
+    selection=(dg.AssetSelection.all() - dg.AssetSelection.assets(LIVE_HISTORY)) | dg.AssetSelection.all_asset_checks(),
     description="Everything, for the day whose feedback it lands; what did not change is not done again.",
 )
 

@@ -12,6 +12,7 @@ import pytest
 from click import ClickException
 
 from nextbest.adapters.marts import SCORES
+from nextbest.live import LIVE_STATE
 from nextbest.settings import Settings
 from serving.feature_layout import layout_of
 
@@ -41,12 +42,19 @@ def test_every_customer_arrives_online(materialized: dict[str, int]) -> None:
     assert materialized == dict.fromkeys(FEATURE_VIEWS, 60) | {"customer_scores": 0}
 
 
+def test_live_states_are_nobodys_to_materialize(store: Any) -> None:
+    """The view that the event processor writes has no source that a batch could copy."""
+    live = store.get_feature_view("live")
+    assert (live.batch_source, [field.name for field in live.features]) == (None, [LIVE_STATE])
+
+
 def test_views_have_the_columns_of_their_marts(store: Any, home: Settings) -> None:
     """The schema Feast knows is the schema that was published, name by name and type by type."""
     types = {"Int64": pa.int32(), "Float64": pa.float64()}
     views = {
         view.name: {field.name: types[str(field.dtype)] for field in view.features}
         for view in store.list_feature_views()
+        if view.batch_source is not None
     }
     published = {name: pq.read_schema(home.marts / "current" / f"{name}.parquet") for name in FEATURE_VIEWS}
     for name, schema in published.items():
@@ -63,7 +71,7 @@ def test_services_are_what_consumers_read(store: Any) -> None:
     assert names == {
         "propensity": set(FEATURE_VIEWS),
         "clv": set(FEATURE_VIEWS),
-        "decisioning": {*FEATURE_VIEWS, "customer_scores"},
+        "decisioning": {*FEATURE_VIEWS, "customer_scores", "live"},
     }
 
 
@@ -178,7 +186,7 @@ def test_features_that_do_not_arrive_are_an_error(store: Any, monkeypatch: pytes
     monkeypatch.syspath_prepend(store.repo_path)
     from materialize import materialize  # type: ignore[import-not-found]  # noqa: PLC0415  Feast's folder
 
-    monkeypatch.setattr(store, "materialize", lambda *_: None)
+    monkeypatch.setattr(store, "materialize", lambda *_, **__: None)
     now = datetime.now(UTC)
     monkeypatch.setattr(store, "get_online_features", _reads_nothing)
     with pytest.raises(ClickException, match="60 customers have features"):

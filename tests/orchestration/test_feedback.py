@@ -118,7 +118,7 @@ def test_a_day_lands_again_when_its_contract_changed(workspace: Workspace, log: 
     contracts = tmp_path / "data_contracts"
     shutil.copytree(CHECKOUT / "data_contracts", contracts)
     changed = (contracts / "events.odcs.yaml").read_text()
-    changed = changed.replace("version: 1.3.0", "version: 2.0.0").replace("[web, app, email]", "[web, app]")
+    changed = changed.replace("version: 1.4.0", "version: 2.0.0").replace("[web, app, email]", "[web, app]")
     (contracts / "events.odcs.yaml").write_text(changed)
     _migration(contracts, "select * from landed")
     assert days_to_land(log, workspace.door()) == list(DAYS[:1])
@@ -141,7 +141,7 @@ def test_what_was_sent_before_a_contract_changed_lands_in_its_columns(
     contracts = tmp_path / "data_contracts"
     shutil.copytree(CHECKOUT / "data_contracts", contracts)
     changed = (contracts / "events.odcs.yaml").read_text()
-    changed = changed.replace("version: 1.3.0", "version: 2.0.0").replace("name: session_id", "name: visit_id")
+    changed = changed.replace("version: 1.4.0", "version: 2.0.0").replace("name: session_id", "name: visit_id")
     (contracts / "events.odcs.yaml").write_text(changed)
     _migration(contracts, "select * exclude (session_id), 'v' || hour(occurred_at) as visit_id from landed")
     assert workspace.migrated_door().read("events")["visit_id"].to_pylist() == ["v9", "v9"]

@@ -56,6 +56,13 @@ def test_a_field_hits_everything_that_is_made_of_it(lineage: Lineage) -> None:
     assert Column("feature view", "customer_profile", "age_band_ordinal") not in hit
 
 
+def test_a_field_of_an_event_hits_live_features(lineage: Lineage) -> None:
+    """By way of the log; what no state is made of does not."""
+    live = {Column("feature view", "live", "live_state"), Column("policy", "features", "live_cart_value")}
+    assert live <= set(lineage.consumers("events", "value"))
+    assert not live & set(lineage.consumers("events", "session_id"))
+
+
 def test_a_field_that_filters_is_read_too(lineage: Lineage) -> None:
     """No mart shows when a customer was updated, but which rows they have depends on it."""
     assert Column("dbt model", "customer_profile", "is_married") in lineage.consumers("customers", "updated_at")

@@ -18,6 +18,7 @@ from mlflow import MlflowClient
 from nextbest.adapters.complete_journey import CompleteJourney
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.landing import Door
+from nextbest.adapters.marts import live_history_file
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.envelope import Envelope
 from nextbest.intake import envelope
@@ -168,6 +169,22 @@ def test_the_report_and_the_scores_follow_the_registry(home: Any) -> None:
         aliases[name] = (model["version"], model["alias"])
         assert "does not become champion: " in output
     assert aliases == {"promoted": ("1", "champion"), "demoted": ("1", None)}
+
+
+@pytest.mark.usefixtures("first_run")
+def test_live_features_of_past_contacts_are_made_when_asked_for(home: Any) -> None:
+    """The pipeline leaves them out; by themselves they are made once, a row for every customer and contact."""
+    path = live_history_file(home.settings.marts)
+    assert not path.exists()
+    for skipped in ([], ["features/live_history"]):
+        report, output = home.run(select='key:"features/live_history"')
+        assert report["ok"], output
+        assert report["skipped"] == skipped
+    made = pq.read_table(path).to_pandas()
+    labels = pq.read_table(home.settings.marts / "current" / "propensity_labels.parquet").to_pandas()
+    assert len(made) == len(labels[["customer_id", "contacted_at"]].drop_duplicates())
+    assert (made["live_purchase_value_7d"] > 0).mean() > 0.5
+    assert made["live_cart_value"].notna().all()
 
 
 @pytest.mark.usefixtures("first_run")

@@ -285,7 +285,7 @@ class FeatureHome:
 
         self.settings = settings
         self.as_of = AS_OF
-        settings.feast_online.parent.mkdir(parents=True)
+        settings.feast_online.parent.mkdir(parents=True, exist_ok=True)
         self.store = FeatureStore(config=RepoConfig(**repo_config(settings), repo_path=settings.home))
         self._customer = Entity(name="customer", join_keys=["customer_id"], value_type=ValueType.STRING)
         self._views: dict[str, Any] = {}
@@ -302,6 +302,15 @@ class FeatureHome:
         columns = {name: pa.array([None], _ARROW[kind]) for name, kind in features.items()}
         keys = {"customer_id": ["nobody"], "as_of": pa.array([AS_OF], pa.timestamp("us", tz="UTC"))}
         pq.write_table(pa.table(keys | columns), self.settings.home / f"{view}.parquet")
+        service = FeatureService(name="decisioning", features=list(self._views.values()))
+        self.store.apply([self._customer, *self._views.values(), service])
+
+    def define_live(self) -> None:
+        """Declare the view that the event processor writes, as `feature_repo` does."""
+        from feast import FeatureService, FeatureView, Field, types  # noqa: PLC0415
+
+        schema = [Field(name="live_state", dtype=types.String)]
+        self._views["live"] = FeatureView(name="live", entities=[self._customer], schema=schema)
         service = FeatureService(name="decisioning", features=list(self._views.values()))
         self.store.apply([self._customer, *self._views.values(), service])
 

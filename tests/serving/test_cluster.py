@@ -40,6 +40,16 @@ def test_a_known_customer_gets_an_action_and_a_stranger_a_safe_decision(server: 
     assert record["features"]["clv_91d"] == 1.0
 
 
+def test_a_visitor_is_known_by_what_they_did(server: Server) -> None:
+    """Nobody whom a batch has seen: an event makes them somebody to decide for, and the decision says what it lacks."""
+    assert server.decide("visitor:new")["degraded"] == ["unknown_customer"]
+    row = {"event_id": "live1", "customer_id": "visitor:new", "type": "page_view", "channel": "web"}
+    body = {"events": [{"contract": "events", "properties": row | {"occurred_at": NOW.isoformat()}}]}
+    assert server.client.post("/v1/events", json=body).status_code == 202
+    assert eventually(lambda: server.decide("visitor:new")["degraded"] == ["live_features_only"], 20)
+    assert server.decide("visitor:new")["tier"] == "full"
+
+
 def test_a_consent_from_the_log_binds(server: Server, contracts: dict[str, Contract]) -> None:
     """Another process appends a withdrawal; the event processor brings it into State within a second."""
     row = {

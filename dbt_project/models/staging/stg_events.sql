@@ -22,6 +22,7 @@ final as (
         slot,
         session_id,
         name,
+        value,
         occurred_at,
         received_at,
         source
