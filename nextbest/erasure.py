@@ -39,6 +39,11 @@ def erasure(event_id: str, customer_id: str, now: datetime, names: Sequence[str]
     )
 
 
+def names_of(entry: Envelope) -> tuple[str, ...]:
+    """Whom an erasure is about: all that the customer went by."""
+    return tuple(dict.fromkeys((entry.properties["customer_id"], *entry.properties.get("names", ()))))
+
+
 def without_customer(entry: Envelope) -> Envelope:
     """`entry` with nothing left of whom it was about.
 

@@ -36,11 +36,13 @@ class Answer(NamedTuple):
 class Market:
     """Customers whose tastes follow from `seed`; what they answer follows from `seed` and the decision's id.
 
-    `within` is the longest time between a decision and the last answer to it.
+    `within` is the longest time between a decision and the last answer to it, but for a redemption where `takes` is
+    given: it comes that much later than the click in the mean, exponentially distributed.
     """
 
     seed: int
     within: timedelta = field(default=timedelta(seconds=10), kw_only=True)
+    takes: timedelta | None = field(default=None, kw_only=True)
 
     def truth(self, customer_id: str, features: Features, action: str) -> float:
         """The probability that the customer redeems the action's coupon, having seen it.
@@ -83,11 +85,16 @@ class Market:
             elif minds < _DISMISSES:
                 yield _outcome(decision, "dismissal", None, now + step * (1 + clicks))
             return
-        yield _event(decision, "click", now + step * (1 + clicks))
+        clicked_at = now + step * (1 + clicks)
+        yield _event(decision, "click", clicked_at)
         if redeems < root:
             value = decision.get("value")
             amount = None if value is None else round(value * (0.5 + spends), 2)
-            yield _outcome(decision, "redemption", amount, now + step * (2 + redeems))
+            redeemed_at = now + step * (2 + redeems)
+            if self.takes is not None:
+                longer = uniform("market delay", self.seed, decision["decision_id"], decision["slot"])
+                redeemed_at = clicked_at - self.takes * math.log(longer)
+            yield _outcome(decision, "redemption", amount, redeemed_at)
 
 
 def _event(decision: Mapping[str, Any], kind: str, occurred_at: datetime) -> Answer:

@@ -185,6 +185,16 @@ class LearningFeature:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rewards:
+    """What answers are worth by kind, and a contact without any; when one counts, and for which contact."""
+
+    worth: Mapping[str, float]
+    default: float
+    delay: timedelta
+    last_touch: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Arbitration:
     """How priority is computed and how chance comes in."""
 
@@ -199,6 +209,7 @@ class Arbitration:
     unscored_propensity: float
     learning: tuple[LearningFeature, ...]
     prior_sd: float
+    rewards: Rewards
     ramp: Ramp | None
     salt: str
 

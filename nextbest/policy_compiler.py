@@ -28,6 +28,7 @@ from nextbest.policy import (
     Policy,
     QuietHours,
     Ramp,
+    Rewards,
     Rollout,
     Starting,
     Suppression,
@@ -45,6 +46,7 @@ from nextbest.policy_document import (
     ExperimentsFile,
     FeaturesFile,
     FormulaDocument,
+    LearningDocument,
     PlacementDocument,
     PolicyDocument,
     ShadowDocument,
@@ -320,8 +322,18 @@ def _arbitration(document: ArbitrationFile) -> Arbitration:
         unscored_propensity=document.unscored_propensity,
         learning=tuple(LearningFeature(name=each.name, scale=each.scale) for each in document.learning.features),
         prior_sd=document.learning.prior_sd,
+        rewards=_rewards(document.learning),
         ramp=Ramp(initial=ramp.initial_percent / 100.0, impressions=ramp.evidence) if ramp else None,
         salt=document.salt,
+    )
+
+
+def _rewards(document: LearningDocument) -> Rewards:
+    return Rewards(
+        worth=document.rewards.model_dump(),
+        default=document.default,
+        delay=timedelta(days=document.delay_days),
+        last_touch=timedelta(hours=document.last_touch_hours),
     )
 
 

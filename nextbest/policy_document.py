@@ -22,6 +22,8 @@ Expressions = Annotated[
 ActionClass = Literal["standard", "mandatory", "transactional"]
 Regime = Literal["opt_in", "opt_out"]
 Percent = Annotated[float, Field(ge=0.0, le=100.0)]
+Worth = Annotated[float, Field(ge=0.0, le=1.0)]
+Penalty = Annotated[float, Field(ge=-1.0, le=0.0)]
 
 
 MOST = 1e9
@@ -321,14 +323,40 @@ class LearningFeatureDocument(_Document):
     )
 
 
+class RewardsDocument(_Document):
+    """What an answer is worth, as part of a full response: each kind once, of several the best and the worst."""
+
+    redemption: Worth = Field(default=1.0, description="The offer was used.")
+    conversion: Worth = Field(default=1.0, description="The goal behind the action was reached.")
+    click: Worth = Field(default=0.0, description="The customer looked closer.")
+    dismissal: Penalty = Field(default=-0.5, description="The customer waved it away.")
+    unsubscribe: Penalty = Field(default=-1.0, description="The customer wants no more of the channel.")
+
+
 class LearningDocument(_Document):
-    """What of the customer the correction of a model's propensity may depend on."""
+    """How answers correct a model's propensity before its next training, and what of the customer that depends on."""
 
     features: tuple[LearningFeatureDocument, ...] = Field(
         default=(), max_length=7, description="Beside the constant that every action has."
     )
     prior_sd: float = Field(
         default=0.5, gt=0.0, le=10.0, description="How far off a model is expected to be, in log odds, each way."
+    )
+    rewards: RewardsDocument = Field(
+        default=RewardsDocument(), description="What an answer is worth, by its kind; 1 is a full response."
+    )
+    default: float = Field(
+        default=0.0, ge=-1.0, le=1.0, description="What a contact is worth that was seen and never answered."
+    )
+    delay_days: float = Field(
+        default=14.0, ge=0.01, le=90.0, description="How long after the impression an answer still counts."
+    )
+    last_touch_hours: int = Field(
+        default=72,
+        ge=1,
+        le=LONGEST_HOURS,
+        description="An answer that names no decision counts for the last contact with its action that the customer "
+        "has seen so many hours before, if there is one.",
     )
 
 

@@ -149,6 +149,17 @@ def _new_part(difference: Difference) -> str:
     return f"{one(difference.place[1])} {difference.whose} is new: {fields(difference.after)}"
 
 
+def _last_touch(difference: Difference) -> str:
+    hours = " → ".join(map(duration, (difference.before, difference.after)))
+    return f"an answer that names no decision counts for what was seen in the last {hours}"
+
+
+def _a(noun: str) -> str:
+    """With its article."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+_LEARNING: Final = ("arbitration", "learning")
 _TIERS: Final = (*ACTION, "eligibility|applicability|suitability")
 _HOLDS: Final = ("contact_policy", "rules|suppressions", "*")
 _TRIALS: Final = ("experiments", "challengers|rollouts|shadows", "*")
@@ -180,6 +191,10 @@ _SENTENCES: Final[tuple[tuple[Place, Callable[[Difference], bool], Callable[[Dif
     (("contact_policy", "binds"), _is_new, lambda d: f"contact rules now bind {d.after} actions"),
     (("contact_policy", "binds"), _is_gone, lambda d: f"contact rules no longer bind {d.before} actions"),
     (("arbitration", "do_nothing_threshold"), _always, lambda d: f"doing nothing counts {d.money}"),
+    ((*_LEARNING, "rewards", "*"), _always, lambda d: f"{_a(d.place[3])} is worth {d.value} of a full response"),
+    ((*_LEARNING, "default"), _always, lambda d: f"a contact that is not answered is worth {d.value}"),
+    ((*_LEARNING, "delay_days"), _always, lambda d: f"answers count for {d.value} days"),
+    ((*_LEARNING, "last_touch_hours"), _always, _last_touch),
     (("experiments", "control"), _always, lambda d: f"universal control: {d.change}"),
     (_TRIALS, _is_new, _new_part),
     (_TRIALS, _is_gone, lambda d: f"{one(d.place[1])} {d.whose} has ended"),

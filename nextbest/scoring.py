@@ -59,6 +59,8 @@ def score(rows: Rows, situation: Situation, context: cel.Context) -> Scores:
         odds = logit(found)
         if residuals is not None:
             moves, doubts = residuals.of(actions, numbers(policy.arbitration.learning, situation.features))
+            if situation.tier != "full":  # what is corrected is what the model says, or a new action's start
+                moves = np.where(_are_new(rows, situation), moves, 0.0)
             mean, variance = corrections
             mean[rows], variance[rows] = moves, doubts
             if moves.any():
@@ -142,16 +144,21 @@ def _propensities(rows: Rows, actions: Sequence[Action], situation: Situation) -
     p = policy.unscored[rows]
     if models is None or situation.tier != "full":
         return p
-    known = situation.known_actions
-    new = {action.number for action in policy.startings if action.id not in known}
-    is_asked = np.array([row not in new for row in rows.tolist()]) if new else np.ones(len(rows), dtype=bool)
-    asked = [action for action in actions if action.number not in new] if new else actions
+    is_asked = ~_are_new(rows, situation)
+    asked = actions if is_asked.all() else [action for action, asks in zip(actions, is_asked, strict=True) if asks]
     if asked:
         model = models.model_set.models[PROPENSITY]
         columns = context_columns(model, asked, situation.context)
         matrix = design_matrix(model, situation.features, [action.id for action in asked], columns)
         p[is_asked] = models.score(PROPENSITY, matrix)
     return p
+
+
+def _are_new(rows: Rows, situation: Situation) -> NDArray[np.bool_]:
+    """Which of the actions with these numbers start from what the policy says, shape (len(rows),)."""
+    known = situation.known_actions
+    new = {action.number for action in situation.policy.startings if action.id not in known}
+    return np.array([row in new for row in rows.tolist()], dtype=bool) if new else np.zeros(len(rows), dtype=bool)
 
 
 def context_columns(

@@ -34,6 +34,7 @@ from serving.details import Details
 from serving.examples import examples
 from serving.gate import Gate
 from serving.intake import Intake
+from serving.lessons import Lessons
 from serving.metrics import Meter
 from serving.model_sets import ModelSets
 from serving.names import CustomerNames
@@ -85,6 +86,7 @@ def build(settings: Settings) -> ASGIApp:
         budget_ms=settings.budget_ms,
         meter=meter,
     )
+    lessons = Lessons(state=state, log=log, policies=policies, models=models, clock=_now)
 
     def in_use() -> tuple[str, str, str]:
         model_set = models.current.model_set.id if models.current else ""
@@ -97,7 +99,7 @@ def build(settings: Settings) -> ASGIApp:
             raise ArchiveError(f"{settings.policies_archive} has no policy: `nextbest policy publish` puts one there")
         await models.start()
         meter.in_use = in_use
-        beside = (policies.follow(), models.follow(), features.keep_open(), meter.keep_writing())
+        beside = (policies.follow(), models.follow(), lessons.follow(), features.keep_open(), meter.keep_writing())
         async with AsyncExitStack() as stack:
             for loop in beside:
                 await stack.enter_async_context(running(loop))

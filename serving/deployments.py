@@ -20,12 +20,16 @@ from nextbest.adapters.logs import mirror, open_log
 from nextbest.adapters.quarantine import Quarantine
 from nextbest.adapters.skipped_records import SkippedRecords
 from nextbest.adapters.states import open_state
+from nextbest.projection import Projection
 from nextbest.settings import Settings
 from serving.app import IN_FLIGHT, build
+from serving.learner import Learner
 from serving.live_features import LiveFeatures
 from serving.live_store import LiveStore
 from serving.loopback import keep_replica_local
 from serving.metrics import Meter
+from serving.model_sets import ModelSets
+from serving.policies import Policies
 from serving.processor import Processor
 from serving.stream_monitor import StreamMonitor
 
@@ -76,17 +80,23 @@ class EventProcessor:
             rejects=Quarantine(settings.rejected_events, load_contracts(settings.folder("contracts"))),
         )
         state = open_state(settings)
+        policies, models = Policies(settings.policies_archive, state), ModelSets(settings.bundles, state)
+        projections: list[Projection] = [LiveFeatures(state, LiveStore(settings, _now))]
         processor = Processor(
             log=log,
             state=state,
+            projections=projections,
             skipped=SkippedRecords(settings.skipped_records),
             clock=_now,
             note=monitor.note,
             note_skipped=monitor.note_skipped,
-            projections=(LiveFeatures(state, LiveStore(settings, _now)),),
+        )
+        learner = Learner(
+            log=log, state=state, policies=policies, models=models, skip=processor.skip, projections=projections
         )
         loop = asyncio.get_running_loop()
-        beside = (mirror(settings), monitor.watch(), processor.follow(), meter.keep_writing())
+        following = (policies.follow(), models.follow(), learner.follow(), processor.follow())
+        beside = (mirror(settings), monitor.watch(), meter.keep_writing(), *following)
         self._beside = [loop.create_task(each) for each in beside]
 
     def check_health(self) -> None:

@@ -56,7 +56,7 @@ class Processor:
 
     async def step(self) -> Step:
         """Apply the records that come next, and say what they were."""
-        made = await step(self.log, self.state, self._skip)
+        made = await step(self.log, self.state, self.skip)
         if made.is_restart:
             _log.warning("the log is an older copy: all of it is applied to State, which keeps what it knew")
         self.note(made)
@@ -75,7 +75,7 @@ class Processor:
 
     async def _project(self, made: Step) -> bool:
         """Bring each projection on; whether all that can be are at the log's end. One that waits holds up no other."""
-        ends = [await self._advance(each, made) for each in self.projections]
+        ends = [await self._advance(each, made) for each in tuple(self.projections)]
         return all(ends)
 
     async def _advance(self, projection: Projection, made: Step) -> bool:
@@ -83,7 +83,7 @@ class Processor:
         if waits is not None and time.monotonic() < waits.until:
             return True
         try:
-            is_end = await advance(self.log, self.state, projection, made, self._skip)
+            is_end = await advance(self.log, self.state, projection, made, self.skip)
         except ProjectionWaitsError as error:
             why = without_paths(error)
             if why and (waits is None or waits.why != why):  # else every second would say so
@@ -99,7 +99,8 @@ class Processor:
         while await self.log.last_offset() <= offset and time.monotonic() < until:  # noqa: ASYNC110  another process writes
             await asyncio.sleep(_LOOK_S)
 
-    def _skip(self, log_id: str, offset: int, record: Envelope, error: Exception) -> None:
+    def skip(self, log_id: str, offset: int, record: Envelope, error: Exception) -> None:
+        """Say that a record is passed over, and keep which."""
         _log.error("record %s at offset %d is passed over: %s", record.event_id, offset, place_of(error))
         self.skipped.add(log_id, offset, record, error, self.clock())
         self.note_skipped(record)

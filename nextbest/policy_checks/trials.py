@@ -68,7 +68,11 @@ def _thompson(place: Place, chosen: ExplorationDocument, formula: FormulaDocumen
 
 
 def learning(subject: Subject) -> Iterator[Problem]:
-    """What the correction of a model depends on are numbers that there are, each once."""
+    """What the correction of a model depends on are numbers that there are, each once; and some answer counts."""
+    rewards = subject.policy.arbitration.learning.rewards
+    if not (rewards.redemption or rewards.conversion or rewards.click):
+        message = "no answer is worth anything: every action would be learned to be worth nothing"
+        yield Problem(("arbitration", "learning", "rewards"), message, "policy-rewards", "warning")
     names = [feature.name for feature in subject.policy.arbitration.learning.features]
     for position, name in enumerate(names):
         place: Place = ("arbitration", "learning", "features", position, "name")

@@ -1,6 +1,6 @@
 """A small policy and stand-in models for the tests of the engine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,7 +19,7 @@ from nextbest.policy_compiler import compile_policy
 from nextbest.policy_document import PolicyDocument
 from nextbest.records import Contact, DecisionRecord, Interaction, Options, Snapshot, Tier
 from nextbest.reservations import reserve
-from nextbest.residual import Beliefs
+from nextbest.residual import Beliefs, Statistics
 from nextbest.situation import Models
 
 
@@ -212,9 +212,10 @@ class Trial:
         context: dict[str, Any] | None = None,
         tier: Tier = "full",
         profile: Profile = CUSTOMER,
+        learned: Mapping[str, Statistics] | None = None,
         **known: Any,
     ) -> Proposal:
-        """What is proposed to a customer of whom State knows `known`."""
+        """What is proposed to a customer of whom State knows `known`, after answers that say `learned`."""
         request = Request(
             decision_id=decision_id,
             request_id="r1",
@@ -224,7 +225,9 @@ class Trial:
             options=options,
         )
         snapshot = Snapshot(**({"consents": {"marketing": "granted"}} | known))
-        residuals = Beliefs(policy).of(self._models)
+        beliefs = Beliefs(policy)
+        beliefs.learn(self._models, learned or {})
+        residuals = beliefs.of(self._models)
         return decide(request, profile, policy, self._models, snapshot, now, residuals=residuals, tier=tier)
 
     def contact(self, action: str, hours_ago: float, *, seen: bool = True, decision_id: str = "earlier") -> Contact:

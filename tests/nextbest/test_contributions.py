@@ -20,7 +20,7 @@ from nextbest.contributions import contributions
 )
 def test_the_terms_add_up_to_the_priority(trial: Any, document: dict[str, Any], switches: dict[str, Any]) -> None:
     """Whatever the policy counts in."""
-    document["arbitration"].update(switches)
+    document["arbitration"].update({"exploration": {"strategy": "greedy"}} | switches)
     policy = trial.policy(value=7.0, cost=0.01)
     record = trial.finished(trial.proposed(policy))
     parts = list(contributions(record, policy, None))

@@ -120,3 +120,14 @@ def test_spending_more_in_a_category_makes_its_coupon_more_likely(seed: int, spe
         Market(seed).truth("1", {**LOYAL, "category_spend_182d__cheese": amount}, "cheese") for amount in (low, high)
     ]
     assert truths[0] <= truths[1]
+
+
+def test_redemptions_can_take_their_time() -> None:
+    """Exponentially, by as much as is said in the mean; who answers, and how, is the same."""
+    late = Market(7, takes=timedelta(days=4))
+    found = [(one, other) for one, other in zip(answers(4_000, Market(7)), answers(4_000, late), strict=True)]
+    moments = {"occurred_at": None}
+    assert all(one.row | moments == other.row | moments for one, other in found)
+    took = [(other.row["occurred_at"] - NOW).total_seconds() / 86_400 for _, other in found if "kind" in other.row]
+    redeemed = [days for days in took if days > 0.001]
+    assert sum(redeemed) / len(redeemed) == pytest.approx(4.0, rel=0.1)

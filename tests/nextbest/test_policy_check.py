@@ -257,6 +257,10 @@ WARNINGS: list[tuple[Edit, str]] = [
     (lambda d: action(d, lever=0.0), "can never win"),
     (lambda d: experiments(d, rollouts=[{"id": "slow", "percent": 0, "actions": ["bread"]}]), "concerns nobody yet"),
     (lambda d: experiments(d, shadows=[{"id": "same", "changes": {}}]), "changes nothing"),
+    (
+        lambda d: d["arbitration"].update(learning={"rewards": {"redemption": 0, "conversion": 0}}),
+        "no answer is worth anything",
+    ),
     (lambda d: d["actions"]["actions"][0]["treatments"][0]["content"].update(image="a.png"), "which some of its"),
 ]
 

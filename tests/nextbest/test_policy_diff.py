@@ -121,6 +121,17 @@ CHANGES: list[tuple[Edit, list[str]]] = [
     ),
     (lambda d: d["arbitration"].update(do_nothing_threshold=0.05), ["doing nothing counts 0.00 → 0.05 USD"]),
     (lambda d: d["arbitration"].update(formula={"use_cost": False}), ["formula use cost: yes → no"]),
+    (
+        lambda d: d["arbitration"].update(
+            learning={"rewards": {"unsubscribe": -0.5}, "default": 0.1, "delay_days": 7, "last_touch_hours": 5}
+        ),
+        [
+            "an unsubscribe is worth -1 → -0.5 of a full response",
+            "a contact that is not answered is worth 0 → 0.1",
+            "answers count for 14 → 7 days",
+            "an answer that names no decision counts for what was seen in the last 3 days → 5 hours",
+        ],
+    ),
     (lambda d: d["arbitration"].update(salt="other"), ["salt: “test” → “other”"]),
     (
         lambda d: d.update(experiments={"control": {"percent": 5}}),

@@ -3,17 +3,22 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy.special import expit
 
 from nextbest import records
 from nextbest.records import DO_NOTHING
+from nextbest.replay import differences, replay
+from nextbest.residual import Statistics
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
-def test_a_cost_by_expression_takes_its_share_of_the_budget(trial: Any) -> None:
+def test_a_cost_by_expression_takes_its_share_of_the_budget(document: dict[str, Any], trial: Any) -> None:
     """What a contact costs this customer is what it takes, to the millionth, of the period it was decided in."""
+    document["arbitration"]["exploration"] = {"strategy": "greedy"}
     policy = trial.policy(cost="spend_91d / 1000.0", value=1000.0, budget={"amount": 1, "per": "month"})
     record = trial.finished(trial.proposed(policy))
     slot = next(slot for slot in record.placements[0].slots if slot.action == "apples")
@@ -91,3 +96,39 @@ def test_a_reduced_decision_asks_no_model(document: dict[str, Any], models: Any,
     assert {c.action: c.p for c in record.candidates if c.p} == {
         "apples": 0.2, "bread": 0.03, "cheese": 0.03, "dates": 0.03,
     }  # fmt: skip
+
+
+LIKED = Statistics(
+    seen=40,
+    answered=20,
+    observed=np.array([20.0]),
+    expected=np.array([4.0]),
+    information=np.array([[3.6]]),
+    x=np.array([40.0]),
+)
+
+
+@pytest.mark.parametrize("strategy", ["greedy", "inverse_gap", "thompson"])
+def test_answers_correct_what_is_known_of(document: dict[str, Any], models: Any, trial: Any, strategy: str) -> None:
+    """Whatever the strategy; what nothing was learned of keeps its very bits, and replay needs no history."""
+    document["arbitration"]["exploration"] = {"strategy": strategy}
+    policy = trial.policy()
+    record = trial.finished(trial.proposed(policy, learned={"apples": LIKED}))
+    plain = trial.finished(trial.proposed(policy))
+    found, before = ({c.action: c.p for c in each.candidates if c.p} for each in (record, plain))
+    assert found["apples"] > 0.2 > before["apples"]
+    assert found["bread"] == before["bread"]
+    apples = next(c for c in record.candidates if c.action == "apples")
+    assert apples.p == expit(apples.logit + apples.residual_mean)
+    assert differences(record, replay(record, policy, models)) == []
+    if strategy != "thompson":
+        assert {c.residual_mean for c in plain.candidates} == {None}
+
+
+def test_a_reduced_decision_corrects_only_starts(models: Any, trial: Any) -> None:
+    """What stands in for a model is not what answers correct."""
+    policy = trial.policy(starting={"propensity": 0.2})
+    record = trial.finished(trial.proposed(policy, tier="reduced", learned={"apples": LIKED, "bread": LIKED}))
+    moves = {c.action: c.residual_mean for c in record.candidates if c.residual_mean is not None}
+    assert moves["apples"] > 0.0 == moves["bread"]
+    assert differences(record, replay(record, policy, models)) == []

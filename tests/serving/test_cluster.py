@@ -67,6 +67,27 @@ def test_a_consent_from_the_log_binds(server: Server, contracts: dict[str, Contr
     assert eventually(lambda: server.action("c1") == "do_nothing", 1)
 
 
+def test_an_answer_moves_what_is_decided_within_a_second(server: Server, contracts: dict[str, Contract]) -> None:
+    """Seen and redeemed by one customer: the next decision for another one has the model corrected, and says so."""
+
+    asked = {"customer": {"customer_id": "c41"}, "placements": ["home_banner"], "count_toward_caps": False}
+
+    def correction() -> float:
+        answer = server.client.post("/v1/decisions", json=asked).json()
+        record = server.client.get(f"/v1/decisions/{answer['decision_id']}").json()["record"]
+        return max(each.get("residual_mean") or 0.0 for each in record["candidates"] if each["action"] == "beef")
+
+    made, now = server.decide("c40"), datetime.now(UTC)
+    said = {"customer_id": "c40", "decision_id": made["decision_id"], "slot": 0, "action": "beef", "source": "live"}
+    seen = said | {"event_id": "e40", "type": "impression", "channel": "web", "occurred_at": now, "received_at": now}
+    bought = said | {"outcome_id": "o40", "kind": "redemption", "currency": "USD", "occurred_at": now}
+    before = correction()
+    entries = [envelope(contracts[name], row, now) for name, row in (("events", seen), ("outcomes", bought))]
+    with closing(SqliteLog(server.settings.event_log)) as log:
+        log.append_sync(entries)
+    assert eventually(lambda: correction() > before, 1)
+
+
 def test_state_is_made_anew_while_decisions_go_on(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever said no hears nothing meanwhile: fallbacks that say why, until all of the log is there again."""
     for name, value in server.settings.environment().items():

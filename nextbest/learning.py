@@ -1,0 +1,147 @@
+"""Learning from the log: a projection of what became of contacts, by action, under one model set.
+
+Belongs here: folding records into sums of contacts, and the names and keys they are kept under. Does not belong here:
+what an answer is or is worth (`nextbest.rewards`), what sums say (`nextbest.evidence`), or following the log
+(`nextbest.following`, `serving.learner`).
+
+What a contact adds is a function of all that was said of it. While more may be said it is pending, and whatever comes
+takes what it added before out of the sums, and what it adds now in: so neither order nor batches matter. It is settled
+once the log is past the time in which answers count and a day more, in which they may be on their way.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+import msgspec
+from scipy.special import expit
+
+from nextbest import records as decisions
+from nextbest.contact_book import DELAYS, UNLEARNED, ContactBook, table_key
+from nextbest.delays import Counts, Delays, Scale, delays
+from nextbest.envelope import Envelope
+from nextbest.erasure import ERASURE, is_erased, names_of
+from nextbest.evidence import Table, statistics
+from nextbest.features import design_matrix
+from nextbest.policy import Policy, Rewards
+from nextbest.projection import Read, Values
+from nextbest.records import DO_NOTHING, Candidate, DecisionRecord
+from nextbest.residual import Statistics, numbers
+from nextbest.rewards import Said, Trial, microseconds, said
+from nextbest.scoring import context_columns
+from nextbest.situation import PROPENSITY, Models, known_actions
+
+COMPLETE: Final = "complete"
+"""The key of the mark that the projection has been at the log's end."""
+_DECODED_AT_ONCE: Final = 20
+"""Records, before others get their turn: a decision's is long."""
+
+
+def projection_name(policy: Policy, model_set_id: str) -> str:
+    """Under which it is kept: another where the policy lets something else be learned, or from something else."""
+    arbitration = policy.arbitration
+    starts = {each.id: each.starting.propensity for each in policy.startings if each.starting}
+    rewards = arbitration.rewards
+    of_rewards = rewards.worth, rewards.default, rewards.delay.total_seconds(), rewards.last_touch.total_seconds()
+    features = [(each.name, each.scale) for each in arbitration.learning]
+    content = msgspec.json.encode([features, of_rewards, starts], order="sorted")
+    return f"learning:{model_set_id}:{hashlib.sha256(content).hexdigest()[:16]}"
+
+
+class Learned(msgspec.Struct, frozen=True):
+    """What the projection says: sums by action, delays of answers, and why nothing was learned from some."""
+
+    tables: Mapping[str, Table]
+    delays: Counts
+    unlearned: Mapping[str, int]
+    is_complete: bool
+
+    @staticmethod
+    def keys(policy: Policy) -> list[str]:
+        """Where it is kept."""
+        return [COMPLETE, DELAYS, UNLEARNED, *map(table_key, policy.actions)]
+
+    @classmethod
+    def of(cls, values: Mapping[str, str], policy: Policy) -> "Learned":
+        """What is kept under `keys`."""
+        tables = {action: values.get(table_key(action), "{}") for action in policy.actions}
+        return cls(
+            tables={action: msgspec.json.decode(text, type=Table) for action, text in tables.items() if text != "{}"},
+            delays=msgspec.json.decode(values.get(DELAYS, "{}"), type=dict[str, list[int]]),
+            unlearned=msgspec.json.decode(values.get(UNLEARNED, "{}"), type=dict[str, int]),
+            is_complete=COMPLETE in values,
+        )
+
+    def time_to_convert(self, rewards: Rewards, now: int) -> Delays:
+        """What is known at `now` of how long answers take."""
+        return delays(self.delays, Scale.of(rewards.delay), now)
+
+    def statistics(self, rewards: Rewards, now: int) -> dict[str, Statistics]:
+        """By action, what its contacts say at `now`."""
+        known = self.time_to_convert(rewards, now)
+        cohorts = {cohort for table in self.tables.values() for cohort in table}
+        shares = {cohort: known.mean_share(cohort, now) for cohort in cohorts}
+        found = {action: statistics(table, shares, rewards.default) for action, table in self.tables.items()}
+        return {action: each for action, each in found.items() if each}
+
+
+class Learning:
+    """The projection under a policy and a model set."""
+
+    def __init__(self, policy: Policy, models: Models) -> None:
+        self._policy = policy
+        self._models = models
+        self.name = projection_name(policy, models.model_set.id)
+
+    async def fold(self, records: Sequence[tuple[int, Envelope]], read: Read) -> Values:
+        """What becomes of the values; see `nextbest.projection`."""
+        rewards = self._policy.arbitration.rewards
+        book = await ContactBook.opened(read, rewards)
+        words: list[Said | DecisionRecord] = []
+        for number, (_, record) in enumerate(records):
+            if number % _DECODED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            book.turn_to(microseconds(record.received_at))
+            if record.type == ERASURE:
+                await book.take(words, self._trials)
+                for name in names_of(record):
+                    await book.erase(name)
+                words = []
+            elif (word := _decision(record) or said(record, rewards)) is not None:
+                words.append(word)
+        await book.take(words, self._trials)
+        return await book.closed()
+
+    def _trials(self, record: DecisionRecord) -> Iterator[Trial]:
+        """What is tried in each slot, and what the models of this set make of it."""
+        x = tuple(numbers(self._policy.arbitration.learning, record.features).tolist())
+        for placement in record.placements:
+            for slot in placement.slots:
+                if slot.action != DO_NOTHING:
+                    is_learned = record.learning and record.mode == "live"
+                    candidate = decisions.score_of(record, placement.id, slot) if is_learned else None
+                    p = self._predicted(record, candidate) if candidate else None
+                    yield Trial(slot.slot, slot.action) if p is None else Trial(slot.slot, slot.action, x, p)
+
+    def _predicted(self, record: DecisionRecord, candidate: Candidate) -> float | None:
+        """The probability of a response before any correction; none where the policy has no such action any more."""
+        models, action = self._models, self._policy.actions.get(candidate.action)
+        if action and action.starting and action.id not in known_actions(models):
+            return action.starting.propensity
+        if record.model_set_id == models.model_set.id and candidate.logit is not None:
+            return float(expit(candidate.logit))
+        if action is None or PROPENSITY not in models.model_set.models:
+            return None
+        model = models.model_set.models[PROPENSITY]
+        context = self._policy.context(record.context, record.snapshot.signals, record.occurred_at)
+        columns = context_columns(model, [action], context)
+        return models.score(PROPENSITY, design_matrix(model, record.features, [action.id], columns)).item()
+
+
+def _decision(record: Envelope) -> DecisionRecord | None:
+    """The decision that `record` says, once: it is logged by slot, each with the whole record."""
+    if record.type != "decision" or record.properties["slot"] != 0:
+        return None
+    made = decisions.decode(record.properties["record"])
+    return None if made.mode == "shadow" or is_erased(made) else made

@@ -1,0 +1,120 @@
+"""Evidence: sums that commute, and estimates that answers still to come do not bias."""
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nextbest.delays import SETTLED, Scale, delays
+from nextbest.evidence import Additions, Sums, counted, statistics, summed
+from nextbest.market import Market
+from nextbest.policy import Rewards
+from nextbest.rewards import Contact, Pending, Said, Trial, microseconds
+from tests.contacts import NOW
+
+DAY = timedelta(days=1)
+REWARDS = Rewards(
+    worth={"click": 0.0, "redemption": 1.0, "dismissal": -0.5, "unsubscribe": -1.0},
+    default=0.0,
+    delay=14 * DAY,
+    last_touch=3 * DAY,
+)
+SHOPPER = {"category_spend_182d__cheese": 60.0, "response_rate_364d": 0.1, "recency_days": 2.0}
+numbers = st.floats(-3.0, 3.0)
+contacts = st.builds(
+    lambda x, p, reward: Contact(Trial(0, "cheese", (1.0, x), p), 0, reward, None),
+    numbers,
+    st.floats(0.001, 0.999),
+    st.none() | st.floats(-1.0, 1.0),
+)
+
+
+@given(st.lists(contacts, min_size=1, max_size=30), st.randoms())
+def test_sums_do_not_depend_on_their_order(given_: list[Contact], chance: object) -> None:
+    """To the last bit; and what is taken out again was never there."""
+    sums = [Sums.of(each, 0.0) for each in given_]
+    total = sum_of(sums)
+    chance.shuffle(sums)  # type: ignore[attr-defined]
+    assert sum_of(sums) == total
+    for each in sums:
+        total = total.plus(each, -1)
+    assert total == Sums.nothing(2)
+
+
+def sum_of(sums: list[Sums]) -> Sums:
+    total = Sums.nothing(2)
+    for each in sums:
+        total = total.plus(each)
+    return total
+
+
+def test_of_settled_contacts_the_statistics_are_the_sums() -> None:
+    """Weights, what the model expected, and what came of it."""
+    table = {SETTLED: sum_of([Sums.of(Contact(Trial(0, "a", (1.0, 2.0), 0.5), 0, r, None), 0.0) for r in (1.0, None)])}
+    found = statistics(table, {SETTLED: 1.0}, 0.0)
+    assert found is not None
+    assert (found.seen, found.effective) == (2, 2.0)
+    assert found.observed.tolist() == [1.0, 2.0]
+    assert found.expected.tolist() == [1.0, 2.0]
+    assert found.information.tolist() == [[0.5, 1.0], [1.0, 2.0]]
+    assert statistics({}, {}, 0.0) is None
+
+
+def test_what_silence_is_worth_counts_for_those_who_had_time() -> None:
+    """With a default of 0.2, a contact that is settled without an answer is worth 0.2, and one with an answer 1."""
+    contacts = [Contact(Trial(0, "a", (1.0,), 0.5), 0, reward, None) for reward in (1.0, None, None)]
+    total = Sums.nothing(1)
+    for each in contacts:
+        total = total.plus(Sums.of(each, 0.2))
+    found = statistics({SETTLED: total}, {SETTLED: 1.0}, 0.2)
+    assert found is not None
+    assert found.observed[0] == pytest.approx(1.4, abs=1e-6)
+
+
+def test_tables_are_summed_and_lose_what_is_nothing() -> None:
+    """A cohort whose contacts have all moved on is gone."""
+    one = Sums.of(Contact(Trial(0, "a", (1.0,), 0.5), 0, 1.0, 5), 0.0)
+    assert summed({"1": one}, {"1": Sums.nothing(1).plus(one, -1), "": one}) == {"": one}
+    assert counted({"1": [1, 0]}, {"1": [-1, 0]}) == {}
+
+
+def estimated(seed: int, days: float, contacts: int = 1_500) -> tuple[float, float, float]:
+    """Of a market whose redemptions take four days in the mean: the rate as estimated, counted, and in truth.
+
+    Args:
+        seed: Of the market.
+        days: How long contacts have been made, evenly, until now.
+        contacts: How many.
+
+    """
+    market, chance = Market(seed, takes=4 * DAY), np.random.default_rng(seed)
+    added, truths = Additions(REWARDS), []
+    for number, age in enumerate(chance.uniform(0.0, days, contacts).tolist()):
+        at = NOW - age * DAY
+        decision = {"decision_id": f"d{number}", "slot": 0, "customer_id": f"c{number}", "channel": "web"}
+        decision |= {"action": "cheese", "treatment": "cheese", "value": 1.0, "currency": "USD"}
+        pending = Pending(decided=microseconds(at), is_learned=True, trials=(Trial(0, "cheese", (1.0,), 0.1),))
+        for _, row in market.answer(decision, SHOPPER, at):
+            kind = row.get("type") or row["kind"]
+            if row["occurred_at"] <= NOW and kind in {"impression", "redemption"}:
+                pending.hear(Said(kind, microseconds(row["occurred_at"]), "d", "0", None, None))
+        if pending.said:
+            truths.append(market.truth(f"c{number}", SHOPPER, "cheese"))
+            added.add(pending, 1)
+    now = microseconds(NOW)
+    known, table = delays(added.delays, Scale.of(14 * DAY), now), added.tables["cheese"]
+    found = statistics(table, {cohort: known.mean_share(cohort, now) for cohort in table}, 0.0)
+    assert found is not None
+    in_time = 1.0 - np.exp(-14.0 / 4.0)
+    return found.observed[0] / found.effective, found.answered / found.seen, float(np.mean(truths)) * in_time
+
+
+def test_late_answers_do_not_bias_the_rate() -> None:
+    """Over many markets the estimate is the truth up to its own error; a window that counts silence as no is below."""
+    found = np.array([estimated(seed, 21.0) for seed in range(40)])
+    rate, windowed = (found[:, column] / found[:, 2] - 1.0 for column in (0, 1))
+    error = [each.std(ddof=1) / np.sqrt(len(found)) for each in (rate, windowed)]
+    assert abs(rate.mean()) < 2.5 * error[0]
+    assert windowed.mean() < -0.1 < -10.0 * error[1]
