@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nextbest.settings import Settings
 
-_BESIDE_TRAINING = {"commands.py", "follower.py", "scoring.py"}
+_BESIDE_TRAINING = {"commands.py", "follower.py", "linkage.py", "scoring.py"}
 _SHARED = ("nextbest.features", "nextbest.model_set", "nextbest.adapters.onnx")
 """What training and serving have in common: how a matrix is made, described and scored."""
 

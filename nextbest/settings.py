@@ -25,6 +25,7 @@ _PORTS = range(1, 65_536)
 _BROKER = r"([\w.-]+|\[[0-9a-fA-F:.]+\])(:[1-9]\d{0,4})?"
 # A topic's name has up to 249 characters, and `….dead` beside it needs one too.
 _TOPIC = r"(?!\.{1,2}(\?|$))[a-zA-Z0-9._-]{1,240}"
+_LEAST_LINK_PROBABILITY = 0.5
 _LOG_URL = re.compile(rf"kafka://{_BROKER}(,{_BROKER})*/{_TOPIC}(\?partitions=[1-9]\d{{0,3}})?")
 
 
@@ -103,6 +104,12 @@ class Settings:
         "milliseconds that a decision may take where the request does not say; what would come later is a fallback",
         within=range(1, 60_001),
     )
+    link_probability: float = _setting(
+        "NEXTBEST_LINK_PROBABILITY",
+        0.95,
+        "probability from which two customers are linked as one person without anybody having looked: 0.95 is right "
+        "where a wrong link costs nineteen times what a missed one does; above 1 nothing is, and all waits for review",
+    )
     alert_webhook: str = _setting(
         "NEXTBEST_ALERT_WEBHOOK",
         "",
@@ -115,6 +122,11 @@ class Settings:
         _check_state_url(self.state_url)
         _check_log_url(self.log_url)
         Limits.parse(self.identity_limits)
+        if not self.link_probability >= _LEAST_LINK_PROBABILITY:
+            raise SettingError(
+                f"NEXTBEST_LINK_PROBABILITY is {self.link_probability}: it takes {_LEAST_LINK_PROBABILITY} or more, "
+                "for what is less probable is more likely two people"
+            )
         ports: dict[int, str] = {}
         for f in fields(self):
             variable, within, value = f.metadata["variable"], f.metadata["within"], getattr(self, f.name)
@@ -189,6 +201,11 @@ class Settings:
     @property
     def marts(self) -> Path:
         return self.state / "marts"
+
+    @property
+    def proposed_links(self) -> Path:
+        """Which customers may be one person, as the last run of the linkage model has it."""
+        return self.state / "identity" / "proposals.json"
 
     @property
     def quality(self) -> Path:
@@ -357,6 +374,11 @@ def _parse(variable: str, text: str, default: object) -> Any:
         if not text.isdecimal():
             raise SettingError(f"{variable} is {text!r}: it takes a whole number")
         return int(text)
+    if isinstance(default, float):
+        try:
+            return float(text)
+        except ValueError:
+            raise SettingError(f"{variable} is {text!r}: it takes a number") from None
     return Path(text).expanduser().resolve() if isinstance(default, Path) else text
 
 

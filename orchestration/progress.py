@@ -26,6 +26,7 @@ STAGES = {
     "models": "training",
     "scoring": "scoring",
     "serving": "serving",
+    "identity": "identity",
     "feedback": "feedback",
 }
 """The stage of a step, by the first part of its name."""
@@ -33,7 +34,7 @@ STAGES = {
 _CHECKING = ("quality", "reconciliation")
 _DBT_DURATION = "Execution Duration"
 """What dagster-dbt calls dbt's own measure of a model or test."""
-_SHOWN = ("received", "landed", "rejected", "customers", "version", "alias")
+_SHOWN = ("received", "landed", "rejected", "customers", "version", "alias", "linked", "waiting for review")
 
 
 @dataclass

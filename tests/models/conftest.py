@@ -24,6 +24,11 @@ VIEWS = ("customer_profile", "customer_rfm", "department_affinity", "category_af
 CONTRACTS = {"contacts": "1.0.0", "transactions": "1.0.0"}
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Warnings are errors; Splink parses SQL with a package that recommends its successor."""
+    config.addinivalue_line("filterwarnings", "ignore:sqlglotrs is deprecated:DeprecationWarning")
+
+
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """As in training: tests run beside each other, and more BLAS threads only get in each other's way."""

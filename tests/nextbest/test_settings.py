@@ -19,11 +19,16 @@ def test_defaults_need_no_variable() -> None:
 
 def test_every_setting_survives_the_way_to_a_child_process(tmp_path: Path) -> None:
     """What `environment` hands down, `from_env` reads back unchanged."""
-    settings = Settings(home=tmp_path, http_port=8123, households=40, haproxy=False, source="none")
+    settings = Settings(
+        home=tmp_path, http_port=8123, households=40, haproxy=False, source="none", link_probability=0.9
+    )
     assert Settings.from_env(settings.environment()) == settings
 
 
-@pytest.mark.parametrize(("variable", "value"), [("NEXTBEST_HTTP_PORT", "eighty"), ("NEXTBEST_HAPROXY", "maybe")])
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("NEXTBEST_HTTP_PORT", "eighty"), ("NEXTBEST_HAPROXY", "maybe"), ("NEXTBEST_LINK_PROBABILITY", "surely")],
+)
 def test_a_wrong_value_names_its_variable(variable: str, value: str) -> None:
     """A value of the wrong type is an error that says which variable holds it."""
     with pytest.raises(SettingError, match=f"{variable} is '{value}'"):
@@ -38,6 +43,7 @@ def test_a_wrong_value_names_its_variable(variable: str, value: str) -> None:
         ("NEXTBEST_MLFLOW_PORT", "99999", "1 to 65535"),
         ("NEXTBEST_HOUSEHOLDS", "1000000", "0 to 999999"),
         ("NEXTBEST_REPLICAS", "0", "1 to 64"),
+        ("NEXTBEST_LINK_PROBABILITY", "0.2", "0.5 or more"),
     ],
 )
 def test_a_number_out_of_bounds_names_its_variable(variable: str, value: str, bounds: str) -> None:

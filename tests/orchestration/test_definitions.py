@@ -63,7 +63,7 @@ def test_every_step_has_a_stage(definitions: dg.Definitions) -> None:
 
 def test_loading_is_light() -> None:
     """What takes seconds to import, and is needed by steps only, is not imported by the definitions."""
-    modules = "great_expectations", "feast", "mlflow", "sklearn", "ray"
+    modules = "great_expectations", "feast", "mlflow", "sklearn", "ray", "splink"
     code = f"import sys, orchestration.definitions; print([m for m in {modules!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

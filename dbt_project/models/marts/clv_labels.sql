@@ -15,6 +15,8 @@ cutoffs as (
         (cast(date_trunc('week', history.ends_on - 91) as date) - spine.as_of_day) % 28 = 0
         and spine.as_of_day >= history.starts_on + 91
         and spine.as_of_day + 91 <= history.ends_on
+        -- Who has never bought says nothing of how much somebody who buys will spend.
+        and spine.customer_id in (select days.customer_id from {{ ref('int_customer_days') }} as days)
 ),
 
 final as (

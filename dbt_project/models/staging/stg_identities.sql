@@ -15,6 +15,14 @@ final as (
         identifier_hmac,
         customer_id,
         value,
+        given_name,
+        surname,
+        birth_date,
+        house_number,
+        street,
+        city,
+        postcode,
+        region,
         linked_at,
         source
     from newest

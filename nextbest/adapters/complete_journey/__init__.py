@@ -66,10 +66,13 @@ class CompleteJourney:
     def read(self, contract: str) -> pa.Table:
         """All rows of one contract; see `nextbest.source.Source`."""
         with closing(self._connect()) as con:
+            parts = []
+            if contract in QUERIES:
+                rows = con.sql(QUERIES[contract])
+                parts.append((rows.filter(f"NOT {self._is_live}") if contract in LIVE else rows).to_arrow_table())
             if contract in SIMULATED:
-                return simulate(load_contracts(self._contract_folder)[contract], self._history(con))
-            rows = con.sql(QUERIES[contract])
-            return (rows.filter(f"NOT {self._is_live}") if contract in LIVE else rows).to_arrow_table()
+                parts.append(simulate(load_contracts(self._contract_folder)[contract], self._history(con)))
+            return pa.concat_tables(parts, promote_options="permissive")
 
     def live(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """What `read` leaves out, as it happened: contract and row; nothing where `settings.live_weeks` is 0."""

@@ -1,7 +1,7 @@
 """What The Complete Journey does not hold: identifiers, consents and digital behaviour, synthesized.
 
-Belongs here: rows marked `source=simulated` for households of the demo. Does not belong here: answers to our own
-decisions (`nextbest.market`).
+Belongs here: rows marked `source=simulated` for households of the demo. Does not belong here: whose names and addresses
+they give (`people`), or answers to our own decisions (`nextbest.market`).
 
 Every draw is a hash of its purpose and the customer, so a customer's rows are the same in every sample of households.
 """
@@ -15,6 +15,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from nextbest.adapters.complete_journey.mapping import TIME_ZONE
+from nextbest.adapters.complete_journey.people import as_typed, person, web_account
 from nextbest.contracts import Contract
 from nextbest.hashing import uniform
 
@@ -52,7 +54,7 @@ _PURPOSES = (
 def simulate(contract: Contract, history: History) -> pa.Table:
     """The rows of one of `SIMULATED` for the customers of `history`, in the contract's columns."""
     rows = [
-        row | {"customer_id": customer, "source": "simulated"}
+        {"customer_id": customer} | row | {"source": "simulated"}
         for customer in history.categories
         for row in SIMULATED[contract.name](customer, history)
     ]
@@ -69,15 +71,29 @@ def _unit(*key: str) -> float:
     return uniform("complete journey", *key)
 
 
+def _customers(customer: str, history: History) -> Iterator[Row]:
+    """An account in the web shop is a customer of its own, of whom nothing else is known."""
+    if account := web_account(customer):
+        yield {"customer_id": account, "time_zone": TIME_ZONE, "updated_at": history.start}
+
+
 def _identities(customer: str, history: History) -> Iterator[Row]:
+    """A card, whose form asks for name and address, and an e-mail address; some have an account in the web shop too."""
     card = f"4{int(1e11 * _unit('loyalty card', customer)):011d}"
-    for kind, value in (("loyalty_card", card), ("email", f"household.{customer}@example.com")):
-        yield {
-            "kind": kind,
-            "identifier_hmac": identifier_hmac(kind, value),
-            "value": value,
-            "linked_at": history.start,
-        }
+    yield _identity("loyalty_card", card, history) | person(customer)
+    yield _identity("email", f"household.{customer}@example.com", history)
+    if account := web_account(customer):
+        typed = as_typed(person(customer), account)
+        yield _identity("email", f"{account}@example.com", history) | typed | {"customer_id": account}
+
+
+def _identity(kind: str, value: str, history: History) -> Row:
+    return {
+        "kind": kind,
+        "identifier_hmac": identifier_hmac(kind, value),
+        "value": value,
+        "linked_at": history.start,
+    }
 
 
 def _consents(customer: str, history: History) -> Iterator[Row]:
@@ -149,6 +165,7 @@ def _moment(purpose: str, history: History) -> datetime:
 
 
 SIMULATED: Mapping[str, Callable[[str, History], Iterator[Row]]] = {
+    "customers": _customers,
     "identities": _identities,
     "consents": _consents,
     "events": _events,

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from nextbest.adapters.complete_journey import CompleteJourney, sample
 from nextbest.adapters.complete_journey.actions import actions_yaml
 from nextbest.adapters.complete_journey.mapping import connect
+from nextbest.adapters.complete_journey.people import web_account
 from nextbest.adapters.complete_journey.shift import recorded_shift, whole_weeks
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.sources import SourceError
@@ -87,7 +88,7 @@ def test_nothing_of_the_data_set_is_lost(tables: Tables) -> None:
     """Every row of the package is supplied, oddities included."""
     counts = {contract: table.num_rows for contract, table in tables.items()}
 
-    assert counts["customers"] == 2_469
+    assert pc.sum(pc.equal(tables["customers"]["source"], "import")).as_py() == 2_469
     assert counts["products"] == 92_331
     assert counts["transactions"] == 1_469_307
     assert counts["contacts"] == 6_589
@@ -163,9 +164,25 @@ def test_what_the_data_set_lacks_is_marked_as_simulated(tables: Tables) -> None:
     simulated = {contract for contract, table in tables.items() if values(table, "source") == {"simulated"}}
     imported = {contract for contract, table in tables.items() if values(table, "source") == {"import"}}
 
+    accounts = tables["customers"].filter(pc.starts_with(tables["customers"]["customer_id"], "web-"))
+
     assert simulated == {"identities", "consents", "events"}
-    assert imported == set(tables) - simulated
+    assert imported == set(tables) - simulated - {"customers"}
+    assert values(accounts, "source") == {"simulated"}
     assert all(email.endswith("@example.com") for email in values(tables["identities"], "value") if "@" in email)
+
+
+def test_some_households_have_an_account_in_the_web_shop_too(tables: Tables) -> None:
+    """It is a customer of its own: nothing but how it is written tells whose it is, and nobody else has its id."""
+    households = values(tables["consents"], "customer_id")
+    accounts = {household: account for household in households if (account := web_account(household))}
+    typed = {row["customer_id"]: row for row in tables["identities"].to_pylist() if row["surname"]}
+    same = [typed[one]["surname"] == typed[other]["surname"] for one, other in accounts.items()]
+
+    assert 50 < len(accounts) < 100
+    assert values(tables["customers"], "customer_id") >= set(accounts.values())
+    assert len(set(accounts.values()) - households) == len(accounts)
+    assert 0.7 < sum(same) / len(same) < 1
 
 
 def test_consents_give_the_consent_rule_work(tables: Tables) -> None:
@@ -191,9 +208,10 @@ def test_the_same_home_reads_the_same_rows(settings: Settings, source: CompleteJ
 
 def test_a_sample_is_part_of_the_whole(tables: Tables, sampled: Tables) -> None:
     """Every contract holds the sample's households, with the very rows they have in the whole."""
-    households = values(sampled["customers"], "customer_id")
+    customers = sampled["customers"]
+    households = values(customers, "customer_id")
 
-    assert len(households) == 40
+    assert pc.sum(pc.equal(customers["source"], "import")).as_py() == 40
     for contract, table in sampled.items():
         whole = tables[contract]
         if contract != "products":

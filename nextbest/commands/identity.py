@@ -1,0 +1,106 @@
+"""`nextbest identity review | link | split`: a person's word on which customers are one.
+
+Belongs here: arguments and output. Does not belong here: what was proposed and what waits (`nextbest.links`), or what a
+link does to State (`nextbest.state`).
+"""
+
+from contextlib import closing
+from datetime import UTC, datetime
+
+import click
+from rich.table import Table
+
+from nextbest.adapters.link_files import read_proposals, read_verdicts
+from nextbest.adapters.logs import open_log
+from nextbest.commands.processes import console
+from nextbest.envelope import Envelope
+from nextbest.errors import NextbestError
+from nextbest.identity import link as linked
+from nextbest.identity import unlink as unlinked
+from nextbest.links import Pair, Proposal, pair_of, waiting
+from nextbest.settings import Settings
+
+_by = click.option("--by", metavar="NAME", default="review", help="Who says so, kept in the log with it.")
+
+
+class IdentityError(NextbestError):
+    """Nothing was said of these customers; the message says why."""
+
+
+@click.group()
+def identity() -> None:
+    """See which customers may be one person, link them, and take a link back.
+
+    Example: nextbest identity review
+    """
+
+
+@identity.command()
+@click.option("--limit", default=20, show_default=True, help="How many to show, the most probable first.")
+def review(limit: int) -> None:
+    """Show what the pipeline proposed and nobody has decided yet, with what speaks for and against it.
+
+    Weights are in bits: +1 makes it twice as likely that the two are one person, -1 half. They add up to the
+    probability.
+
+    Example: nextbest identity review --limit 5
+    """
+    settings = Settings.from_env()
+    found = read_proposals(settings.proposed_links)
+    if found is None:
+        raise IdentityError("nothing was proposed yet: `nextbest pipeline` looks for customers who are one person")
+    with closing(open_log(settings)) as log:
+        waits = waiting(found, read_verdicts(log))
+    if not waits:
+        click.echo("nothing waits for review")
+        return
+    table = Table("customer", "other", "probability", "why", box=None)
+    for each in waits[:limit]:
+        table.add_row(each.customer_id, each.other_id, f"{each.probability:.1%}", _why(each))
+    console().print(table, highlight=False)
+    click.echo(f"{len(waits):,} wait: `nextbest identity link A B` makes one person of two, `split A B` never does")
+
+
+@identity.command()
+@click.argument("customer_id")
+@click.argument("other_id")
+@_by
+def link(customer_id: str, other_id: str, by: str) -> None:
+    """Say that CUSTOMER_ID and OTHER_ID are one person; servers need not run.
+
+    Example: nextbest identity link 439 web-20775110
+    """
+    settings, pair = Settings.from_env(), _pair(customer_id, other_id)
+    found = read_proposals(settings.proposed_links)
+    probability = next((each.probability for each in found.proposals if each.pair == pair), None) if found else None
+    _append(settings, linked(*pair, datetime.now(UTC), by=by, probability=probability))
+    click.echo(f"{customer_id} and {other_id} are one person from now on")
+
+
+@identity.command()
+@click.argument("customer_id")
+@click.argument("other_id")
+@_by
+def split(customer_id: str, other_id: str, by: str) -> None:
+    """Take back that CUSTOMER_ID and OTHER_ID are one person; no later run links them again.
+
+    Example: nextbest identity split 439 web-20775110
+    """
+    _append(Settings.from_env(), unlinked(*_pair(customer_id, other_id), datetime.now(UTC), by=by))
+    click.echo(f"{customer_id} and {other_id} are two people, whatever later runs of the pipeline find")
+
+
+def _pair(customer_id: str, other_id: str) -> Pair:
+    if customer_id == other_id:
+        raise IdentityError(f"it takes two customers, and {customer_id} is one")
+    return pair_of(customer_id, other_id)
+
+
+def _append(settings: Settings, entry: Envelope) -> None:
+    """Say it to the log, from which it comes into State as everything does, now or when servers run."""
+    with closing(open_log(settings)) as log:
+        log.append_sync([entry])
+
+
+def _why(proposal: Proposal) -> str:
+    return ", ".join(f"{each.column} {each.level} {each.weight:+.1f}" for each in proposal.contributions)

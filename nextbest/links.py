@@ -1,0 +1,100 @@
+"""Links between customers: which pairs a linkage model takes for one person, why, and what has become of each.
+
+Belongs here: a proposed link with what speaks for and against it, and which of them to apply, to show, and to leave
+alone because of what the log says already. Does not belong here: finding pairs (`models.linkage`), the log's entries
+(`nextbest.identity`), or what a link does to State (`nextbest.state`).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Literal
+
+import msgspec
+
+from nextbest.envelope import Envelope
+
+REVIEW_FROM: Final = 0.5
+"""A pair that is less probable than this is more likely two people: nobody's time is asked for it."""
+MOST_IN_A_GROUP: Final = 10
+"""A person with more customer ids than this is more likely a name that many forms were filled in with."""
+BY_MODEL: Final = "splink"
+"""Who links in the log's entries of what was applied without a person."""
+
+Pair = tuple[str, str]
+"""Ids of two customers in the order of text, so that a pair is the same whoever is named first."""
+Verdict = Literal["linked", "split"]
+
+
+class Contribution(msgspec.Struct, frozen=True):
+    """What one column adds to the evidence: its level of agreement in words, never its values, and its weight.
+
+    Attributes:
+        column: of the contract `identities`, or `prior`: how rare it is that two records are one person's.
+        level: how the two agree.
+        weight: log2 of how many times likelier that is if they are one person's; negative speaks against it.
+
+    """
+
+    column: str
+    level: str
+    weight: float
+
+
+class Proposal(msgspec.Struct, frozen=True):
+    """Two customers that may be one person; the contributions add up to `weight`, the log2 odds of `probability`."""
+
+    customer_id: str
+    other_id: str
+    probability: float
+    weight: float
+    contributions: tuple[Contribution, ...]
+
+    @property
+    def pair(self) -> Pair:
+        return self.customer_id, self.other_id
+
+
+class Proposals(msgspec.Struct, frozen=True):
+    """What one run of the linkage model found, most probable first, and from what it applied by itself."""
+
+    applied_from: float
+    proposals: tuple[Proposal, ...]
+
+
+def pair_of(customer_id: str, other_id: str) -> Pair:
+    """The pair of two customers, whoever is named first."""
+    return (customer_id, other_id) if customer_id <= other_id else (other_id, customer_id)
+
+
+def verdicts(entries: Iterable[Envelope]) -> dict[Pair, Verdict]:
+    """What was last said of each pair, by the log's entries in their order; entries about other things say nothing."""
+    found: dict[Pair, Verdict] = {}
+    for entry in entries:
+        if entry.type in {"link", "unlink"}:
+            pair = pair_of(entry.properties["customer_id"], entry.properties["other_id"])
+            found[pair] = "linked" if entry.type == "link" else "split"
+    return found
+
+
+def to_apply(found: Proposals, said: Mapping[Pair, Verdict]) -> Sequence[Proposal]:
+    """What is probable enough, and of which nobody has said anything: neither twice, nor against a person's word.
+
+    What would make one person of more than `MOST_IN_A_GROUP` customers, with all that is linked, is left to somebody.
+    """
+    sure = [each for each in found.proposals if each.probability >= found.applied_from and each.pair not in said]
+    sizes = _group_sizes([*(pair for pair, verdict in said.items() if verdict == "linked"), *(e.pair for e in sure)])
+    return [each for each in sure if sizes[each.customer_id] <= MOST_IN_A_GROUP]
+
+
+def waiting(found: Proposals, said: Mapping[Pair, Verdict]) -> Sequence[Proposal]:
+    """What a person should look at: probable, but not to be applied, and not decided yet."""
+    applied = {each.pair for each in to_apply(found, said)}
+    return [each for each in found.proposals if each.pair not in said and each.pair not in applied]
+
+
+def _group_sizes(pairs: Iterable[Pair]) -> Mapping[str, int]:
+    """Of each customer, how many are one person when all pairs are."""
+    groups: dict[str, set[str]] = {}
+    for one, other in pairs:
+        together = groups.get(one, {one}) | groups.get(other, {other})
+        groups.update(dict.fromkeys(together, together))
+    return {customer: len(group) for customer, group in groups.items()}

@@ -1,0 +1,118 @@
+"""Tests of `orchestration.defs.identity`: links that are sure go to the log once, and a person's word stands."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pyarrow as pa
+import pytest
+
+from nextbest.adapters.complete_journey.people import as_typed, person
+from nextbest.adapters.link_files import read_proposals, read_verdicts
+from nextbest.envelope import Envelope
+from nextbest.identity import unlink
+from nextbest.links import BY_MODEL
+from nextbest.settings import Settings
+from orchestration.defs.identity import LINKS, identity_links
+from orchestration.defs.resources import Workspace
+from orchestration.pages import page_path
+from orchestration.unchanged import FULL_TAG
+
+PEOPLE, TWICE = 300, 80
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    for name, value in Settings(home=tmp_path).environment().items():
+        monkeypatch.setenv(name, value)
+    return Workspace()
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test() as instance:
+        yield instance
+
+
+def _stage(workspace: Workspace, people: int, twice: int) -> None:
+    """Identities in the warehouse, as dbt stages them: some people have a second id."""
+    rows = [{"customer_id": f"c{each}", **person(str(each))} for each in range(people)]
+    rows += [{"customer_id": f"w{each}", **as_typed(person(str(each)), f"w{each}")} for each in range(twice)]
+    warehouse = workspace.settings.warehouse
+    warehouse.parent.mkdir(parents=True, exist_ok=True)
+    with closing(duckdb.connect(warehouse)) as connection:
+        connection.register("rows", pa.Table.from_pylist(rows))
+        connection.execute("CREATE SCHEMA IF NOT EXISTS staging")
+        connection.execute("CREATE OR REPLACE TABLE staging.stg_identities AS FROM rows")
+
+
+def _run(workspace: Workspace, instance: dg.DagsterInstance, **tags: str) -> dict[str, Any]:
+    """Materialize the asset; returns its metadata."""
+    result = dg.materialize([identity_links], instance=instance, resources={"workspace": workspace}, tags=tags)
+    [event] = [each for each in result.get_asset_materialization_events() if each.asset_key == LINKS]
+    return {name: value.value for name, value in event.materialization.metadata.items()}
+
+
+def _log(workspace: Workspace) -> list[Envelope]:
+    with workspace.log() as log:
+        return [entry for _, entry in log.read_sync(0, 1_000)]
+
+
+def test_what_is_sure_is_linked_once(workspace: Workspace, instance: dg.DagsterInstance) -> None:
+    """By the log, with its probability; the rest is shown; unchanged rows are no work, and a full run adds nothing."""
+    _stage(workspace, PEOPLE, TWICE)
+    said = _run(workspace, instance)
+    entries = _log(workspace)
+    assert said["skipped"] is False
+    assert said["applied now"] == said["linked"] == len(entries) > TWICE / 2
+    assert said["linked"] + said["waiting for review"] == said["proposed"]
+    assert all(entry.type == "link" and entry.properties["by"] == BY_MODEL for entry in entries)
+    assert all(entry.properties["probability"] >= 0.95 for entry in entries)
+    assert _run(workspace, instance)["skipped"] is True
+    again = _run(workspace, instance, **{FULL_TAG: "true"})
+    assert (again["applied now"], again["linked"]) == (0, said["linked"])
+    assert _log(workspace) == entries
+    page = page_path(workspace.settings, "identity", "identity_links").read_text()
+    assert page.count("<svg") == said["proposed"]
+
+
+def test_what_a_person_took_back_is_not_linked_again(workspace: Workspace, instance: dg.DagsterInstance) -> None:
+    """Neither by a run that has the same rows, nor by one that has more."""
+    _stage(workspace, PEOPLE, TWICE)
+    linked = _run(workspace, instance)["linked"]
+    first = _log(workspace)[0].properties
+    pair = (first["customer_id"], first["other_id"])
+    with workspace.log() as log:
+        log.append_sync([unlink(*pair, datetime.now(UTC), by="review")])
+    _stage(workspace, PEOPLE + 1, TWICE)
+    said = _run(workspace, instance)
+    assert said["skipped"] is False
+    assert (said["taken back"], said["linked"]) == (1, linked - 1 + said["applied now"])
+    with workspace.log() as log:
+        assert read_verdicts(log)[pair] == "split"
+
+
+def test_a_log_that_was_lost_is_told_again(workspace: Workspace, instance: dg.DagsterInstance) -> None:
+    """Links are of the log: what is not in it is not there, whatever the last run did."""
+    _stage(workspace, PEOPLE, TWICE)
+    linked = _run(workspace, instance)["linked"]
+    for file in workspace.settings.event_log.parent.iterdir():
+        file.unlink()
+    assert _run(workspace, instance)["applied now"] == linked
+
+
+def test_a_home_with_too_little_to_learn_from_says_so(workspace: Workspace, instance: dg.DagsterInstance) -> None:
+    """Few people, or identifiers of which nobody says who gave them: nothing is linked, and nothing fails."""
+    _stage(workspace, 5, 1)
+    assert "it takes 20" in _run(workspace, instance)["nothing was proposed"]
+    with closing(duckdb.connect(workspace.settings.warehouse)) as connection:
+        connection.execute("CREATE OR REPLACE TABLE staging.stg_identities AS SELECT 'c1' AS customer_id")
+    assert "nothing to compare" in _run(workspace, instance)["nothing was proposed"]
+    assert not _log(workspace)
+    found = read_proposals(workspace.settings.proposed_links)
+    assert found is not None
+    assert not found.proposals
