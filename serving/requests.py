@@ -72,12 +72,19 @@ def check_context(request: Request, policy: Policy) -> None:
 
 def is_answered_by(record: DecisionRecord, request: Request) -> bool:
     """Whether `record` answers this very request: the same customer, placements, context and options."""
-    return _about(record, [each.id for each in record.placements]) == _about(request, request.placements)
+    placements = [each.id for each in record.placements]
+    return _is_about(record, request) and _asked(record, placements) == _asked(request, request.placements)
 
 
-def _about(given: Request | DecisionRecord, placements: Sequence[str]) -> tuple[object, ...]:
-    whom = given.identifiers or given.customer_id
-    return whom, list(dict.fromkeys(placements)), given.mode, given.context, given.options
+def _is_about(record: DecisionRecord, request: Request) -> bool:
+    """Whether they name the same customer: one may be named by any of the names that they had then."""
+    if record.identifiers or request.identifiers:
+        return record.identifiers == request.identifiers
+    return request.customer_id in {record.customer_id, *record.snapshot.members}
+
+
+def _asked(given: Request | DecisionRecord, placements: Sequence[str]) -> tuple[object, ...]:
+    return list(dict.fromkeys(placements)), given.mode, given.context, given.options
 
 
 def _identifiers(customer: CustomerReference) -> tuple[Identifier, ...]:

@@ -122,7 +122,12 @@ def test_a_part_that_is_wrong_is_told_in_the_words_of_the_api(
     ("method", "path", "body", "allowed"),
     [
         ("PUT", PATH, {"consents": {"marketing": "no"}}, "granted, withdrawn"),
-        ("POST", "/v1/events", {"events": [{"contract": "x", "properties": {}}]}, "consents, events, outcomes"),
+        (
+            "POST",
+            "/v1/events",
+            {"events": [{"contract": "x", "properties": {}}]},
+            "consents, events, identities, outcomes",
+        ),
     ],
 )
 def test_what_an_enum_allows_is_listed(ask: Ask, method: str, path: str, body: object, allowed: str) -> None:

@@ -342,3 +342,15 @@ def test_what_identifies_a_person_is_neither_taken_nor_kept(ask: Ask, quarantine
     (kept,) = quarantine.rows()
     assert "value" not in kept.row
     assert "jo@example.com" not in refused.text
+
+
+def test_a_request_by_another_name_is_repeated_like_any_other(
+    ask: Ask, decide: Decide, settings: Settings, publish: Publish
+) -> None:
+    """Who asks for one of two ids that are one customer's gets the same decision for the same request."""
+    publish(settings, 0.1)
+    assert send(ask, login("c1", kind="email"), login("c0", kind="email")).json()["accepted"] == 2
+    first = decide(customer={"customer_id": "c1"}, request_id="r1")
+    again = decide(customer={"customer_id": "c1"}, request_id="r1")
+    assert first["customer_id"] == "c0"
+    assert (again["decision_id"], again["placements"]) == (first["decision_id"], first["placements"])
