@@ -9,6 +9,7 @@ import pytest
 
 Ask = Callable[..., Any]
 BODY = msgspec.json.encode({"consents": {"marketing": "granted"}})
+EVENT_OF_NO_CONTRACT = {"events": [{"contract": "x", "properties": {}}]}
 PATH = "/v1/customers/c1/consents"
 
 
