@@ -3,7 +3,7 @@
 Run by `nextbest bench freshness`. A customer does something through `POST /v1/events`; once that is acknowledged, dry
 decisions are asked for one after another, and the time is taken when the first is answered that knows it:
 
-    feature     a page was viewed: `live_page_view_count_1d` of the decision is larger
+    feature     a page was viewed: `live_page_view_count_1h` of the decision is larger
     cap         an offer was clicked twice: the contact policy lets it rest
     consent     marketing was withdrawn: nothing of it is proposed
     posterior   an offer that was seen was redeemed: its correction (`residual_mean`) is another one
@@ -38,7 +38,7 @@ from nextbest.records import Candidate, DecisionRecord
 from nextbest.wire import DecisionDetails
 
 PLACEMENT, CHANNEL = "home_banner", "web"
-VIEWS = "live_page_view_count_1d"
+VIEWS = "live_page_view_count_1h"
 GOALS_MS = {"feature": 100.0, "cap": 100.0, "consent": 100.0, "posterior": 1_000.0}
 """Of the 99th percentile."""
 PATIENCE_S = 10.0
