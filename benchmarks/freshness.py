@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -77,9 +78,15 @@ class Channel:
         body = {"customer": {"customer_id": customer}, "placements": [PLACEMENT], "dry_run": dry_run}
         said = _said(self.client.post("/v1/decisions", json=body))
         answered = time.perf_counter()
-        record = self.client.get(f"/v1/decisions/{said['decision_id']}")
-        _said(record)
-        return msgspec.json.decode(record.content, type=DecisionDetails).record, answered
+        return self._record(said["decision_id"], answered), answered
+
+    def _record(self, decision_id: str, since: float) -> DecisionRecord:
+        """On Kafka it can be read only once the home's copy has it."""
+        while True:
+            found = self.client.get(f"/v1/decisions/{decision_id}")
+            if found.status_code != HTTPStatus.NOT_FOUND or time.perf_counter() - since > PATIENCE_S:
+                _said(found)
+                return msgspec.json.decode(found.content, type=DecisionDetails).record
 
     def say(self, contract: str, key: str, **row: Any) -> float:
         """Send a row; when it was acknowledged."""
