@@ -102,20 +102,20 @@ class LiveStore:
             raise ProjectionWaitsError("the feature store is being changed")
 
     def _found(self) -> tuple[int, ...]:
-        """Names the store that is there: its definitions, and on SQLite the file.
+        """Names the store that is there: on SQLite its file. Feast itself sees when its definitions change.
 
         Raises:
             ProjectionWaitsError: there is none.
 
         """
-        files = [self._settings.feast_registry]
-        if not self._settings.state_url:
-            files.append(self._settings.feast_online)
         try:
-            registry, *online = [path.stat() for path in files]
+            self._settings.feast_registry.stat()
+            if self._settings.state_url:
+                return (0,)
+            file = self._settings.feast_online.stat()
         except OSError:
             raise ProjectionWaitsError("there is no feature store yet: `nextbest pipeline` makes one") from None
-        return (registry.st_mtime_ns, *[number for each in online for number in (each.st_dev, each.st_ino)])
+        return (file.st_dev, file.st_ino)
 
     async def _reopen(self, version: tuple[int, ...]) -> None:
         await self._feast.open()
