@@ -144,10 +144,11 @@ class RedisState:
         )
         reply = await self._read(ask)
         found = found_of(reply, scope.counters, scope.contacts_since)
-        if customer_id is not None and scope.now is not None:
-            self._keep(customer_id, Seen(scope, found))
+        members = names_in_order(reply.names)
+        if members and scope.now is not None:
+            self._keep(members[0], Seen(scope, found))
         return Snapshot(
-            members=names_in_order(reply.names) if len(reply.names) > 1 else (),
+            members=members if len(members) > 1 else (),
             consents=consents_of(reply),
             contacts=found.contacts,
             interactions=in_order(map(_interaction_of, reply.interactions)),
