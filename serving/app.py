@@ -51,6 +51,7 @@ from serving.routes.segment import Segment
 from serving.routes.service import Service
 from serving.segment_messages import SegmentMessages
 
+_CANCEL_AGAIN_S = 0.1
 _PATIENCE_S = 0.5
 """How long a customer waits for log, State or features that are held or silent, before the fallback is shown."""
 _OPENING_S = 30.0
@@ -161,7 +162,9 @@ async def running(loop: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
+        while not task.done():  # what was just committed has its result, and keeps the cancellation to itself
+            task.cancel()
+            await asyncio.wait({task}, timeout=_CANCEL_AGAIN_S)
         with suppress(asyncio.CancelledError):
             await task
 
