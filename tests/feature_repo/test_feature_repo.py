@@ -23,6 +23,8 @@ pytestmark = [
 
 KEYS = {"customer_id", "as_of"}
 FEATURE_VIEWS = ["customer_profile", "customer_rfm", "department_affinity", "category_affinity", "contact_response"]
+CUSTOMERS = 62
+"""Sixty households, and the accounts that two of them have in the web shop."""
 
 
 def _entities(home: Settings) -> pd.DataFrame:
@@ -39,7 +41,7 @@ def _training(store: Any, entities: pd.DataFrame) -> pd.DataFrame:
 
 def test_every_customer_arrives_online(materialized: dict[str, int]) -> None:
     """The script counts what it wrote; scores may be missing before the first scoring, features may not."""
-    assert materialized == dict.fromkeys(FEATURE_VIEWS, 60) | {"customer_scores": 0}
+    assert materialized == dict.fromkeys(FEATURE_VIEWS, CUSTOMERS) | {"customer_scores": 0}
 
 
 def test_live_states_are_nobodys_to_materialize(store: Any) -> None:
@@ -176,8 +178,8 @@ def test_features_arrive_on_redis_too(
     on_redis.marts.symlink_to(home.marts)
     apply(on_redis)
     for _ in range(2):
-        assert materialize(on_redis) == dict.fromkeys(FEATURE_VIEWS, 60) | {"customer_scores": 0}
-    assert len(redis_server.keys()) == 60
+        assert materialize(on_redis) == dict.fromkeys(FEATURE_VIEWS, CUSTOMERS) | {"customer_scores": 0}
+    assert len(redis_server.keys()) == CUSTOMERS
     assert not on_redis.feast_online.exists()
 
 
@@ -189,7 +191,7 @@ def test_features_that_do_not_arrive_are_an_error(store: Any, monkeypatch: pytes
     monkeypatch.setattr(store, "materialize", lambda *_, **__: None)
     now = datetime.now(UTC)
     monkeypatch.setattr(store, "get_online_features", _reads_nothing)
-    with pytest.raises(ClickException, match="60 customers have features"):
+    with pytest.raises(ClickException, match=f"{CUSTOMERS} customers have features"):
         materialize(store, now - timedelta(days=8), now)
 
 
