@@ -132,7 +132,9 @@ def said(home: Settings, tmp_path_factory: pytest.TempPathFactory, segment_node:
 
 def test_every_example_of_the_page_works(said: list[str]) -> None:
     """curl, Python, JavaScript and OpenFeature, from a key to forgetting a customer: each says what the page says."""
-    _, asked, hashed, sent, signalled, mended, consents, blocking, awaited, script, evaluated, flag, *rest = said
+    _, asked, hashed, sent, signalled, mended, merged, consents, blocking, awaited, script, evaluated, flag, *rest = (
+        said
+    )
     *segment, failed, behind = rest
     assert '"tier":"full","degraded":[],"logged":true' in asked
     assert '"id":"app_message"' in asked
@@ -141,6 +143,7 @@ def test_every_example_of_the_page_works(said: list[str]) -> None:
     assert '"accepted":2,"duplicates":0,"rejected":0' in signalled
     assert "events.channel is 'wap': it takes web, app, email" in mended
     assert mended.endswith("1 accepted, 0 there already, 0 rejected again\n")
+    assert '"accepted":2,"duplicates":0,"rejected":0' in merged
     assert '"purpose":"personalization","regime":"opt_in","status":"withdrawn","is_allowed":false' in consents
     assert re.match(r"home_banner \w+ [\d.e-]+ \{'headline': ", blocking)
     assert "1 accepted" in blocking
