@@ -16,6 +16,7 @@ from segment.analytics import Client
 from nextbest.adapters.key_file import KeyFile
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.envelope import Envelope
+from nextbest.segment import visitor_name
 from tests.serving.server import Server, eventually
 
 pytestmark = pytest.mark.integration
@@ -33,7 +34,8 @@ def entries(server: Server, sender: str) -> list[Envelope]:
     """What the log has of a sender's customers."""
     with closing(SqliteLog(server.settings.event_log)) as log:
         found = [entry for _, entry in log.read_sync(0, 100_000)]
-    return [entry for entry in found if sender in str(entry.properties.get("customer_id"))]
+    names = {f"{sender}-user", visitor_name(f"{sender}-visitor")}
+    return [entry for entry in found if entry.properties.get("customer_id") in names]
 
 
 def check(server: Server, sender: str) -> None:
@@ -42,7 +44,7 @@ def check(server: Server, sender: str) -> None:
     events = [entry for entry in logged if entry.contract == "events"]
     assert [entry.properties["type"] for entry in events] == TYPES
     assert {entry.properties["customer_id"] for entry in events[1:]} == {f"{sender}-user"}
-    assert events[0].properties["customer_id"] == f"visitor:{sender}-visitor"
+    assert events[0].properties["customer_id"] == visitor_name(f"{sender}-visitor")
     an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
     assert all(abs(entry.occurred_at - an_hour_ago) < timedelta(minutes=1) and entry.sent_at for entry in events)
     links = {entry.properties["identifier_hmac"] for entry in logged if entry.contract == "identities"}
