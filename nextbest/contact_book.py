@@ -20,10 +20,11 @@ from typing import Final
 import msgspec
 
 from nextbest.evidence import Additions, Table, counted, summed
+from nextbest.moments import to_microseconds
 from nextbest.policy import Rewards
 from nextbest.projection import Read
 from nextbest.records import DecisionRecord
-from nextbest.rewards import Pending, Said, Touches, Trial, contact_key, contact_of, microseconds
+from nextbest.rewards import Pending, Said, Touches, Trial, contact_key, contact_of
 from nextbest.shelf import Shelf
 
 DELAYS, UNLEARNED, _CLOCK = "delays", "unlearned", "clock"
@@ -109,7 +110,7 @@ class ContactBook:
 
     def _decided(self, record: DecisionRecord, trials: tuple[Trial, ...]) -> Pending:
         pending = self._pending.get(record.decision_id) or Pending()
-        pending.customer, pending.decided = record.customer_id or "", microseconds(record.occurred_at)
+        pending.customer, pending.decided = record.customer_id or "", to_microseconds(record.occurred_at)
         pending.trials, pending.is_learned = trials, record.learning and record.mode == "live"
         return pending
 

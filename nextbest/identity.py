@@ -24,8 +24,6 @@ from nextbest.envelope import Envelope, Identifier
 from nextbest.errors import SettingError
 
 LINK, UNLINK = "link", "unlink"
-TIES = ("identity", LINK, UNLINK)
-"""The types of the log's entries that say of two names whether they are one."""
 CROWD = 100
 """An identifier with more ties than this belongs to nobody, whatever its limit: not all need be looked at."""
 TIES_READ = 2 * CROWD
@@ -159,13 +157,12 @@ def unlink(customer_id: str, other_id: str, at: datetime, *, by: str) -> Envelop
 def names_in(record: Envelope) -> tuple[str, ...]:
     """The names of which an entry of the log says whose they are, or that they are nobody's any more."""
     said, named = record.properties, tuple[object, ...]()
-    match record.type:
-        case "identity":
-            named = (f"{said.get('kind')}:{said.get('identifier_hmac')}", said.get("customer_id"))
-        case "link" | "unlink":
-            named = (said.get("customer_id"), said.get("other_id"))
-        case "erasure":
-            named = (said.get("customer_id"), *said.get("names", ()))
+    if record.type == "identity":
+        named = (f"{said.get('kind')}:{said.get('identifier_hmac')}", said.get("customer_id"))
+    elif record.type in {LINK, UNLINK}:
+        named = (said.get("customer_id"), said.get("other_id"))
+    elif record.type == "erasure":
+        named = (said.get("customer_id"), *said.get("names", ()))
     return tuple(dict.fromkeys(each for each in named if isinstance(each, str)))
 
 

@@ -24,11 +24,12 @@ from nextbest.envelope import Envelope
 from nextbest.erasure import ERASURE, is_erased, names_of
 from nextbest.evidence import Table, statistics
 from nextbest.features import design_matrix
+from nextbest.moments import to_microseconds
 from nextbest.policy import Policy, Rewards
 from nextbest.projection import Read, Values
 from nextbest.records import DO_NOTHING, Candidate, DecisionRecord
 from nextbest.residual import Statistics, numbers
-from nextbest.rewards import Said, Trial, microseconds, said
+from nextbest.rewards import Said, Trial, said
 from nextbest.scoring import context_columns
 from nextbest.situation import PROPENSITY, Models, known_actions
 
@@ -102,7 +103,7 @@ class Learning:
         for number, (_, record) in enumerate(records):
             if number % _DECODED_AT_ONCE == 0:
                 await asyncio.sleep(0)
-            book.turn_to(microseconds(record.received_at))
+            book.turn_to(to_microseconds(record.received_at))
             if record.type == ERASURE:
                 await book.take(words, self._trials)
                 for name in names_of(record):

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from nextbest.envelope import Envelope
+from nextbest.intake import IMPRESSION
 from nextbest.moments import to_microseconds
 from nextbest.source import slug
 
@@ -23,8 +24,6 @@ K = TypeVar("K", int, tuple[int, str])
 LIVE_STATE: Final = "live_state"
 """The name of the feature that holds a state as text."""
 PURCHASE: Final = "purchase"
-IMPRESSION: Final = "impression"
-"""What is shown to customers is nothing that they do: it counts, but makes no session, habit or interest."""
 CART: Final = "add_to_cart"
 OUTCOME: Final = "outcome_"
 """What an outcome counts as begins so: a click may be an event as well as an outcome."""
@@ -141,6 +140,7 @@ class Tally:
         if not what:
             return
         at, cents = to_microseconds(record.moment), _cents(record)
+        # What is shown to customers is nothing that they do: it counts, but makes no session, habit or interest.
         category = _category(record) if what != IMPRESSION else ""
         self._newest = max(self._newest, at)
         self._count(at // HOUR, what, 1, cents)

@@ -17,7 +17,8 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from nextbest.contact_rules import zone_of
-from nextbest.live import CATEGORY, HOUR, HOURS, IMPRESSION, MINUTE, SECOND, LiveState
+from nextbest.intake import IMPRESSION
+from nextbest.live import CATEGORY, HOUR, HOURS, MINUTE, SECOND, LiveState
 from nextbest.moments import to_microseconds
 from nextbest.records import Attribute
 

@@ -43,8 +43,8 @@ class LivePlans:
         state = features.pop(LIVE_STATE, None)
         if self._plan.is_empty:
             return msgspec.structs.replace(profile, features=features)
-        live = self._plan.features(decode(state) if isinstance(state, str) else NOTHING, context, now)
-        return msgspec.structs.replace(profile, features=features | live)
+        features.update(self._plan.features(decode(state) if isinstance(state, str) else NOTHING, context, now))
+        return msgspec.structs.replace(profile, features=features)
 
 
 def names(policy: Policy, models: ModelSet | None) -> Iterator[str]:

@@ -11,7 +11,7 @@ earliest counts. Moments are whole microseconds since 1970 in UTC.
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import chain
 from typing import Final, Literal, NamedTuple
 
@@ -20,6 +20,7 @@ import msgspec
 from nextbest.envelope import Envelope
 from nextbest.erasure import is_bare
 from nextbest.intake import IMPRESSION
+from nextbest.moments import to_microseconds
 from nextbest.policy import Rewards
 
 Earliest = dict[str, int]
@@ -34,13 +35,7 @@ WHY: Final[Mapping[Unlearned, str]] = {
     "late": "they came later than the policy lets answers count",
     "untouched": "they name no decision, and the customer had seen no contact with the action shortly before",
 }
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-
-
-def microseconds(moment: datetime) -> int:
-    """Since 1970."""
-    return (moment - _EPOCH) // _MICROSECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +81,7 @@ def said(record: Envelope, rewards: Rewards) -> Said | None:
     return Said(
         kind=kind,
         # As State has it: never later than it was received, or a clock that is fast would make answers late.
-        at=microseconds(min(record.occurred_at, record.received_at)),
+        at=to_microseconds(record.moment),
         decision_id=decision_id,
         target=str(slot) if slot is not None else action or "",
         action=action,

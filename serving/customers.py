@@ -9,9 +9,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from nextbest.envelope import Envelope
 from nextbest.erasure import ERASURE, erasure, without_customer
-from nextbest.identity import TIES, identifier_of
+from nextbest.identity import identifier_of, names_in
 from nextbest.log import EventLog
 from nextbest.policy import Policy
 from nextbest.records import Snapshot
@@ -161,7 +160,7 @@ class Customers:
         entries = [
             (offset, without_customer(entry))
             for offset, entry in found
-            if entry.type != ERASURE and (entry.partition_key in names or _is_tie_of(entry, names))
+            if entry.type != ERASURE and not {entry.partition_key, *names_in(entry)}.isdisjoint(names)
         ]
         await self.log.replace(entries)
         return len(entries)
@@ -169,9 +168,3 @@ class Customers:
 
 def _takes_back(known: Snapshot, purpose: str, status: Status) -> bool:
     return status == "granted" and known.consents.get(purpose) == "withdrawn" and bool(known.members)
-
-
-def _is_tie_of(entry: Envelope, names: Sequence[str]) -> bool:
-    """Whether it says of one of `names` whose it is."""
-    said = entry.properties
-    return entry.type in TIES and bool({said.get("customer_id"), said.get("other_id")} & {*names})

@@ -14,9 +14,9 @@ from typing import Any
 
 from nextbest.learning import COMPLETE, Learned, projection_name
 from nextbest.log import EventLog, LogUnavailableError
+from nextbest.moments import to_microseconds
 from nextbest.policy import Policy
 from nextbest.residual import Beliefs
-from nextbest.rewards import microseconds
 from nextbest.situation import Models
 from nextbest.state import State, StateUnavailableError
 from serving.decider import CurrentModels, CurrentPolicy
@@ -67,7 +67,7 @@ class Lessons:
             return
         values = (await self.state.projected(name, log_id, Learned.keys(policy))).values
         if values != self._values or told[:2] != self._told[:2] or is_old:
-            await asyncio.to_thread(_teach, beliefs, policy, models, values, microseconds(self.clock()))
+            await asyncio.to_thread(_teach, beliefs, policy, models, values, to_microseconds(self.clock()))
             self._values, self._told_at = values, time.monotonic()
         is_settled = COMPLETE in values and models is self.models.current
         self._told = told if is_settled else ()  # what completes it leaves the offset as it is

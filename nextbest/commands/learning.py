@@ -20,8 +20,9 @@ from nextbest.adapters.states import OpenState, open_state
 from nextbest.commands.processes import console
 from nextbest.learning import Learned, projection_name
 from nextbest.learning_status import ActionStatus, LearningStatus, learning_status
+from nextbest.moments import to_microseconds
 from nextbest.records import Usage
-from nextbest.rewards import WHY, microseconds
+from nextbest.rewards import WHY
 from nextbest.settings import Settings
 from nextbest.situation import PROPENSITY
 
@@ -76,7 +77,7 @@ async def _status(settings: Settings, state: OpenState, log: OpenLog) -> Learnin
         known=model_set.models[PROPENSITY].action_features if PROPENSITY in model_set.models else (),
         usage={action: counters.get(counter, Usage()) for action, counter in starts.items()},
         behind=await log.last_offset() - kept.offset,
-        now=microseconds(now),
+        now=to_microseconds(now),
     )
 
 

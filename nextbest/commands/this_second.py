@@ -14,14 +14,14 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-import httpx
 import msgspec
 from rich.table import Table
 
+from nextbest.client import Client, Customer
 from nextbest.errors import NextbestError
 from nextbest.records import DO_NOTHING, DecisionRecord, SlotRecord
 from nextbest.settings import Settings
-from nextbest.wire import DecisionDetails
+from nextbest.wire import EventRow, Taken
 
 VIEWS: Final = "live_page_view_count_1h"
 CAP: Final = "same_offer_three_times_a_week"
@@ -37,14 +37,13 @@ _CONTACTS: Final = 30
 _OBSERVERS: Final = 30
 _KNOWN_WITHIN_S: Final = 5.0
 _OPEN_WITHIN_S: Final = 60.0
-_TIMEOUT_S: Final = 30
 
 
 Row = dict[str, Any]
 
 
 class SecondError(NextbestError):
-    """The API took something otherwise than it should, or no decision knew of it in time."""
+    """The API rejected what it should take, or no decision knew of it in time."""
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,13 +66,12 @@ class ThisSecond:
     """Of the API."""
     candidates: Sequence[str]
     """Customers, of whom the first is taken for whom it can be shown."""
-    _client: httpx.Client = field(init=False)
+    _client: Client = field(init=False)
     _zone: str = field(init=False)
 
     def __post_init__(self) -> None:
         address = f"http://{self.settings.host}:{self.settings.http_port}"
-        headers = {"Authorization": f"Bearer {self.key}"}
-        self._client = httpx.Client(base_url=address, headers=headers, timeout=_TIMEOUT_S)
+        self._client = Client(address, key=self.key)
         now = datetime.now(UTC)
         # Where telephones may ring now.
         self._zone = next((zone for zone in _ZONES if now.astimezone(ZoneInfo(zone)).hour in _DAYTIME), _ZONES[0])
@@ -82,7 +80,8 @@ class ThisSecond:
         """Everything, in order; less where the customers are too few for it.
 
         Raises:
-            SecondError: the API refused something, or did not know of it in time.
+            ApiError: the API refused something.
+            SecondError: it rejected a row, or did not know of it in time.
 
         """
         with self._client:
@@ -96,15 +95,16 @@ class ThisSecond:
 
     def _wait_for_features(self, customer: str) -> None:
         """Return once live features come: the pipeline has just changed the feature store, which is opened anew."""
+        least = _number(self._look(customer), VIEWS) + 0.5
         since = self._say("events", {**_page(customer), "event_id": _id()})
-        self._until({"customer_id": customer}, since, lambda made: _number(made, VIEWS) > 0.0, _OPEN_WITHIN_S)
+        self._until(customer, since, lambda made: _number(made, VIEWS) > least, _OPEN_WITHIN_S)
 
     def _login(self, customer: str, visitor: str) -> Iterator[Moment]:
         """A visitor looks at pages, and turns out to be the customer: what the visitor did is the customer's."""
         name = f"anonymous_id:{visitor}"
         before = self._look(customer)
         since = self._say("events", *({**_page(name), "event_id": _id()} for _ in range(_PAGES)))
-        whom = {"kind": "anonymous_id", "hmac": visitor}
+        whom = ("anonymous_id", visitor)
         alone, after_ms = self._until(whom, since, lambda made: _number(made, VIEWS) > _PAGES - 0.5)
         yield Moment(
             kind="feature",
@@ -131,7 +131,7 @@ class ThisSecond:
         shown: list[Row] = []
         for number in range(_CONTACTS):
             placement = [*CHANNELS][number % len(CHANNELS)]
-            made = self._decide({"customer_id": customer}, (placement,))[0]
+            made = self._decide(customer, (placement,))[0]
             contacts = [_contact(made, slot, CHANNELS[placement]) for slot in _taken(made)]
             if not contacts:
                 continue
@@ -144,7 +144,7 @@ class ThisSecond:
         return shown, None
 
     def _capped(self, customer: str, action: str, seen: Counter[str], since: float) -> Moment:
-        made, after_ms = self._until({"customer_id": customer}, since, lambda made: _is_capped(made, action))
+        made, after_ms = self._until(customer, since, lambda made: _is_capped(made, action))
         return Moment(
             kind="cap",
             happened=f"{customer} has seen {action} {' and '.join(f'{n}x on {each}' for each, n in seen.items())}",
@@ -167,7 +167,7 @@ class ThisSecond:
         answer = {name: value for name, value in contact.items() if name != "channel"}
         answer |= {"outcome_id": _id(), "kind": "redemption", "value": _WORTH, "currency": "USD"}
         since = self._say("outcomes", answer)
-        made, after_ms = self._until({"customer_id": observer}, since, lambda made: _correction(made, action) > before)
+        made, after_ms = self._until(observer, since, lambda made: _correction(made, action) > before)
         return Moment(
             kind="posterior",
             happened=f"{customer} redeems {action}",
@@ -178,11 +178,11 @@ class ThisSecond:
 
     def _look(self, customer: str) -> DecisionRecord:
         """What a decision for the customer would rest on now."""
-        return self._decide({"customer_id": customer}, is_dry=True)[0]
+        return self._decide(customer, is_dry=True)[0]
 
     def _until(
         self,
-        whom: dict[str, str],
+        whom: Customer,
         since: float,
         is_known: Callable[[DecisionRecord], bool],
         within_s: float = _KNOWN_WITHIN_S,
@@ -199,24 +199,20 @@ class ThisSecond:
                 )
 
     def _decide(
-        self, whom: dict[str, str], placements: Sequence[str] = (*CHANNELS,), *, is_dry: bool = False
+        self, whom: Customer, placements: Sequence[str] = (*CHANNELS,), *, is_dry: bool = False
     ) -> tuple[DecisionRecord, float]:
         """A decision with all that it knew, and when it was answered."""
-        context = {"time_zone": self._zone}
-        body = {"customer": whom, "placements": [*placements], "context": context, "dry_run": is_dry}
-        said = _accepted(self._client.post("/v1/decisions", json=body)).json()
+        made = self._client.decide(whom, placements, context={"time_zone": self._zone}, dry_run=is_dry)
         answered = time.monotonic()
-        found = _accepted(self._client.get(f"/v1/decisions/{said['decision_id']}"))
-        return msgspec.json.decode(found.content, type=DecisionDetails).record, answered
+        return self._client.decision(made.decision_id).record, answered
 
-    def _say(self, contract: str, *rows: Row) -> float:
+    def _say(self, contract: Taken, *rows: Row) -> float:
         """Send rows about this moment; when they were acknowledged."""
         time_ = "linked_at" if contract == "identities" else "occurred_at"
         now = datetime.now(UTC).isoformat()
-        events = [{"contract": contract, "properties": {**row, time_: now, "source": "simulated"}} for row in rows]
-        taken = _accepted(self._client.post("/v1/events", json={"events": events})).json()
-        if taken["rejected"]:
-            raise SecondError(f"the API rejected {taken['rejected']} rows of {contract}: {taken['results']}")
+        taken = self._client.send(EventRow(contract, {**row, time_: now, "source": "simulated"}) for row in rows)
+        if taken.rejected:
+            raise SecondError(f"the API rejected {taken.rejected} rows of {contract}: {taken.results}")
         return time.monotonic()
 
 
@@ -273,9 +269,3 @@ def _is_capped(made: DecisionRecord, action: str) -> bool:
 
 def _correction(made: DecisionRecord, action: str) -> float:
     return next((each.residual_mean or 0.0 for each in made.candidates if each.action == action), 0.0)
-
-
-def _accepted(response: httpx.Response) -> httpx.Response:
-    if response.is_success:
-        return response
-    raise SecondError(f"{response.request.method} {response.request.url.path}: {response.status_code}: {response.text}")

@@ -8,8 +8,9 @@ import pytest
 
 from nextbest import contact_book
 from nextbest.contact_book import ContactBook
+from nextbest.moments import to_microseconds
 from nextbest.policy import Rewards
-from nextbest.rewards import Said, microseconds
+from nextbest.rewards import Said
 from tests.contacts import ANSWERS, NOW
 
 REWARDS = Rewards(
@@ -32,7 +33,7 @@ class Kept:
 
         async def fold() -> dict[str, str | None]:
             book = await ContactBook.opened(self.read, REWARDS)
-            book.turn_to(microseconds(NOW + day * DAY))
+            book.turn_to(to_microseconds(NOW + day * DAY))
             await book.take(words, lambda _: ())
             return await book.closed()
 
@@ -43,7 +44,7 @@ class Kept:
 
 def click(name: str, day: float, *, named: bool = True) -> Said:
     """Of a decision that is not known, or of none."""
-    at = microseconds(NOW + day * DAY)
+    at = to_microseconds(NOW + day * DAY)
     return Said("click", at, name if named else None, "apples", "apples", name)
 
 

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nextbest.delays import BUCKETS, SETTLED, Delays, Scale, delays
-from nextbest.rewards import microseconds
+from nextbest.moments import to_microseconds
 
 DAY = timedelta(days=1)
 SCALE = Scale.of(14 * DAY)
-NOW = microseconds(datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC))
+NOW = to_microseconds(datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC))
 DAY_US = DAY // timedelta(microseconds=1)
 
 

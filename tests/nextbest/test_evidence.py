@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from nextbest.delays import SETTLED, Scale, delays
 from nextbest.evidence import Additions, Sums, counted, statistics, summed
 from nextbest.market import Market
+from nextbest.moments import to_microseconds
 from nextbest.policy import Rewards
-from nextbest.rewards import Contact, Pending, Said, Trial, microseconds
+from nextbest.rewards import Contact, Pending, Said, Trial
 from tests.contacts import NOW
 
 DAY = timedelta(days=1)
@@ -95,15 +96,15 @@ def estimated(seed: int, days: float, contacts: int = 1_500) -> tuple[float, flo
         at = NOW - age * DAY
         decision = {"decision_id": f"d{number}", "slot": 0, "customer_id": f"c{number}", "channel": "web"}
         decision |= {"action": "cheese", "treatment": "cheese", "value": 1.0, "currency": "USD"}
-        pending = Pending(decided=microseconds(at), is_learned=True, trials=(Trial(0, "cheese", (1.0,), 0.1),))
+        pending = Pending(decided=to_microseconds(at), is_learned=True, trials=(Trial(0, "cheese", (1.0,), 0.1),))
         for _, row in market.answer(decision, SHOPPER, at):
             kind = row.get("type") or row["kind"]
             if row["occurred_at"] <= NOW and kind in {"impression", "redemption"}:
-                pending.hear(Said(kind, microseconds(row["occurred_at"]), "d", "0", None, None))
+                pending.hear(Said(kind, to_microseconds(row["occurred_at"]), "d", "0", None, None))
         if pending.said:
             truths.append(market.truth(f"c{number}", SHOPPER, "cheese"))
             added.add(pending, 1)
-    now = microseconds(NOW)
+    now = to_microseconds(NOW)
     known, table = delays(added.delays, Scale.of(14 * DAY), now), added.tables["cheese"]
     found = statistics(table, {cohort: known.mean_share(cohort, now) for cohort in table}, 0.0)
     assert found is not None

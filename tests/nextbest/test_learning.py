@@ -17,12 +17,12 @@ from nextbest.delays import SETTLED
 from nextbest.envelope import Envelope
 from nextbest.erasure import erasure
 from nextbest.learning import Learned, Learning, projection_name
+from nextbest.moments import to_microseconds
 from nextbest.policy import Policy
 from nextbest.policy_compiler import compile_policy
 from nextbest.policy_document import PolicyDocument
 from nextbest.projection import Values
 from nextbest.residual import Posteriors
-from nextbest.rewards import microseconds
 from tests.contacts import ANSWERS, NOW, decided, told
 from tests.nextbest.conftest import DOCUMENT, StandInModels
 
@@ -113,7 +113,7 @@ def test_what_is_over_is_kept_as_sums_alone(log: list[Envelope], batches: list[i
     ends = [each for each in batches if each < len(log)]
     before, after = learned(log), folded([*log, later], [*ends, len(log)])
     assert {key.partition("/")[0] for key in after} <= {"clock", "unlearned", "delays", "s"}
-    now, kept = microseconds(later.received_at), Learned.of(after, learning_policy())
+    now, kept = to_microseconds(later.received_at), Learned.of(after, learning_policy())
     assert all({*table} == {SETTLED} for table in kept.tables.values())
     assert said_at(now, kept) == said_at(now, before)
     assert kept.unlearned == before.unlearned
@@ -137,7 +137,7 @@ def test_what_is_believed_is_the_same_to_the_last_bit(log: list[Envelope], chanc
     chance.shuffle(shuffled)
     found = []
     for each in (log, shuffled):
-        statistics = learned(each).statistics(policy.arbitration.rewards, microseconds(NOW + hours(31)))
+        statistics = learned(each).statistics(policy.arbitration.rewards, to_microseconds(NOW + hours(31)))
         mean, variance = Posteriors(policy.roll, [], 0.5, 2, statistics).of(policy.roll, x)
         found.append((mean.tolist(), variance.tolist()))
     assert found[0] == found[1]

@@ -11,10 +11,11 @@ from nextbest.delays import BUCKETS, SETTLED, Scale
 from nextbest.evidence import Sums
 from nextbest.learning import Learned
 from nextbest.learning_status import ActionStatus, LearningStatus, learning_status
+from nextbest.moments import to_microseconds
 from nextbest.policy_compiler import compile_policy
 from nextbest.policy_document import PolicyDocument
 from nextbest.records import Usage
-from nextbest.rewards import Contact, Trial, microseconds
+from nextbest.rewards import Contact, Trial
 from tests.contacts import NOW
 
 
@@ -45,7 +46,7 @@ def status(document: dict[str, Any], learned: Learned, seen: int = 0) -> Learnin
         known={"apples"},
         usage={"bread": Usage(seen, 0)},
         behind=0,
-        now=microseconds(NOW),
+        now=to_microseconds(NOW),
     )
 
 

@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nextbest.moments import to_microseconds
 from nextbest.policy import Rewards
-from nextbest.rewards import Pending, Said, Touches, Trial, contact_key, contact_of, microseconds, said
+from nextbest.rewards import Pending, Said, Touches, Trial, contact_key, contact_of, said
 from tests.contacts import ANSWERS, NOW, decided, told
 
 WORTH = {"click": 0.1, "conversion": 0.6, "redemption": 1.0, "dismissal": -0.5, "unsubscribe": -1.0}
 REWARDS = Rewards(worth=WORTH, default=0.0, delay=timedelta(days=2), last_touch=timedelta(hours=24))
-AT = microseconds(NOW)
+AT = to_microseconds(NOW)
 HOUR = 3_600_000_000
 TRIALS = (Trial(0, "apples", (1.0,), 0.1), Trial(1, "bread", (1.0,), 0.1), Trial(2, "apples", (1.0,), 0.1))
 
