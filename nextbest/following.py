@@ -17,6 +17,9 @@ from nextbest.projection import Projection, ProjectionStore
 from nextbest.state import State
 
 BATCH_RECORDS = 1_000
+FOLDED_RECORDS = 4_000
+"""A projection that is behind takes so many at once: what it keeps of a customer is then read and written once for
+them. More would hold State's other writers up for longer than a decision may wait."""
 
 Skip = Callable[[str, int, Envelope, Exception], None]
 """Told of a record that is passed over: the log's id, its offset, the record, and what applying it raised."""
@@ -129,7 +132,10 @@ async def advance(
         await store.discard(projection.name)
         after = 0
     is_next = made is not None and (made.log_id, made.after) == (log_id, after)
-    records = made.records if made and is_next else await log.read(after, BATCH_RECORDS)
+    if made is not None and is_next:
+        records, most = made.records, BATCH_RECORDS
+    else:
+        records, most = await log.read(after, FOLDED_RECORDS), FOLDED_RECORDS
     folding = _Folding(store, projection, log_id)
     try:
         await folding.take(records, after)
@@ -139,7 +145,7 @@ async def advance(
         if skip is None:
             raise
         await folding.take_singly(records, after, skip)
-    return len(records) < BATCH_RECORDS
+    return len(records) < most
 
 
 @dataclass(frozen=True, slots=True)

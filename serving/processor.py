@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from nextbest.adapters.skipped_records import SkippedRecords
 from nextbest.envelope import Envelope
-from nextbest.following import Step, advance, step
+from nextbest.following import BATCH_RECORDS, FOLDED_RECORDS, Step, advance, step
 from nextbest.log import EventLog, LogUnavailableError
 from nextbest.projection import Projection, ProjectionWaitsError
 from nextbest.state import State, StateUnavailableError
@@ -25,6 +25,8 @@ _LOOK_S = 0.01
 _ANYWAY_S = 0.25
 """State may have been lost or emptied: it is asked how far it is even if nothing new came."""
 _RETRY_S = 1.0
+_STEPS = FOLDED_RECORDS // BATCH_RECORDS
+"""Of State, which comes first where both are behind, before projections are brought on."""
 
 
 def _nobody(_: object) -> None:
@@ -64,9 +66,14 @@ class Processor:
 
     async def follow(self) -> None:
         """Apply records as they come, until cancelled; a log or State that is down is tried again."""
+        steps = 0
         while True:
             try:
                 made = await self.step()
+                steps += 1
+                if not made.is_end and steps < _STEPS:
+                    continue
+                steps = 0
                 if await self._project(made) and made.is_end:
                     await self._more_than(made.offset)
             except (LogUnavailableError, StateUnavailableError) as error:

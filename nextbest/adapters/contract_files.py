@@ -5,7 +5,7 @@ contract means (`nextbest.contracts`).
 """
 
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,7 +22,7 @@ class RevisionError(ContractError):
 
 
 def load_contracts(folder: Path) -> dict[str, Contract]:
-    """Every contract of a folder, by name.
+    """Every contract of a folder, by name; asked for one that it has not, it raises a `ContractError` too.
 
     Raises:
         ContractError: the folder holds no contract, or one that cannot be read; the message names the file.
@@ -31,7 +31,7 @@ def load_contracts(folder: Path) -> dict[str, Contract]:
     contracts = _by_name((path.name, path.read_bytes()) for path in sorted(folder.glob(f"*{SUFFIX}")))
     if not contracts:
         raise ContractError(f"{folder} holds no contract (*{SUFFIX})")
-    return contracts
+    return _Held(folder, contracts)
 
 
 def read_contract(path: Path) -> Contract:
@@ -82,6 +82,20 @@ def git(folder: Path, *arguments: str) -> str:
     if result.returncode:
         raise RevisionError(f"git {' '.join(arguments)}: {result.stderr.strip()}")
     return result.stdout
+
+
+class _Held(dict[str, Contract]):
+    """Contracts of a folder: a home that keeps its own may lack one that a newer version needs."""
+
+    def __init__(self, folder: Path, contracts: Mapping[str, Contract]) -> None:
+        super().__init__(contracts)
+        self._folder = folder
+
+    def __missing__(self, name: str) -> Contract:
+        raise ContractError(
+            f"{self._folder} holds no contract {name}, which this version needs: "
+            f"copy {name}{SUFFIX} there from the folder data_contracts of nextbest"
+        )
 
 
 def _by_name(files: Iterable[tuple[str, bytes]]) -> dict[str, Contract]:

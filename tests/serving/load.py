@@ -91,16 +91,16 @@ class Load:
             tries += 1
             said, decision_id = _said(client, body)
             answered_s = time.monotonic()
-            if said == "200" or not self.retries or answered_s > sent_s + _PATIENCE_S:
+            if said.startswith("200") or not self.retries or answered_s > sent_s + _PATIENCE_S:
                 return Outcome(request_id, sent_s, answered_s, said, tries, decision_id)
             time.sleep(0.1)
 
 
 def _said(client: httpx.Client, body: dict[str, Any]) -> tuple[str, str]:
-    """The status and the decision, or the error that came instead."""
+    """The status, why there is no better decision, and which it is; or the error that came instead."""
     try:
         response = client.post("/v1/decisions", json=body)
     except httpx.TransportError as error:
         return repr(error), ""
-    decision_id = response.json()["decision_id"] if response.status_code == httpx.codes.OK else ""
-    return str(response.status_code), decision_id
+    answer = response.json() if response.status_code == httpx.codes.OK else {"decision_id": "", "degraded": []}
+    return " ".join([str(response.status_code), *answer["degraded"]]), answer["decision_id"]

@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -22,6 +23,15 @@ def test_a_folder_without_contracts_is_an_error(tmp_path: Path) -> None:
     """A door without contracts would let nothing in, and not say why."""
     with pytest.raises(ContractError, match="holds no contract"):
         load_contracts(tmp_path)
+
+
+def test_a_contract_that_a_folder_lacks_is_named(tmp_path: Path) -> None:
+    """A home that keeps contracts of its own learns what a newer version wants of it."""
+    shutil.copy(FOLDER / "events.odcs.yaml", tmp_path)
+    held = load_contracts(tmp_path)
+    assert held["events"] == CONTRACTS["events"]
+    with pytest.raises(ContractError, match=r"holds no contract signals.*copy signals\.odcs\.yaml there"):
+        held["signals"]
 
 
 @pytest.mark.parametrize(

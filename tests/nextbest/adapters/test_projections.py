@@ -9,7 +9,7 @@ import pytest
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.states import OpenState, open_state
 from nextbest.envelope import Envelope
-from nextbest.following import Step, advance
+from nextbest.following import FOLDED_RECORDS, Step, advance
 from nextbest.projection import Projected, Read, Values
 from nextbest.settings import Settings
 
@@ -104,19 +104,18 @@ def test_a_projection_follows_its_log(state: OpenState, log: SqliteLog, record: 
     """From where it is to the end, each record once; what somebody has read already is not read again."""
 
     async def follow() -> None:
-        counting = Counting()
+        counting, many = Counting(), FOLDED_RECORDS + 500
         assert await advance(log, state, counting)
-        await log.append([record(str(number), partition_key="a") for number in range(1_500)])
+        await log.append([record(str(number), partition_key="a") for number in range(many)])
         assert not await advance(log, state, counting)
         assert await advance(log, state, counting)
         await log.append([record("last", partition_key="")])
-        read = Step(
-            await log.log_id(), 1_501, 1_500, [(1_501, record("not last", partition_key="größer"))], is_end=True
-        )
+        said = [(many + 1, record("not last", partition_key="größer"))]
+        read = Step(await log.log_id(), many + 1, many, said, is_end=True)
         assert await advance(log, state, counting, read)
         assert await advance(log, state, counting, read)
         kept = await state.projected("sum", await log.log_id(), KEYS)
-        assert kept == Projected(1_501, {"a": "1500", "größer": "1"})
+        assert kept == Projected(many + 1, {"a": str(many), "größer": "1"})
 
     asyncio.run(follow())
 
