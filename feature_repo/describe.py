@@ -6,8 +6,12 @@ Run by file name, in a process of its own, as everything of Feast. It needs no r
 import json
 
 import click
-import feature_services
-from feast import FeatureService
+
+from nextbest.adapters.feast_import import without_checks
+
+with without_checks():
+    import feature_services
+    from feast import FeatureService
 
 
 @click.command()

@@ -12,7 +12,11 @@ from typing import cast
 
 import click
 import pyarrow.parquet as pq
-from feast import FeatureStore, FeatureView, FileSource
+
+from nextbest.adapters.feast_import import without_checks
+
+with without_checks():
+    from feast import FeatureStore, FeatureView, FileSource
 
 REPOSITORY = Path(__file__).parent
 

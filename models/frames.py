@@ -11,14 +11,17 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 import pandas as pd
-from feast import FeatureStore, RepoConfig
 
 from models.inputs import READINGS, with_campaign_type, with_match
 from models.labels import action_shares
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.feast_files import repo_config
+from nextbest.adapters.feast_import import without_checks
 from nextbest.errors import NextbestError
 from nextbest.settings import Settings
+
+with without_checks():
+    from feast import FeatureStore, RepoConfig
 
 _STATISTICS = ["action", "department_id", "subset_responses_before", "subset_redemptions_before"]
 _WITNESS = ("customer_rfm", "spend_91d")

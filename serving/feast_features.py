@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from nextbest.adapters.feast_files import repo_config
+from nextbest.adapters.feast_import import without_checks
 from nextbest.records import Attribute
 from nextbest.settings import Settings
 from serving.feature_layout import ENTITY
@@ -58,7 +59,8 @@ class FeastFeatures:
         return await asyncio.get_running_loop().run_in_executor(self._thread, job)
 
     def _open(self) -> tuple[Any, Any]:
-        from feast import FeatureStore, RepoConfig  # noqa: PLC0415  takes seconds, which only this thread waits for
+        with without_checks():
+            from feast import FeatureStore, RepoConfig  # noqa: PLC0415  takes a while, for which only this thread waits
 
         config = RepoConfig(**repo_config(self._settings), repo_path=self._settings.feature_repo)
         store = FeatureStore(config=config)

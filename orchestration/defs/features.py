@@ -34,7 +34,6 @@ REGISTRY = dg.AssetKey([GROUP, "registry"])
 ONLINE = dg.AssetKey([GROUP, "online_store"])
 SCORES = dg.AssetKey(["scoring", "customer_scores"])
 
-_FEAST = Path(sys.executable).with_name("feast")
 _LOOK_BACK = timedelta(days=1)
 _MESSAGE_LINES = 15
 
@@ -97,7 +96,7 @@ def registry(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mate
 
     def work() -> Mapping[str, Any]:
         settings.feast_registry.parent.mkdir(parents=True, exist_ok=True)
-        return {"output": dg.MetadataValue.md(_feast(settings, str(_FEAST), "apply"))}
+        return {"output": dg.MetadataValue.md(_feast(settings, "apply.py"))}
 
     is_present = settings.feast_registry.exists() and (bool(settings.state_url) or settings.feast_online.exists())
     return unchanged.materialize(context, REGISTRY, version, work, is_present=is_present)
@@ -124,7 +123,7 @@ def online_store(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.
 
     def work() -> Mapping[str, Any]:
         span = ["--start", (midnight - _LOOK_BACK).isoformat(), "--end", now.isoformat(timespec="seconds")]
-        rows = json.loads(_feast(settings, sys.executable, "materialize.py", *span))
+        rows = json.loads(_feast(settings, "materialize.py", *span))
         with explained():
             note_filled(settings, version)
         return {f"customers in {view}": count for view, count in rows.items()}
@@ -149,15 +148,15 @@ def _columns(settings: Settings) -> list[str]:
     return [f"{name}: {list(zip(mart.columns, mart.types, strict=True))}" for name, mart in marts]
 
 
-def _feast(settings: Settings, *command: str) -> str:
-    """Run a command in the feature repository and return what it printed.
+def _feast(settings: Settings, script: str, *options: str) -> str:
+    """Run a script of the feature repository and return what it printed.
 
     Raises:
         dagster.Failure: it ended with another status than 0; with the end of its output.
 
     """
     done = subprocess.run(
-        command,
+        [sys.executable, script, *options],
         cwd=settings.feature_repo,
         env={**os.environ, **settings.environment(), "FEAST_USAGE": "False"},
         capture_output=True,
@@ -167,7 +166,7 @@ def _feast(settings: Settings, *command: str) -> str:
     with explained():
         if done.returncode != 0:
             lines = (done.stdout + done.stderr).strip().splitlines()[-_MESSAGE_LINES:]
-            raise FeatureStoreError(f"{' '.join(command)} failed:\n" + "\n".join(lines))
+            raise FeatureStoreError(f"{' '.join([script, *options])} failed:\n" + "\n".join(lines))
     return done.stdout
 
 

@@ -43,7 +43,7 @@ def home(landed_home: Settings, built: "subprocess.CompletedProcess[str]") -> Se
 def _apply(home: Settings) -> None:
     """Tell Feast's registry of that home what the repository declares."""
     home.feast_registry.parent.mkdir(parents=True, exist_ok=True)
-    _run(home, Path(sys.executable).with_name("feast"), "--chdir", REPOSITORY, "apply")
+    _run(home, sys.executable, REPOSITORY / "apply.py")
 
 
 def _materialize(home: Settings) -> dict[str, int]:

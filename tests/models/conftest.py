@@ -157,10 +157,9 @@ def _columns(view: str) -> dict[str, str]:
 
 def _apply(settings: Settings) -> None:
     settings.feast_registry.parent.mkdir(parents=True, exist_ok=True)
-    feast = Path(sys.executable).with_name("feast")
     subprocess.run(
-        [feast, "-c", settings.feature_repo, "apply"],
-        env=settings.environment() | {"PATH": str(feast.parent), "HOME": str(settings.home)},
+        [sys.executable, settings.feature_repo / "apply.py"],
+        env=settings.environment() | {"PATH": str(Path(sys.executable).parent), "HOME": str(settings.home)},
         check=True,
         capture_output=True,
     )

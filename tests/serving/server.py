@@ -113,11 +113,12 @@ def materialize(settings: Settings, customers: list[str], value: float = 0.0) ->
         _write(settings.marts / "current" / f"{mart}.parquet", keys | features)
     scores = {"clv_91d": [1.0] * len(customers), "model_version": ["1"] * len(customers)}
     _write(settings.marts / "scores" / "customer_scores.parquet", keys | scores)
-    apply = [str(Path(sys.executable).with_name("feast")), "-c", str(settings.feature_repo), "apply"]
-    script = str(settings.feature_repo / "materialize.py")
+    apply, script = (str(settings.feature_repo / name) for name in ("apply.py", "materialize.py"))
     span = [f"--start={today - timedelta(days=1):%Y-%m-%d}", f"--end={today + timedelta(days=1):%Y-%m-%d}"]
-    for command in (apply, [sys.executable, script, *span]):
-        subprocess.run(command, env=os.environ | settings.environment(), check=True, capture_output=True)
+    for command in ([apply], [script, *span]):
+        subprocess.run(
+            [sys.executable, *command], env=os.environ | settings.environment(), check=True, capture_output=True
+        )
 
 
 def _write(path: Path, columns: dict[str, Any]) -> None:
