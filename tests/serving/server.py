@@ -53,7 +53,8 @@ class Server:
         )
         assert process.stdout is not None
         address = f"http://{settings.host}:{settings.http_port}"
-        assert address in process.stdout.readline()
+        said = process.stdout.readline()
+        assert address in said, said
         _, key = KeyFile(settings.api_keys).create("tests", tuple(SCOPES), 0, datetime.now(UTC))
         return cls(settings, process, key, httpx.Client(base_url=address, headers=bearer(key), timeout=10))
 
