@@ -202,6 +202,7 @@ class Cluster:
             "RAY_SERVE_ENABLE_HA_PROXY": "1" if self.settings.haproxy else "0",
             "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1" if self.settings.haproxy else "0",
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",  # HAProxy has turned to others after one
+            "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",  # in 5, one on a busy machine has not started
             "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",  # after three that fail, HAProxy starts anew
             "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first),
             "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first + _REPLICA_PORTS.step - 1),
