@@ -1,7 +1,8 @@
 """The event processor brings the log into State, soon and once, whatever is in the log."""
 
 import asyncio
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,9 @@ from nextbest.adapters.skipped_records import SkippedRecords
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.envelope import Envelope
+from nextbest.following import BATCH_RECORDS
 from nextbest.log import EventLog
+from nextbest.projection import Read, Values
 from nextbest.records import DecisionRecord, PlacementRecord, SlotRecord
 from nextbest.settings import Settings
 from nextbest.state import SnapshotScope, State, StateUnavailableError
@@ -144,3 +147,32 @@ def test_a_state_that_is_down_is_tried_again(
     asyncio.run(asyncio.wait_for(follow_until_applied(), 10))
     assert said(state) == {"marketing": "withdrawn"}
     assert caplog.text.count("events wait: State cannot be used: database or disk is full") == 2
+
+
+class Sizes:
+    """A projection that keeps how many records it was given at a time."""
+
+    name = "sizes"
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    async def fold(self, records: Sequence[tuple[int, Envelope]], _: Read) -> Values:
+        self.seen.append(len(records))
+        return {}
+
+
+def test_projections_wait_for_state_and_take_larger_steps(log: SqliteLog, state: SqliteState) -> None:
+    """A backlog is in State before any of it is folded, and is then folded at once, as far as that is no pause."""
+    log.append_sync([consent("granted", AT + timedelta(seconds=second)) for second in range(2 * BATCH_RECORDS + 1)])
+    sizes = Sizes()
+    follower = dataclasses.replace(processor(log, state), projections=[sizes])
+
+    async def follow_to_the_end() -> None:
+        async with running(follower.follow()):
+            while not sizes.seen:  # noqa: ASYNC110  nobody sets an event
+                await asyncio.sleep(0.001)
+            assert await state.is_caught_up(await log.log_id())
+
+    asyncio.run(asyncio.wait_for(follow_to_the_end(), 30))
+    assert sizes.seen == [2 * BATCH_RECORDS + 1]
