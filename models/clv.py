@@ -15,9 +15,10 @@ from models import cards, evaluation, frames, lifecycle
 from models.arrays import Array
 from models.baselines import spend_baselines
 from models.candidate import Candidate, Champion, Registered
+from models.errors import TooLittleDataError
 from models.evaluation import Interval, Statistic
 from models.export import parity, score, to_onnx
-from models.frames import TooLittleDataError, TrainingSet
+from models.frames import TrainingSet
 from models.gates import Evidence, Thresholds
 from models.inputs import customer_features, matrix
 from models.linear import LinearModel, fit_ridge

@@ -12,12 +12,12 @@ import msgspec
 import numpy as np
 import pandas as pd
 
+from models.errors import TooLittleDataError, TrainingDataError
 from models.inputs import READINGS, with_campaign_type, with_match
 from models.labels import action_shares
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.feast_files import repo_config
 from nextbest.adapters.feast_import import without_checks
-from nextbest.errors import NextbestError
 from nextbest.settings import Settings
 
 with without_checks():
@@ -25,14 +25,6 @@ with without_checks():
 
 _STATISTICS = ["action", "department_id", "subset_responses_before", "subset_redemptions_before"]
 _WITNESS = ("customer_rfm", "spend_91d")
-
-
-class TrainingDataError(NextbestError):
-    """The marts or the feature store do not hold what training needs; the message says what."""
-
-
-class TooLittleDataError(TrainingDataError):
-    """There is nothing wrong with the data, but not enough of it to train and measure a model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

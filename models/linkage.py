@@ -25,7 +25,7 @@ from splink.internals.blocking_rule_creator import BlockingRuleCreator
 from splink.internals.comparison_level_creator import ComparisonLevelCreator
 from splink.internals.splink_dataframe import SplinkDataFrame
 
-from models.frames import TooLittleDataError
+from models.errors import TooLittleDataError
 from nextbest.links import REVIEW_FROM, Contribution, Proposal, pair_of
 
 COLUMNS: Final = ("given_name", "surname", "birth_date", "house_number", "street", "city", "postcode", "region")

@@ -76,12 +76,14 @@ def _rows(settings: Settings) -> object:
 
 def _found(settings: Settings) -> tuple[Proposals, Mapping[str, Any]]:
     """What the model proposes; nothing, and why, where there is too little to learn from."""
-    linkage = import_module("models.linkage")
     with closing(duckdb.connect(settings.warehouse, read_only=True)) as connection:
         records: pa.Table = connection.sql(f"FROM {_TABLE}").to_arrow_table()
+    if not records:
+        return Proposals(settings.link_probability, ()), {"nothing was proposed": f"{_TABLE} has no row"}
+    linkage = import_module("models.linkage")
     try:
         return Proposals(settings.link_probability, linkage.propose(records)), {}
-    except import_module("models.frames").TooLittleDataError as error:
+    except import_module("models.errors").TooLittleDataError as error:
         return Proposals(settings.link_probability, ()), {"nothing was proposed": str(error)}
 
 

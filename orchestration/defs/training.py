@@ -75,7 +75,7 @@ def _model(name: str) -> dg.AssetsDefinition:
 
 def _trained(settings: Settings, name: str) -> "Registered | str":
     """What was registered, or why there is too little to train on: decisions then go on without the model."""
-    too_little: type[Exception] = import_module("models.frames").TooLittleDataError
+    too_little: type[Exception] = import_module("models.errors").TooLittleDataError
     with explained():
         try:
             registered: Registered = import_module(f"models.{name}").train_and_register(settings, datetime.now(UTC))

@@ -7,7 +7,8 @@ import pytest
 
 from models import clv
 from models.candidate import Champion
-from models.frames import TooLittleDataError, TrainingDataError, TrainingSet
+from models.errors import TooLittleDataError, TrainingDataError
+from models.frames import TrainingSet
 from models.gates import judge
 
 

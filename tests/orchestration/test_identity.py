@@ -112,6 +112,9 @@ def test_a_home_with_too_little_to_learn_from_says_so(workspace: Workspace, inst
     with closing(duckdb.connect(workspace.settings.warehouse)) as connection:
         connection.execute("CREATE OR REPLACE TABLE staging.stg_identities AS SELECT 'c1' AS customer_id")
     assert "nothing to compare" in _run(workspace, instance)["nothing was proposed"]
+    with closing(duckdb.connect(workspace.settings.warehouse)) as connection:
+        connection.execute("DELETE FROM staging.stg_identities")
+    assert "has no row" in _run(workspace, instance)["nothing was proposed"]
     assert not _log(workspace)
     found = read_proposals(workspace.settings.proposed_links)
     assert found is not None
