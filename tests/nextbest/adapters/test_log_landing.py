@@ -36,7 +36,7 @@ folder = Path(sys.argv[1])
 APPENDER = f"""{_SHARED}
 with closing(SqliteLog(folder / "log.db")) as log:
     number = 0
-    while not (folder / "enough").exists():
+    while not (folder / "enough").exists() or number <= 2_000:  # by then it is past midnight
         page = [event(number + n, NOW + timedelta(milliseconds=number)) for n in range(20)]
         log.append_sync(page)
         print(*(each.event_id for each in page), flush=True)
