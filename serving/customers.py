@@ -14,13 +14,14 @@ from nextbest.identity import identifier_of, names_in
 from nextbest.log import EventLog
 from nextbest.policy import Policy
 from nextbest.records import Snapshot
-from nextbest.state import SnapshotScope, State
+from nextbest.state import ConsentChanged, SnapshotScope, State, effects
 from nextbest.wire import Consent, Consents, CustomerExport, Erasure, EventRow, Status
 from serving.basis import Basis
 from serving.decider import FeatureReader
 from serving.intake import Intake
 from serving.names import CustomerNames
 
+_CONSENT = "consent"
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -72,10 +73,11 @@ class Customers:
             ),
         )
 
-    async def say(self, customer_id: str, said: Mapping[str, Status], policy: Policy) -> Consents:
-        """Log what the customer says and bring it into State: it binds the next decision.
+    async def say(self, name: str, customer_id: str, said: Mapping[str, Status], policy: Policy) -> Consents:
+        """Log what is said under a name of the customer and bring it into State: it binds the next decision.
 
-        A yes takes back the no that was said under other names of the customer's, too: of these the stricter holds.
+        It is that name's word, of an identifier the customer's, whoever is one with them now. A yes takes back every no
+        that was said under another of the customer's names, too: of these the stricter holds.
 
         Raises:
             LogUnavailableError: nothing was said.
@@ -84,12 +86,14 @@ class Customers:
         """
         now = self.clock()
         known = (await self.basis.snapshot(customer_id, SnapshotScope(_EVER, _EVER))).snapshot
+        speaker = customer_id if identifier_of(name) else name
+        refused = await self._refused(known.members) if _takes_back(known, said) else set()
         rows = [
             EventRow(
                 "consents",
                 {
                     "consent_id": uuid.uuid4().hex,
-                    "customer_id": name,
+                    "customer_id": each,
                     "purpose": purpose,
                     "status": status,
                     "regime": policy.regimes[purpose],
@@ -97,7 +101,8 @@ class Customers:
                 },
             )
             for purpose, status in said.items()
-            for name in (known.members if _takes_back(known, purpose, status) else (customer_id,))
+            for each in dict.fromkeys((speaker, *known.members))
+            if each == speaker or (status == "granted" and (each, purpose) in refused)
         ]
         await self.intake.take(rows)
         return await self.consents(customer_id, policy)
@@ -147,6 +152,16 @@ class Customers:
         meanwhile = await self._strip(names, near)
         return Erasure(customer_id=customer_id, log_entries=before + meanwhile, features=features)
 
+    async def _refused(self, names: Sequence[str]) -> set[tuple[str, str]]:
+        """By name and purpose every no that was not taken back under that name."""
+        last: dict[tuple[str, str], tuple[datetime, bool]] = {}
+        for _, entry in await self.log.filed_under(names):
+            for said in effects(entry) if entry.type == _CONSENT else ():
+                if isinstance(said, ConsentChanged):
+                    key, word = (said.customer_id, said.purpose), (said.at, said.status == "withdrawn")
+                    last[key] = max(last.get(key, word), word)
+        return {key for key, (_, is_refusal) in last.items() if is_refusal}
+
     async def _names(self, customer_id: str) -> tuple[str, ...]:
         """All that the customer goes by."""
         return (await self.state.members([customer_id]))[customer_id]
@@ -166,5 +181,8 @@ class Customers:
         return len(entries)
 
 
-def _takes_back(known: Snapshot, purpose: str, status: Status) -> bool:
-    return status == "granted" and known.consents.get(purpose) == "withdrawn" and bool(known.members)
+def _takes_back(known: Snapshot, said: Mapping[str, Status]) -> bool:
+    """Whether a yes follows a no of somebody who goes by several names."""
+    return bool(known.members) and any(
+        status == "granted" and known.consents.get(purpose) == "withdrawn" for purpose, status in said.items()
+    )

@@ -90,12 +90,13 @@ class CustomerRoutes:
 
     async def say(self, request: Request) -> Response:
         body = await bodies.read(request, _request, bodies.SMALL_BYTES)
-        customer_id, policy = await self._customer(request), self._policy
+        name, policy = request.path_params["customer"], self._policy
+        customer_id = await self._customer(request)
         unknown = [purpose for purpose in body.consents if purpose not in policy.regimes]
         if unknown:
             detail = f"unknown purpose: the policy has {', '.join(policy.regimes)}"
             raise problems.invalid(detail, *(FieldError(detail, f"#/consents/{each}") for each in unknown))
-        return responses.json(await self.customers.say(customer_id, body.consents, policy))
+        return responses.json(await self.customers.say(name, customer_id, body.consents, policy))
 
     async def export(self, request: Request) -> Response:
         return responses.json(await self.customers.export(await self._customer(request)))

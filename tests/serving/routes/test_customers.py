@@ -12,7 +12,9 @@ import pytest
 from nextbest import records
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
+from nextbest.envelope import Envelope
 from nextbest.following import step
+from nextbest.identity import link, unlink
 from nextbest.log import LogUnavailableError
 from nextbest.settings import Settings
 
@@ -58,6 +60,35 @@ def test_an_identifier_names_its_customer(ask: Ask) -> None:
     assert ask("GET", CONSENTS).json()["consents"][0]["status"] == "withdrawn"
     visitor = f"email:{'cd' * 32}"
     assert ask("GET", f"/v1/customers/{visitor}/consents").json()["customer_id"] == visitor
+
+
+def test_a_word_stays_with_who_said_it_when_two_are_split(
+    ask: Ask, log: SqliteLog, state: SqliteState, clock: Any
+) -> None:
+    """While two are one the stricter word holds for both; apart each has what was said under their own name."""
+
+    def say(status: str, name: str) -> None:
+        clock.now += timedelta(seconds=1)
+        ask("PUT", f"/v1/customers/{name}/consents", json={"consents": {"marketing": status}}).raise_for_status()
+
+    def held(name: str) -> Any:
+        return ask("GET", f"/v1/customers/{name}/consents").json()["consents"][0]["status"]
+
+    def tell(word: Envelope) -> None:
+        asyncio.run(log.append([word]))
+        asyncio.run(step(log, state))
+
+    say("withdrawn", "c1")
+    tell(link("c1", "c2", clock.now, by="review"))
+    say("granted", "c2")
+    assert [held(name) for name in ("c1", "c2")] == ["granted"] * 2
+    say("withdrawn", "c3")
+    tell(link("c1", "c3", clock.now, by="review"))
+    say("withdrawn", "c2")
+    clock.now += timedelta(seconds=1)
+    for other in ("c2", "c3"):
+        tell(unlink("c1", other, clock.now, by="review"))
+    assert [held(name) for name in ("c1", "c2", "c3")] == ["granted", "withdrawn", "withdrawn"]
 
 
 def test_an_id_may_have_colons_and_an_address_is_no_id(ask: Ask) -> None:
