@@ -14,6 +14,7 @@ from datetime import datetime
 import msgspec
 
 from nextbest.features import RuleFeature
+from nextbest.moments import to_microseconds
 from nextbest.records import Attribute, Signal
 
 Key = tuple[str, str]
@@ -79,15 +80,16 @@ def decision_context(
     return {**found, **context}
 
 
-def rank(signal: Signal) -> str:
-    """Of two words on a signal for the same moment the one whose rank sorts last holds: that of the lower number.
+def rank(signal: Signal, occurred_at: datetime) -> str:
+    """Of two words on a signal for the same moment the one whose rank sorts last holds.
 
-    So of two counts of a stock the cautious one holds, in whatever order they come. Hexadecimal digits alone, which
-    sort the same in every store and locale: of the number first, then of all that is said.
+    That is the later one where a clock that is ahead said both, and of those that say the same time the one with the
+    lower number: of two counts of a stock the cautious one, in whatever order they come. Hexadecimal digits alone,
+    which sort the same in every store and locale: of the time, of the number, and of all that is said.
     """
     number = 0
     if signal.value is not None:
         bits = int.from_bytes(struct.pack(">d", signal.value + 0.0))  # -0.0 is 0.0
         number = bits if bits & _SIGN else bits ^ (_SIGN - 1)
     said = hashlib.blake2b(msgspec.json.encode(signal), digest_size=8).hexdigest()
-    return f"{number:016x}{said}"
+    return f"{max(to_microseconds(occurred_at), 0):016x}{number:016x}{said}"

@@ -229,6 +229,8 @@ class SignalSaid(msgspec.Struct, frozen=True, kw_only=True):
     """Something of the world outside; the latest word holds, and of two at the same moment `signals.rank` decides."""
 
     signal: Signal
+    occurred_at: datetime
+    """By the clock of whoever said it, which may be ahead."""
 
 
 Effect = (
@@ -346,7 +348,8 @@ def _link(record: Envelope) -> Effect | None:
 
 def _signal(record: Envelope) -> Effect:
     row = msgspec.convert(record.properties, _Signal)
-    return SignalSaid(signal=Signal(**msgspec.structs.asdict(row), at=record.moment))
+    said = Signal(**msgspec.structs.asdict(row), at=record.moment)
+    return SignalSaid(signal=said, occurred_at=record.occurred_at)
 
 
 def _impression(record: Envelope) -> Effect | None:

@@ -212,8 +212,8 @@ def _word(offset: int, effect: object, arrived: Arrived) -> _Word | None:
             return _Word(offset, (one, other, said), (at, ""), (one, other), arrived)
         case ActionSwitched(action=action, is_paused=is_paused, at=at):
             return _Word(offset, (action,), (at, str(is_paused)), (), arrived)
-        case SignalSaid(signal=said):
-            return _Word(offset, (said.signal, said.key), (said.at, rank(said)), (), arrived)
+        case SignalSaid(signal=said, occurred_at=occurred_at):
+            return _Word(offset, (said.signal, said.key), (said.at, rank(said, occurred_at)), (), arrived)
     return None
 
 

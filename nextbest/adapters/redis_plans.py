@@ -176,8 +176,8 @@ def _said(effect: ConsentChanged | ActionSwitched | SignalSaid) -> Latest:
             return _latest(f"consents:{customer_id}", purpose, effect.at, status, rank=status == "withdrawn")
         case ActionSwitched(action=action, is_paused=is_paused):
             return _latest("pauses", action, effect.at, str(int(is_paused)), rank=is_paused)
-        case SignalSaid(signal=said):
-            text = f"{rank(said)} {_encode(said).decode()}"
+        case SignalSaid(signal=said, occurred_at=occurred_at):
+            text = f"{rank(said, occurred_at)} {_encode(said).decode()}"
             latest = _latest("signals", signal_name((said.signal, said.key)), said.at, text, rank=False)
             return msgspec.structs.replace(latest, is_by_text=True)
 

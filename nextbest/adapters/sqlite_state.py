@@ -414,9 +414,9 @@ def _take_effect(connection: sqlite3.Connection, effect: Effect, limits: Limits)
         case CustomerInteracted(interaction=done):
             row = {"event_id": effect.event_id, "customer_id": effect.customer_id, **msgspec.structs.asdict(done)}
             connection.execute(sql.INTERACTION, {**row, "at": to_microseconds(done.at)})
-        case SignalSaid(signal=said):
+        case SignalSaid(signal=said, occurred_at=occurred_at):
             name, text = signal_name((said.signal, said.key)), msgspec.json.encode(said).decode()
-            row = {"name": name, "said": text, "at": to_microseconds(said.at), "rank": rank(said)}
+            row = {"name": name, "said": text, "at": to_microseconds(said.at), "rank": rank(said, occurred_at)}
             connection.execute(sql.SIGNAL, row)
         case NamesTied(one=one, other=other, tie=tie):
             sqlite_identity.tie(connection, one, other, tie, limits)

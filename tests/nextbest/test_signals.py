@@ -134,8 +134,14 @@ def test_of_two_words_the_lower_number_holds(
     """A number comes before none; equal ranks say the same."""
     first, second = stock(one, text=word), stock(other, text=another)
     if one is not None and other is not None and one != other:
-        assert (rank(first) > rank(second)) == (one < other)
+        assert (rank(first, NOW) > rank(second, NOW)) == (one < other)
     elif (one is None) != (other is None):
-        assert (rank(first) > rank(second)) == (other is None)
+        assert (rank(first, NOW) > rank(second, NOW)) == (other is None)
     else:
-        assert (rank(first) == rank(second)) == (msgspec.json.encode(first) == msgspec.json.encode(second))
+        assert (rank(first, NOW) == rank(second, NOW)) == (msgspec.json.encode(first) == msgspec.json.encode(second))
+
+
+@given(NUMBERS, NUMBERS)
+def test_of_a_clock_that_is_ahead_the_later_word_holds(one: float | None, other: float | None) -> None:
+    """Both came before they were said to have happened, and so count for the moment at which they came."""
+    assert rank(stock(one), NOW) < rank(stock(other), NOW + timedelta(microseconds=1))
