@@ -78,11 +78,14 @@ def verdicts(entries: Iterable[Envelope]) -> dict[Pair, Verdict]:
 def to_apply(found: Proposals, said: Mapping[Pair, Verdict]) -> Sequence[Proposal]:
     """What is probable enough, and of which nobody has said anything: neither twice, nor against a person's word.
 
-    What would make one person of more than `MOST_IN_A_GROUP` customers, with all that is linked, is left to somebody.
+    What would make one person of more than `MOST_IN_A_GROUP` customers, with all that is linked, is left to somebody;
+    and so is what would, by way of others, join two again that somebody has split.
     """
     sure = [each for each in found.proposals if each.probability >= found.applied_from and each.pair not in said]
-    sizes = _group_sizes([*(pair for pair, verdict in said.items() if verdict == "linked"), *(e.pair for e in sure)])
-    return [each for each in sure if sizes[each.customer_id] <= MOST_IN_A_GROUP]
+    groups = _groups([*(pair for pair, verdict in said.items() if verdict == "linked"), *(e.pair for e in sure)])
+    split = (pair for pair, verdict in said.items() if verdict == "split")
+    torn = {name for one, other in split if other in groups.get(one, ()) for name in groups[one]}
+    return [each for each in sure if each.customer_id not in torn and len(groups[each.customer_id]) <= MOST_IN_A_GROUP]
 
 
 def waiting(found: Proposals, said: Mapping[Pair, Verdict]) -> Sequence[Proposal]:
@@ -91,10 +94,12 @@ def waiting(found: Proposals, said: Mapping[Pair, Verdict]) -> Sequence[Proposal
     return [each for each in found.proposals if each.pair not in said and each.pair not in applied]
 
 
-def _group_sizes(pairs: Iterable[Pair]) -> Mapping[str, int]:
-    """Of each customer, how many are one person when all pairs are."""
+def _groups(pairs: Iterable[Pair]) -> Mapping[str, set[str]]:
+    """Of each customer, who are one person when all pairs are."""
     groups: dict[str, set[str]] = {}
     for one, other in pairs:
-        together = groups.get(one, {one}) | groups.get(other, {other})
-        groups.update(dict.fromkeys(together, together))
-    return {customer: len(group) for customer, group in groups.items()}
+        small, large = sorted((groups.setdefault(one, {one}), groups.setdefault(other, {other})), key=len)
+        if small is not large:
+            large |= small
+            groups.update(dict.fromkeys(small, large))
+    return groups

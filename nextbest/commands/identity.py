@@ -4,6 +4,8 @@ Belongs here: arguments and output. Does not belong here: what was proposed and 
 link does to State (`nextbest.state`).
 """
 
+import asyncio
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 
@@ -12,6 +14,7 @@ from rich.table import Table
 
 from nextbest.adapters.link_files import read_proposals, read_verdicts
 from nextbest.adapters.logs import open_log
+from nextbest.adapters.states import open_state
 from nextbest.commands.processes import console
 from nextbest.envelope import Envelope
 from nextbest.errors import NextbestError
@@ -19,6 +22,7 @@ from nextbest.identity import link as linked
 from nextbest.identity import unlink as unlinked
 from nextbest.links import Pair, Proposal, pair_of, waiting
 from nextbest.settings import Settings
+from nextbest.state import StateUnavailableError
 
 _by = click.option("--by", metavar="NAME", default="review", help="Who says so, kept in the log with it.")
 
@@ -86,14 +90,32 @@ def split(customer_id: str, other_id: str, by: str) -> None:
 
     Example: nextbest identity split 439 web-20775110
     """
-    _append(Settings.from_env(), unlinked(*_pair(customer_id, other_id), datetime.now(UTC), by=by))
+    settings, pair = Settings.from_env(), _pair(customer_id, other_id)
+    _append(settings, unlinked(*pair, datetime.now(UTC), by=by))
     click.echo(f"{customer_id} and {other_id} are two people, whatever later runs of the pipeline find")
+    for each in _between(settings, pair):
+        click.echo(f"but {each} may join them still: `nextbest identity split {other_id} {each}` ends that")
 
 
 def _pair(customer_id: str, other_id: str) -> Pair:
     if customer_id == other_id:
         raise IdentityError(f"it takes two customers, and {customer_id} is one")
     return pair_of(customer_id, other_id)
+
+
+def _between(settings: Settings, pair: Pair) -> Sequence[str]:
+    """What both were ever said to be one with, as far as State knows."""
+
+    async def read() -> set[str]:
+        one, other = [await state.neighbours([name]) for name in pair]
+        return (one & other) - {*pair}
+
+    with closing(open_state(settings)) as state:
+        try:
+            return sorted(asyncio.run(read()))
+        except StateUnavailableError as error:
+            click.echo(f"whether anything else joins them is not known: {error}", err=True)
+            return ()
 
 
 def _append(settings: Settings, entry: Envelope) -> None:

@@ -64,3 +64,14 @@ def test_a_name_that_many_forms_have_makes_nobody_one_person() -> None:
     assert [each.pair for each in waiting(too_many, {})] == links
     assert [each.pair for each in to_apply(_proposed(*((pair, 1.0) for pair in links[1:])), {})] == links[1:]
     assert not to_apply(_proposed((links[-1], 1.0)), dict.fromkeys(links[:-1], "linked"))
+
+
+def test_what_was_split_is_not_joined_by_way_of_others() -> None:
+    """Both are surely a third: which of them that is, a person says; and others are not kept waiting."""
+    found = _proposed((("a", "c"), 1.0), (("b", "c"), 1.0), (("x", "y"), 1.0))
+    assert [each.pair for each in to_apply(found, {("a", "b"): "split"})] == [("x", "y")]
+    assert [each.pair for each in to_apply(found, {("a", "b"): "split", ("b", "c"): "split"})] == [
+        ("a", "c"),
+        ("x", "y"),
+    ]
+    assert [each.pair for each in waiting(found, {("a", "b"): "split"})] == [("a", "c"), ("b", "c")]

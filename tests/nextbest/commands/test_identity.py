@@ -1,6 +1,8 @@
 """`nextbest identity`: what waits is shown with its reasons, and a person's word is in the log."""
 
+import asyncio
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -8,11 +10,14 @@ from click.testing import CliRunner, Result
 
 from nextbest.adapters.link_files import read_verdicts, write_proposals
 from nextbest.adapters.logs import open_log
+from nextbest.adapters.states import open_state
 from nextbest.commands.identity import identity
 from nextbest.envelope import Envelope
+from nextbest.identity import link
 from nextbest.links import Contribution, Proposal, Proposals
 from nextbest.settings import Settings
 
+AT = datetime(2026, 3, 2, tzinfo=UTC)
 REASONS = (Contribution("prior", "any two records", -9.0), Contribution("surname", "nearly the same", 9.6))
 
 
@@ -61,6 +66,19 @@ def test_a_link_can_be_taken_back_and_made_again(settings: Settings) -> None:
         assert _use(settings, word, "a", "b").exit_code == 0
     with closing(open_log(settings)) as log:
         assert read_verdicts(log) == {("a", "b"): "linked"}
+
+
+def test_what_else_joins_two_is_said(settings: Settings) -> None:
+    """An identifier that both have goes on joining them: the command names it, and what ends that."""
+    mail = f"email:{'ab' * 32}"
+    words = [link(name, mail, AT, by="review") for name in ("439", "web-1")]
+    with closing(open_state(settings)) as state:
+        asyncio.run(state.apply(words, None))
+        said = _use(settings, "split", "439", "web-1").output
+        assert f"but {mail} may join them still: `nextbest identity split web-1 {mail}` ends that" in said
+        assert _use(settings, "split", "web-1", mail).exit_code == 0
+        asyncio.run(state.apply(_log(settings), None))
+        assert asyncio.run(state.members(["439", "web-1"])) == {"439": ("439", mail), "web-1": ("web-1",)}
 
 
 @pytest.mark.parametrize("word", ["link", "split"])
