@@ -23,6 +23,7 @@ from splink.blocking_rule_library import And, CustomRule
 from splink.comparison_library import CustomComparison
 from splink.internals.blocking_rule_creator import BlockingRuleCreator
 from splink.internals.comparison_level_creator import ComparisonLevelCreator
+from splink.internals.exceptions import SplinkException
 from splink.internals.splink_dataframe import SplinkDataFrame
 
 from models.errors import TooLittleDataError
@@ -70,6 +71,9 @@ _CANDIDATES: Final = (
 )
 _SWAPPED: Final = "l.given_name = r.surname AND l.surname = r.given_name"
 _OTHERS: Final = "l.customer_id <> r.customer_id"
+_RULES: Final = tuple(dict.fromkeys((*_SURE, *_LEARN_WITHIN, *_CANDIDATES)))
+_MOST_ALIKE: Final = 300
+"""Records that agree on a rule: of more, such as all with a placeholder for a name, every two would be looked at."""
 # Expectation maximisation ends where no parameter moves by this, which is less than a sample of true pairs varies. What
 # only pairs of two people show goes to 0 faster and faster; Splink refuses a 0, and so we take fewer steps then.
 _CONVERGED: Final = 0.001
@@ -83,7 +87,7 @@ _ADDED_AGREE: Final = 0.8
 # Case, accents, blanks and the way a date is written are no differences between people.
 _NORMAL = """
 CREATE TABLE records AS
-SELECT row_number() OVER (ORDER BY customer_id, {names}) AS unique_id, *
+SELECT row_number() OVER (ORDER BY customer_id, {names}) AS unique_id, *, {rare}
 FROM (SELECT DISTINCT customer_id, {columns} FROM landed) WHERE coalesce({names}) IS NOT NULL
 """
 _TEXT = "nullif(regexp_replace(trim(lower(strip_accents({name}))), '\\s+', ' ', 'g'), '') AS {name}"
@@ -184,7 +188,8 @@ def _prepare(connection: duckdb.DuckDBPyConnection, records: pa.Table) -> None:
         landed = landed.append_column(name, known.cast(pa.string()))
     connection.register("landed", landed)
     columns = [(_DIGITS if name == "birth_date" else _TEXT).format(name=name) for name in COLUMNS]
-    connection.execute(_NORMAL.format(columns=", ".join(columns), names=", ".join(COLUMNS)))
+    rare = [f"count(*) OVER (PARTITION BY {', '.join(each)}) <= {_MOST_ALIKE} AS {_rare(each)}" for each in _RULES]
+    connection.execute(_NORMAL.format(columns=", ".join(columns), names=", ".join(COLUMNS), rare=", ".join(rare)))
 
 
 def _filled(connection: duckdb.DuckDBPyConnection) -> list[str]:
@@ -198,10 +203,13 @@ def _sure_pairs(connection: duckdb.DuckDBPyConnection, filled: list[str]) -> int
     """How many pairs nobody doubts."""
     pairs = [
         f"SELECT l.unique_id, r.unique_id FROM records AS l JOIN records AS r USING ({', '.join(each)}) "  # noqa: S608  names of our own columns
-        f"WHERE l.unique_id < r.unique_id AND {_OTHERS}"
+        f"WHERE l.unique_id < r.unique_id AND {_OTHERS} AND l.{_rare(each)}"
         for each in _usable(_SURE, filled)
     ]
-    return len(connection.execute(" UNION ".join(pairs)).fetchall()) if pairs else 0
+    if not pairs:
+        return 0
+    [(count,)] = connection.execute(f"SELECT count(*) FROM ({' UNION '.join(pairs)})").fetchall()  # noqa: S608
+    return int(count)
 
 
 def _usable(rules: Iterable[tuple[str, ...]], filled: list[str]) -> list[tuple[str, ...]]:
@@ -241,7 +249,7 @@ def _learned(records: SplinkDataFrame, settings: SettingsCreator, within: list[t
         try:
             for each in within:
                 learner.training.estimate_parameters_using_expectation_maximisation(_rule(each))
-        except ValueError:
+        except (ValueError, SplinkException):
             continue
         return learner.misc.save_model_to_json()
     raise TooLittleDataError("the records of customers that agree are too different to learn from them")
@@ -256,12 +264,17 @@ def _prior(connection: duckdb.DuckDBPyConnection, sure: int) -> tuple[float, flo
 
 def _candidates(filled: list[str]) -> list[BlockingRuleCreator | dict[str, Any]]:
     rules = [_rule(each) for each in _usable(_CANDIDATES, filled)]
-    return [*rules, And(CustomRule(_SWAPPED), CustomRule(_OTHERS))]
+    return [*rules, And(CustomRule(_SWAPPED), CustomRule(f"{_OTHERS} AND l.{_rare(('given_name', 'surname'))}"))]
 
 
 def _rule(parts: tuple[str, ...]) -> BlockingRuleCreator:
     """Pairs of records of different customers that have the same in each part."""
-    return And(block_on(*parts), CustomRule(_OTHERS))
+    return And(block_on(*parts), CustomRule(f"{_OTHERS} AND l.{_rare(parts)}"))
+
+
+def _rare(parts: tuple[str, ...]) -> str:
+    """The column that says whether few enough records agree in each part with this one."""
+    return f"rare_{_RULES.index(parts)}"
 
 
 def _temper(learned: dict[str, Any], true_pairs: float, pairs: float) -> None:

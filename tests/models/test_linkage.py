@@ -89,6 +89,15 @@ def test_columns_that_nobody_fills_in_are_not_asked_for() -> None:
     assert len(sure & TRUTH) / len(TRUTH) > 0.5
 
 
+def test_what_a_form_is_filled_in_with_joins_nobody() -> None:
+    """A till that writes the same for whoever gives no name: not every two of these are looked at; others are found."""
+    till = {"given_name": "Test", "surname": "Test", "birth_date": "1900-01-01", "city": "Nowhere"}
+    found = _propose([*_records(), *({"customer_id": f"t{number}", **till} for number in range(2_000))])
+    assert not [each for each in found if each.customer_id.startswith("t") or each.other_id.startswith("t")]
+    sure = {each.pair for each in found if each.probability >= 0.95}
+    assert len(sure & TRUTH) / len(TRUTH) > 0.85
+
+
 @pytest.mark.parametrize("rows", [[], [{"customer_id": "c1"}], [{"customer_id": "c1", "surname": None}]])
 def test_records_without_names_are_told(rows: list[Row]) -> None:
     """Most homes say nothing of who gave an identifier."""
