@@ -72,7 +72,7 @@ class RowCheck:
 
     Args:
         contract: theirs.
-        is_customer_id: tells an id of a customer from what is none (`serving.names`).
+        is_customer_id: tells an id of a customer from what is none (`nextbest.names`).
 
     """
 

@@ -23,6 +23,7 @@ from nextbest.adapters.rate_limits import RateLimits
 from nextbest.adapters.states import open_state
 from nextbest.contracts import Contract
 from nextbest.keys import SLOTS
+from nextbest.names import CustomerNames
 from nextbest.settings import Settings
 from serving import openapi
 from serving.api import Api
@@ -37,7 +38,6 @@ from serving.intake import Intake
 from serving.lessons import Lessons
 from serving.metrics import Meter
 from serving.model_sets import ModelSets
-from serving.names import CustomerNames
 from serving.online_features import OnlineFeatures
 from serving.operations import Operation
 from serving.policies import Policies

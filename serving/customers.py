@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from nextbest.erasure import ERASURE, erasure, without_customer
 from nextbest.identity import identifier_of, names_in
 from nextbest.log import EventLog
+from nextbest.names import CustomerNames
 from nextbest.policy import Policy
 from nextbest.records import Snapshot
 from nextbest.state import ConsentChanged, SnapshotScope, State, effects
@@ -19,7 +20,6 @@ from nextbest.wire import Consent, Consents, CustomerExport, Erasure, EventRow, 
 from serving.basis import Basis
 from serving.decider import FeatureReader
 from serving.intake import Intake
-from serving.names import CustomerNames
 
 _CONSENT = "consent"
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)

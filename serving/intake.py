@@ -16,12 +16,12 @@ from nextbest.envelope import Envelope
 from nextbest.erasure import is_bare
 from nextbest.intake import KEY, Envelopes, at_the_door, key_taken, says_the_same
 from nextbest.log import EventLog
+from nextbest.names import CustomerNames
 from nextbest.rejects import Reject
 from nextbest.row_check import DUPLICATE, RowCheck
 from nextbest.state import State
 from nextbest.wire import INTAKE, EventRow, EventsResponse, Verdict
 from serving.metrics import Meter
-from serving.names import CustomerNames
 
 IsSame = Callable[[Mapping[str, Any], Mapping[str, Any]], bool]
 _ACCEPTED = Verdict("accepted")

@@ -14,12 +14,12 @@ import msgspec
 import nextbest
 from nextbest.contracts import Contract
 from nextbest.intake import at_the_door
+from nextbest.names import CustomerNames
 from nextbest.row_check import ID_LENGTH
 from nextbest.segment import MAIL_ADDRESS
 from nextbest.segment_wire import MESSAGES, SegmentAlias
 from nextbest.wire import INTAKE, ProblemDetails
 from serving.examples import Examples
-from serving.names import CustomerNames
 from serving.operations import Link, Operation, Parameter
 from serving.row_schemas import row_name, row_schema
 

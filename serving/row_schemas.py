@@ -48,7 +48,7 @@ def row_schema(contract: Contract, no_customer: str) -> dict[str, Any]:
 
     Args:
         contract: the row's.
-        no_customer: the pattern of what names no customer (`serving.names`).
+        no_customer: the pattern of what names no customer (`nextbest.names`).
 
     """
     sent = [field for field in contract.fields if field.name != RECEIVED_AT]

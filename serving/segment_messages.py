@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from nextbest.contracts import Contract
+from nextbest.names import CustomerNames
 from nextbest.rejects import Reject
 from nextbest.segment import Link, MessageError, Reader, Reading, customer_of, legible, linked, says_the_same
 from nextbest.segment_wire import AnyMessage, SegmentResponse
 from nextbest.wire import Verdict
 from serving import bodies
 from serving.intake import Intake
-from serving.names import CustomerNames
 
 MESSAGE = "message"
 """The rule that a message breaks of which no row can be made."""

@@ -12,6 +12,7 @@ import msgspec
 from nextbest.adapters.files import write_whole
 from nextbest.adapters.logs import OpenLog
 from nextbest.envelope import Envelope
+from nextbest.errors import NextbestError
 from nextbest.links import Pair, Proposals, Verdict, verdicts
 
 _NO_CONTRACT = ""
@@ -19,9 +20,25 @@ _NO_CONTRACT = ""
 _PAGE = 5_000
 
 
+class ProposalsError(NextbestError):
+    """What was proposed last cannot be read; the message says what makes it anew."""
+
+
 def read_proposals(path: Path) -> Proposals | None:
-    """What was proposed last; none where nothing was yet."""
-    return msgspec.json.decode(path.read_bytes(), type=Proposals) if path.exists() else None
+    """What was proposed last; none where nothing was yet.
+
+    Raises:
+        ProposalsError: the file holds something else, or is not to be read.
+
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Proposals)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ProposalsError(
+            f"{path} cannot be read ({error}): remove it, and `nextbest pipeline` makes it anew"
+        ) from error
 
 
 def write_proposals(path: Path, proposals: Proposals) -> None:

@@ -10,9 +10,11 @@ from contextlib import closing
 from datetime import UTC, datetime
 
 import click
+import msgspec
 from rich.table import Table
 
-from nextbest.adapters.link_files import read_proposals, read_verdicts
+from nextbest.adapters.contract_files import load_contracts
+from nextbest.adapters.link_files import ProposalsError, read_proposals, read_verdicts
 from nextbest.adapters.logs import open_log
 from nextbest.adapters.states import open_state
 from nextbest.commands.processes import console
@@ -21,6 +23,7 @@ from nextbest.errors import NextbestError
 from nextbest.identity import link as linked
 from nextbest.identity import unlink as unlinked
 from nextbest.links import Pair, Proposal, pair_of, waiting
+from nextbest.names import CustomerNames
 from nextbest.settings import Settings
 from nextbest.state import StateUnavailableError
 
@@ -74,9 +77,9 @@ def link(customer_id: str, other_id: str, by: str) -> None:
 
     Example: nextbest identity link 439 web-20775110
     """
-    settings, pair = Settings.from_env(), _pair(customer_id, other_id)
-    found = read_proposals(settings.proposed_links)
-    probability = next((each.probability for each in found.proposals if each.pair == pair), None) if found else None
+    settings = Settings.from_env()
+    pair = _pair(settings, customer_id, other_id)
+    probability = _probability(settings, pair)
     _append(settings, linked(*pair, datetime.now(UTC), by=by, probability=probability))
     click.echo(f"{customer_id} and {other_id} are one person from now on")
 
@@ -90,17 +93,35 @@ def split(customer_id: str, other_id: str, by: str) -> None:
 
     Example: nextbest identity split 439 web-20775110
     """
-    settings, pair = Settings.from_env(), _pair(customer_id, other_id)
+    settings = Settings.from_env()
+    pair = _pair(settings, customer_id, other_id)
     _append(settings, unlinked(*pair, datetime.now(UTC), by=by))
     click.echo(f"{customer_id} and {other_id} are two people, whatever later runs of the pipeline find")
     for each in _between(settings, pair):
         click.echo(f"but {each} may join them still: `nextbest identity split {other_id} {each}` ends that")
 
 
-def _pair(customer_id: str, other_id: str) -> Pair:
+def _pair(settings: Settings, customer_id: str, other_id: str) -> Pair:
+    """Of names that rows and requests may have too: a customer that goes by another is found by nobody."""
     if customer_id == other_id:
         raise IdentityError(f"it takes two customers, and {customer_id} is one")
+    names = CustomerNames(load_contracts(settings.folder("contracts"))["identities"])
+    for each in (customer_id, other_id):
+        try:
+            names.meant_by(each.encode().decode())
+        except (msgspec.ValidationError, UnicodeEncodeError) as error:
+            raise IdentityError(f"{each!r} names nobody: {error}") from error
     return pair_of(customer_id, other_id)
+
+
+def _probability(settings: Settings, pair: Pair) -> float | None:
+    """How probable the model found it; a person's word needs none."""
+    try:
+        found = read_proposals(settings.proposed_links)
+    except ProposalsError as error:
+        click.echo(f"how probable it is is not known: {error}", err=True)
+        return None
+    return next((each.probability for each in found.proposals if each.pair == pair), None) if found else None
 
 
 def _between(settings: Settings, pair: Pair) -> Sequence[str]:

@@ -17,7 +17,7 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from nextbest.adapters.link_files import read_proposals, read_verdicts, write_proposals
+from nextbest.adapters.link_files import ProposalsError, read_proposals, read_verdicts, write_proposals
 from nextbest.adapters.logs import OpenLog
 from nextbest.identity import link
 from nextbest.links import BY_MODEL, Proposal, Proposals, to_apply, waiting
@@ -62,10 +62,18 @@ def identity_links(context: dg.AssetExecutionContext, workspace: Workspace) -> d
             return {**_apply(log, found), **_shown(settings, log, found), **remark}
 
     with workspace.log() as log, explained():
-        last = read_proposals(settings.proposed_links)
+        last = _last(settings)
         # A log that was lost, or is another one now, is told again.
         is_present = last is not None and not to_apply(last, read_verdicts(log))
     return unchanged.materialize(context, LINKS, version, work, is_present=is_present)
+
+
+def _last(settings: Settings) -> Proposals | None:
+    """What was proposed last; a file that cannot be read is written anew."""
+    try:
+        return read_proposals(settings.proposed_links)
+    except ProposalsError:
+        return None
 
 
 def _rows(settings: Settings) -> object:

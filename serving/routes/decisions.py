@@ -13,12 +13,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from nextbest.decision import UnknownPlacementError
+from nextbest.names import CustomerNames
 from nextbest.wire import CustomerReference, DecisionDetails, DecisionRequest, DecisionResponse, FieldError
 from serving import bodies, problems, responses
 from serving.answers import answer
 from serving.decider import Decider, RequestIdTakenError
 from serving.details import Details
-from serving.names import CustomerNames
 from serving.operations import Link, Operation, Parameter
 from serving.problems import ProblemError
 from serving.requests import ContextError

@@ -13,6 +13,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from nextbest.names import CustomerNames
 from nextbest.records import DO_NOTHING
 from nextbest.wire import (
     CustomerReference,
@@ -27,7 +28,6 @@ from nextbest.wire import (
 )
 from serving import bodies, problems, responses
 from serving.decider import Decider
-from serving.names import CustomerNames
 from serving.operations import Link, Operation, Parameter
 from serving.problems import ProblemError
 from serving.routes.decisions import decided

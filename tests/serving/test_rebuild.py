@@ -23,6 +23,7 @@ from nextbest.contracts import Contract
 from nextbest.envelope import Identifier
 from nextbest.intake import envelope
 from nextbest.messages import Proposal
+from nextbest.names import CustomerNames
 from nextbest.records import DecisionRecord
 from nextbest.settings import Settings
 from nextbest.state import SnapshotScope, StateBehindError
@@ -33,7 +34,6 @@ from serving.customers import Customers
 from serving.decider import Decider
 from serving.intake import Intake
 from serving.metrics import Meter
-from serving.names import CustomerNames
 from serving.policies import Policies
 from serving.processor import Processor
 

@@ -9,10 +9,10 @@ import pytest
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.contracts import Contract, Field, Rule
 from nextbest.intake import RECEIVED_AT
+from nextbest.names import CustomerNames
 from nextbest.row_check import Found, RowCheck
 from nextbest.settings import CHECKOUT
 from nextbest.wire import INTAKE, Verdict
-from serving.names import CustomerNames
 from serving.row_schemas import row_schema as schema_of
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)

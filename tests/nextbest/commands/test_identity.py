@@ -90,6 +90,23 @@ def test_one_customer_is_no_pair(settings: Settings, word: str) -> None:
     assert not settings.event_log.exists()
 
 
+@pytest.mark.parametrize("name", ["", ".", "x" * 201, "nokind:" + "ab" * 32, "email:jo@example.com", "\udcff"])
+def test_what_no_row_and_no_request_may_be_called_by_is_no_name(settings: Settings, name: str) -> None:
+    """Else the customer would go by it from then on, and be found by nobody."""
+    result = _use(settings, "link", "439", "--", name)
+    assert (result.exit_code, "names nobody" in str(result.exception)) == (1, True)
+    assert not settings.event_log.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe"])
+def test_proposals_that_cannot_be_read_keep_nobody_from_saying(settings: Settings, content: bytes) -> None:
+    """Whoever asks for them hears what makes them anew."""
+    settings.proposed_links.write_bytes(content)
+    assert "`nextbest pipeline` makes it anew" in str(_use(settings, "review").exception)
+    assert _use(settings, "link", "439", "web-1").exit_code == 0
+    assert "probability" not in _log(settings)[0].properties
+
+
 def test_a_home_without_proposals_says_what_makes_them(tmp_path: Path) -> None:
     """Nothing is opened or made by looking."""
     result = _use(Settings(home=tmp_path), "review")

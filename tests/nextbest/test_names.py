@@ -4,9 +4,9 @@ import msgspec
 import pytest
 
 from nextbest.adapters.contract_files import load_contracts
+from nextbest.names import CustomerNames
 from nextbest.settings import CHECKOUT
 from nextbest.wire import CustomerReference
-from serving.names import CustomerNames
 
 HMAC = "ab" * 32
 
