@@ -52,7 +52,7 @@ def try_policy(
 
     \b
     Example: nextbest policy try --placement home_banner --feature baskets_28d=3
-             nextbest policy try --signal stock:beef=0 --context store=367
+             nextbest policy try --signal stock:fluid_milk_products=0 --context store=367
              nextbest policy try --seen beef/email@5 --did dismissal:cheese@30 --at 2026-12-24T22:00
     """  # noqa: D301  click reads the control character
     folder = Settings.from_env().folder("policies")
