@@ -9,19 +9,19 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from nextbest.adapters.state_effects import well_formed
 from nextbest.erasure import ERASURE, erasure, without_customer
 from nextbest.identity import identifier_of, names_in
 from nextbest.log import EventLog
 from nextbest.names import CustomerNames
 from nextbest.policy import Policy
 from nextbest.records import Snapshot
-from nextbest.state import ConsentChanged, SnapshotScope, State, effects
+from nextbest.state import ConsentChanged, SnapshotScope, State
 from nextbest.wire import Consent, Consents, CustomerExport, Erasure, EventRow, Status
 from serving.basis import Basis
 from serving.decider import FeatureReader
 from serving.intake import Intake
 
-_CONSENT = "consent"
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -155,11 +155,10 @@ class Customers:
     async def _refused(self, names: Sequence[str]) -> set[tuple[str, str]]:
         """By name and purpose every no that was not taken back under that name."""
         last: dict[tuple[str, str], tuple[datetime, bool]] = {}
-        for _, entry in await self.log.filed_under(names):
-            for said in effects(entry) if entry.type == _CONSENT else ():
-                if isinstance(said, ConsentChanged):
-                    key, word = (said.customer_id, said.purpose), (said.at, said.status == "withdrawn")
-                    last[key] = max(last.get(key, word), word)
+        for said in well_formed([entry for _, entry in await self.log.filed_under(names)]):
+            if isinstance(said, ConsentChanged):
+                key, word = (said.customer_id, said.purpose), (said.at, said.status == "withdrawn")
+                last[key] = max(last.get(key, word), word)
         return {key for key, (_, is_refusal) in last.items() if is_refusal}
 
     async def _names(self, customer_id: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Importing Feast in a third of the time.
+"""Importing Feast in a part of the time that it takes.
 
 Belongs here: keeping typeguard out of that. Does not belong here: Feast, which the rims import.
 

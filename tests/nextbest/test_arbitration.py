@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nextbest.arbitration import (
@@ -26,7 +26,6 @@ strategies = st.one_of(
 )
 
 
-@settings(deadline=None)  # a loaded machine is slow, not wrong
 @given(priorities, strategies, st.floats(0, 0.5))
 def test_pmf_is_a_distribution(values: np.ndarray, strategy: Pmf, floor: float) -> None:
     """Whatever the priorities, masses are above the floor, sum to one, and the best has the most."""
@@ -57,7 +56,6 @@ def test_a_tie_goes_to_the_first() -> None:
     assert greedy(np.array([0.0, 0.0])).tolist() == [1.0, 0.0]
 
 
-@settings(deadline=None)  # a loaded machine is slow, not wrong
 @given(priorities, strategies, st.text(max_size=5))
 def test_order_is_a_permutation(values: np.ndarray, strategy: Pmf, name: str) -> None:
     """Everybody has exactly one place, those without mass included."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nextbest.casting import can_hold, cast
@@ -92,7 +92,6 @@ def test_knows_which_types_may_stand_for_which(source: pa.DataType, target: pa.D
     assert can_hold(source, target) is expected
 
 
-@settings(deadline=None)  # a busy machine is slow, not wrong
 @given(st.lists(st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1).map(str), st.text(max_size=3))))
 def test_every_value_is_null_kept_or_lost(texts: list[str | None]) -> None:
     """No value changes on its way: the result reads back as the number the text says."""

@@ -267,7 +267,7 @@ def test_laps_name_the_stages(policy: Policy, models: Models) -> None:
 values = st.none() | st.integers(-(2**53), 2**53) | st.floats() | st.booleans() | st.text(max_size=5)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     decision_id=st.text(min_size=1, max_size=8),
     features=st.dictionaries(st.sampled_from(["spend_91d", "visits", "other"]), values),

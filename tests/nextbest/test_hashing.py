@@ -1,13 +1,12 @@
 """Draws that are hashes: uniform, repeatable, and independent where their keys differ."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nextbest.hashing import uniform, uniforms
 
 
-@settings(deadline=None)  # a loaded machine is slow, not wrong
 @given(st.integers(0, 40), st.lists(st.text(max_size=8) | st.integers(-(2**63), 2**63), max_size=4))
 def test_same_key_same_numbers(count: int, key: list[str | int]) -> None:
     """A draw can be repeated from its key alone and lies in the open interval, so that its logarithm is finite."""
@@ -17,7 +16,6 @@ def test_same_key_same_numbers(count: int, key: list[str | int]) -> None:
     assert ((drawn > 0.0) & (drawn < 1.0)).all()
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(max_size=8) | st.integers(-(2**63), 2**63), max_size=4))
 def test_one_number_is_the_first_of_many(key: list[str | int]) -> None:
     """However it is asked for, a draw is the same number, to the last bit."""

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nextbest.envelope import Identifier
@@ -155,7 +155,6 @@ def test_an_identifier_of_a_crowd_is_not_looked_through() -> None:
     assert len(graph_of(said[:-1], Limits({"email": 1_000}, customers=1_000)).people()) == 1
 
 
-@settings(deadline=None)  # a busy machine is slow, not wrong
 @given(st.lists(SAID, max_size=14), st.randoms())
 def test_any_order_comes_to_the_same(said: list[Said], random: object) -> None:
     """And so does saying some of it again, step by step or at once."""
@@ -164,7 +163,6 @@ def test_any_order_comes_to_the_same(said: list[Said], random: object) -> None:
     assert graph_of(again).people() == graph_of(said).people()
 
 
-@settings(deadline=None)  # a busy machine is slow, not wrong
 @given(st.lists(SAID, max_size=14), SAID)
 def test_a_split_undoes_a_merge(said: list[Said], last: Said) -> None:
     """Who were two before they were joined are two again after they are split."""
@@ -173,7 +171,6 @@ def test_a_split_undoes_a_merge(said: list[Said], last: Said) -> None:
     assert graph_of([*said, (one, other, joined(7)), (one, other, Tie(split=8))]).people() == before.people()
 
 
-@settings(deadline=None)  # a busy machine is slow, not wrong
 @given(st.lists(SAID, max_size=14), st.sets(st.sampled_from([*CUSTOMERS, *IDENTIFIERS]), min_size=1, max_size=4))
 def test_who_is_forgotten_was_never_there(said: list[Said], names: set[str]) -> None:
     """What is left is what it would be without them."""
@@ -182,7 +179,6 @@ def test_who_is_forgotten_was_never_there(said: list[Said], names: set[str]) -> 
     assert graph.people() == graph_of([each for each in said if not names & {*each[:2]}]).people()
 
 
-@settings(deadline=None)  # a busy machine is slow, not wrong
 @given(st.lists(SAID, max_size=14))
 def test_nobody_has_more_customer_ids_than_one_person_may(said: list[Said]) -> None:
     """Nor is one name two people's."""

@@ -95,7 +95,7 @@ logs = st.tuples(
 ).map(lambda parts: list({each.event_id: each for each in [*parts[0], *parts[1]]}.values()))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(logs, st.randoms(use_true_random=False), st.lists(st.integers(0, 30), max_size=6))
 def test_order_and_batches_do_not_matter(log: list[Envelope], chance: Random, batches: list[int]) -> None:
     """Records in another order, and in other batches, leave every value as it is, to the last bit."""
@@ -104,7 +104,7 @@ def test_order_and_batches_do_not_matter(log: list[Envelope], chance: Random, ba
     assert folded(shuffled, [each for each in batches if each < len(log)]) == folded(log)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(logs, st.lists(st.integers(0, 30), max_size=6))
 def test_what_is_over_is_kept_as_sums_alone(log: list[Envelope], batches: list[int]) -> None:
     """Once the log is a month further nothing is pending, and what was learned is what it was."""
@@ -128,7 +128,7 @@ def said_at(now: int, kept: Learned) -> dict[str, list[list[float]]]:
     }
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(logs, st.randoms(use_true_random=False))
 def test_what_is_believed_is_the_same_to_the_last_bit(log: list[Envelope], chance: Random) -> None:
     """Whatever the order in which the log says it."""

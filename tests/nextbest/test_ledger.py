@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nextbest.ledger import EPOCH, Entry, change, given_back, made, overruns, released, reserved, room, seen
@@ -45,7 +45,6 @@ def proposal(amounts: list[int], most: int, slots: int) -> Proposal:
     return Proposal(record=record, placements=(placement,), dedup=True, reserves=True, ttl_seconds=60)
 
 
-@settings(deadline=None)  # a loaded machine is slow, not wrong
 @given(
     amounts=st.lists(st.integers(0, 5), min_size=1, max_size=4),
     most=st.integers(0, 20),

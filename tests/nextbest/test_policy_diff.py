@@ -195,7 +195,7 @@ OTHERS: st.SearchStrategy[Any] = st.sampled_from(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_no_change_is_silent(contents: Callable[[], dict[str, Any]], data: st.DataObject) -> None:
     """Another value of any one field, wherever it makes another policy, is at least one line that is not empty."""

@@ -91,7 +91,7 @@ def test_a_part_of_a_union_is_told_at_its_own_field(document: dict[str, Any]) ->
     ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_whatever_is_written_is_told(contents: Callable[[], dict[str, Any]], data: st.DataObject) -> None:
     """Junk anywhere is either right, or a problem with a place; reading and checking never fail."""

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nextbest.messages import Bound, Cap, Limit, Option, Period, PlacementProposal, Proposal, Scope
@@ -166,7 +166,6 @@ def test_periods_are_of_the_calendar(per: Period, counter: str) -> None:
 ages = st.integers(0, 48).map(lambda hours: contact(hours * HOUR))
 
 
-@settings(deadline=None)  # a loaded machine is slow, not wrong
 @given(
     limit=st.integers(1, 4),
     slots=st.integers(1, 5),

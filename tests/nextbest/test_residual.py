@@ -76,7 +76,7 @@ def test_a_model_that_is_far_off_is_corrected_and_no_further(policy: Policy, sta
     assert expit(logit(started) + mean) == pytest.approx(is_, rel=0.4)
 
 
-@settings(deadline=None, max_examples=30)  # a loaded machine is slow, not wrong
+@settings(max_examples=30)
 @given(st.integers(0, 2**32), st.floats(0.03, 0.4), st.floats(-1.0, 1.0), st.floats(-0.5, 0.5))
 def test_sums_tell_what_the_contacts_tell(seed: int, p: float, shift: float, turn: float) -> None:
     """The mode by sums alone is near the one by every contact."""

@@ -99,7 +99,7 @@ def rows(contract: Contract) -> st.SearchStrategy[dict[str, Any]]:
 
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.name)
 @given(data=st.data())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_what_is_sure_is_what_the_exact_way_finds(contract: Contract, data: st.DataObject) -> None:
     """The same values, of the same types and in the same order, so that the log says the same to the byte."""
     row, check = data.draw(rows(contract)), CHECKS[contract.name]

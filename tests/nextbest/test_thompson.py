@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.special import expit
 
@@ -55,7 +55,6 @@ candidates = st.lists(
 )
 
 
-@settings(deadline=None)  # a loaded machine is slow, not wrong
 @given(candidates)
 @example([(0.0, 0.0, 0.0, 1.0), (0.0, 1.0, 2.2e-313, 0.0)])
 def test_is_a_distribution(given_: list[tuple[float, float, float, float]]) -> None:

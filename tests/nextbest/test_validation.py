@@ -3,7 +3,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nextbest.contracts import Contract, Field, Rule
@@ -177,7 +177,6 @@ _cells = {
 }
 
 
-@settings(deadline=None)  # a busy machine is slow, not wrong
 @given(st.lists(st.fixed_dictionaries(_cells)), st.integers(1, 3))
 def test_every_row_lands_or_is_rejected_with_a_rule(rows: list[dict[str, Any]], chunk: int) -> None:
     """Whatever comes: landed + rejected = received, each reject says why, and what landed is valid again."""

@@ -334,7 +334,7 @@ SNAPSHOTS = st.builds(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
 @given(
     actions=st.lists(ACTIONS, min_size=4, max_size=4),
     arbitration=ARBITRATION,

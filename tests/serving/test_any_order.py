@@ -101,7 +101,7 @@ def snapshot_after(batches: list[list[EventRow]], folder: Path) -> Snapshot:
 
 
 @given(data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_order_of_a_customers_events_ends_in_the_same_state(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:

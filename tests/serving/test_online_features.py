@@ -166,7 +166,7 @@ def test_a_row_that_is_too_old_is_not_read(feature_home: Any) -> None:
 
 
 @pytest.mark.integration
-@effort(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@effort(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     baskets=st.none() | st.integers(-(2**63), 2**63 - 1),
     spend=st.none() | st.floats(allow_nan=False),

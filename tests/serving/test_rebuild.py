@@ -204,7 +204,7 @@ STEPS = (
 HOURS = st.sampled_from([0.0, 0.1, 0.1, 2.0, 25.0])
 
 
-@budget(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@budget(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 11), HOURS), min_size=8, max_size=30))
 def test_rebuilt_is_what_was_kept(
     open_shop: Callable[[], Shop], steps: list[tuple[Callable[[Shop, int], Any], int, float]]

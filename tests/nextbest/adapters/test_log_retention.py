@@ -244,7 +244,7 @@ def rebuilt(log: Sequence[tuple[int, Envelope]], path: Path) -> tuple[list[Snaps
         return [asyncio.run(state.snapshot(name, scope)) for name in (*CUSTOMERS, None)], whose
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 def test_a_state_rebuilt_from_what_is_left_is_the_same(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Consents, identifiers, pauses, signals, contacts, interactions; and budgets, as far as decisions are kept."""

@@ -226,7 +226,7 @@ SAID = st.one_of(
 )
 
 
-@examples(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(SAID, max_size=10, unique_by=lambda each: each.event_id), st.randoms())
 def test_any_order_comes_to_the_same(home: Callable[[], Settings], said: Sequence[Envelope], random: Any) -> None:
     """A merge commutes and associates: whoever is one, and what is known of them, follows from what was said."""

@@ -252,7 +252,7 @@ STEPS = (Story.reserve, Story.reserve, Story.take_place, Story.see, Story.releas
 HOURS = st.sampled_from([0.0, 0.0, 0.5, 1.0, 25.0, -0.5, -25.0])
 
 
-@budget(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@budget(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 13), HOURS), min_size=8, max_size=40))
 def test_it_counts_as_the_model_does(
     home: Callable[[], Settings], steps: list[tuple[Callable[[Story, int], Any], int, float]]
