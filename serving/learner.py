@@ -23,6 +23,7 @@ from serving.defects import without_paths
 _log = logging.getLogger(__name__)
 _LOOK_S = 0.25
 _RETRY_S = 1.0
+_TRIES = 5
 _BOOK, _NAMES = "learning", "names"
 """Where the names of all that were begun are kept, so that none is forgotten whoever began it."""
 
@@ -39,6 +40,8 @@ class Learner:
     projections: list[Projection] = field(default_factory=list)
     """The processor's."""
     _learning: Learning | None = None
+    _goal: tuple[str, int] | None = None
+    """The log, and its end at some moment after building began: whatever has all of that is complete."""
 
     async def follow(self) -> None:
         """Look for another policy or model set, until cancelled; a log or State that is down is tried again."""
@@ -67,6 +70,7 @@ class Learner:
         _log.info("%s is built from the log", learning.name)
         while not await advance(self.log, self.state, learning, skip=self.skip):
             pass
+        self._goal = None
         self.projections[:] = [*(each for each in self.projections if each is not self._learning), learning]
         return learning
 
@@ -74,15 +78,22 @@ class Learner:
         return COMPLETE in (await self.state.projected(name, await self.log.log_id(), [COMPLETE])).values
 
     async def _mark(self, learning: str) -> None:
-        """From now on it may be used, and those before it are dropped; not where the log has gone on meanwhile."""
+        """From now on it may be used, and those before it are dropped; the log goes on meanwhile."""
         log_id = await self.log.log_id()
-        offset = (await self.state.projected(learning, log_id, ())).offset
-        is_end = offset >= await self.log.last_offset()
-        if is_end and await self.state.project(learning, log_id, {COMPLETE: "1"}, after=offset, offset=offset):
-            names = await self._names(log_id) - {learning}
-            for name in names:
-                await self.state.discard(name)
-            await self._remember(log_id, {learning}, forgotten=names)
+        if self._goal is None or self._goal[0] != log_id:
+            self._goal = log_id, await self.log.last_offset()
+        for _ in range(_TRIES):
+            offset = (await self.state.projected(learning, log_id, ())).offset
+            if offset < self._goal[1]:
+                return
+            if await self.state.project(learning, log_id, {COMPLETE: "1"}, after=offset, offset=offset):
+                break  # else the processor has just brought it on
+        else:
+            return
+        names = await self._names(log_id) - {learning}
+        for name in names:
+            await self.state.discard(name)
+        await self._remember(log_id, {learning}, forgotten=names)
 
     async def _names(self, log_id: str) -> set[str]:
         kept = (await self.state.projected(_BOOK, log_id, [_NAMES])).values

@@ -1,6 +1,7 @@
 """The learner builds what is wanted from the log, and replicas decide by it once it is whole."""
 
 import asyncio
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -293,3 +294,24 @@ def test_without_a_policy_or_models_there_is_nothing_to_learn(site: Site) -> Non
     asyncio.run(site.lessons.step())
     assert site.projections == []
     assert not Path(site.settings.skipped_records).exists()
+
+
+def test_a_log_that_never_rests_is_learned_from(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks for its end, another record has come: what was there when it was asked first is enough."""
+    numbers, ask = itertools.count(10 * SEEN, SEEN), SqliteLog.last_offset
+    policy, model_set = site.policies.current.policy, site.use_models(0.1)
+
+    async def never_resting(log: SqliteLog) -> int:
+        log.append_sync(contacts(answered=0, first=next(numbers)))
+        return await ask(log)
+
+    async def follow() -> None:
+        await site.log.append(contacts(answered=10))
+        monkeypatch.setattr(SqliteLog, "last_offset", never_resting)
+        async with running(site.processor.follow()):
+            async with asyncio.timeout(20):
+                while not (await site.learned(policy, model_set)).is_complete:
+                    await site.learner.step()
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(follow())
