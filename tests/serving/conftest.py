@@ -216,8 +216,8 @@ def server(
     try:
         materialized.result()
         model_set_id = publish(settings, 0.1)
-        assert eventually(lambda: server.client.get("/readyz").json()["model_set_id"] == model_set_id, 5)
-        assert eventually(lambda: server.client.get("/readyz").status_code == 200, 20)
+        assert eventually(lambda: server.client.get("/readyz").json()["model_set_id"] == model_set_id)
+        assert eventually(lambda: server.client.get("/readyz").status_code == 200)
         yield server
     finally:
         server.end()

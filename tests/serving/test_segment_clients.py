@@ -98,7 +98,7 @@ def test_the_client_for_python_works_as_it_is(server: Server, write_key: str, gz
     first = send()
     check(server, sender)
     assert (send(), errors) == (first, [])
-    assert eventually(lambda: is_found(server, sender), 5)
+    assert eventually(lambda: is_found(server, sender))
 
 
 def test_the_client_for_python_says_that_its_key_is_wrong(server: Server) -> None:
@@ -125,7 +125,7 @@ def test_the_client_for_node_works_as_it_is(server: Server, write_key: str, segm
     """From npm; it is told of each message that it was delivered, or why not."""
     assert [line.partition(" ")[0] for line in run(server, segment_node, write_key)] == CALLS
     check(server, "node")
-    assert eventually(lambda: is_found(server, "node"), 5)
+    assert eventually(lambda: is_found(server, "node"))
     refused = run(server, segment_node, "nb_wrong")
     assert refused == [f"{call} failed: [401] Unauthorized" for call in CALLS]
 
