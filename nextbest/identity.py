@@ -7,9 +7,10 @@ A name is a customer id, or `kind:hmac` of an identifier; each has a substate of
 it is split. Who can be reached over ties that hold is one customer, named by the smallest of its customer ids. Ties are
 latest moments, so that any order comes to the same, and a split leaves what there was before.
 
-Nobody is glued together by what many share: an identifier that more customers claim than its kind may have belongs to
-none of them, and where more customer ids than `Limits.customers` would be one person, only identifiers that one of them
-alone claims are theirs. Of a customer's identifiers the newest count.
+Nobody is glued together by what many share: an identifier that more customers claim than its kind may have, by
+themselves or through other identifiers, belongs to none of them, and where more customer ids than `Limits.customers`
+would be one person, only identifiers that one of them alone claims are theirs. Of the identifiers that a name is tied
+to the newest count.
 """
 
 import re
@@ -39,7 +40,7 @@ class Limits:
     Attributes:
         by_kind: by an identifier's kind, how many customers may claim it and be one person for it.
         customers: how many customer ids may be one person.
-        identifiers: how many identifiers of a customer count, the newest.
+        identifiers: how many identifiers that a name is tied to count, the newest.
 
     """
 
@@ -184,8 +185,7 @@ def leaving(gone: Collection[str]) -> Alter:
     def alter(name: str, node: Node) -> Node:
         if name in gone:
             return ALONE
-        ties = {end: tie for end, tie in node.ties.items() if end not in gone}
-        return msgspec.structs.replace(node, ties=ties, group=tuple(each for each in node.group if each not in gone))
+        return msgspec.structs.replace(node, ties={end: tie for end, tie in node.ties.items() if end not in gone})
 
     return alter
 
@@ -193,19 +193,24 @@ def leaving(gone: Collection[str]) -> Alter:
 def regroup(touched: Collection[str], limits: Limits, alter: Alter) -> Regrouping:
     """Whom names belong to, once `alter` has been done to them; `touched` are those that it changes.
 
-    What is looked at are the customers they were, and everybody who can be reached from these.
+    What is looked at are the customers they were, and everybody who can be reached from these, or could be before.
     """
-    nodes: dict[str, Node] = {}
+    ends: dict[str, set[str]] = {}
     groups: dict[str, set[str]] = {}
     wanted = {*touched}
-    while wanted and len(nodes) < _FAR:
+    while wanted and len(ends) < _FAR:
         found = yield wanted
-        groups |= {name: {name, *found.get(name, ALONE).group} for name in wanted}
-        nodes |= {name: alter(name, found.get(name, ALONE)) for name in wanted}
-        near = {end for name in wanted for end in (*nodes[name].group, *_ends(name, nodes[name], limits))}
-        wanted = near - nodes.keys()
+        near = set[str]()
+        for name in wanted:
+            node = found.get(name, ALONE)
+            groups[name] = {name, *node.group}
+            ends[name] = _ends(name, alter(name, node), limits)
+            # Those whom its ties were too many for may be one now, though they never were of its group.
+            before = _ends(name, node, limits) if name in touched else ()
+            near.update(groups[name], ends[name], before)
+        wanted = near - ends.keys()
     changed: dict[str, str | None] = {}
-    for person in _Graph(nodes, limits, is_whole=not wanted).people():
+    for person in _people(ends, limits, is_whole=not wanted):
         customer = min(person, key=by_importance) if len(person) > 1 else None
         changed |= {name: customer for name in person if groups[name] != person}
     return changed
@@ -216,59 +221,55 @@ def by_importance(name: str) -> tuple[bool, str]:
     return is_identifier(name), name
 
 
-@dataclass(frozen=True, slots=True)
-class _Graph:
-    nodes: Mapping[str, Node]
-    limits: Limits
-    is_whole: bool
-    """Whether everybody who can be reached is among the nodes."""
-
-    def people(self) -> Iterator[set[str]]:
-        """The names of each customer."""
-        left = {*self.nodes}
-        while left:
-            person = self._reached(min(left), is_wide=True)
-            left -= person
-            customers = sum(not is_identifier(name) for name in person)
-            if self.is_whole and customers <= self.limits.customers:
-                yield person
-            else:
-                yield from self._apart(person)
-
-    def _apart(self, people: Collection[str]) -> Iterator[set[str]]:
-        left = {*people}
-        while left:
-            person = self._reached(min(left), is_wide=False)
-            left -= person
+def _people(ends: Mapping[str, set[str]], limits: Limits, *, is_whole: bool) -> Iterator[set[str]]:
+    """The names of each customer; `is_whole` where everybody who can be reached is among them."""
+    near = {name: {end for end in own if name in ends.get(end, ())} for name, own in ends.items()}
+    for person in _connected(_bounded(near, limits.of)):
+        if is_whole and sum(not is_identifier(name) for name in person) <= limits.customers:
             yield person
+        else:
+            own = {
+                name: {end for end in near[name] & person if is_identifier(name) or is_identifier(end)}
+                for name in person
+            }
+            yield from _connected(_bounded(own, lambda _: 1))
 
-    def _reached(self, name: str, *, is_wide: bool) -> set[str]:
-        person, new = {name}, [name]
+
+def _bounded(near: Mapping[str, set[str]], most: Callable[[str], int]) -> Mapping[str, set[str]]:
+    """Who is near whom without identifiers that more customers claim than they may have.
+
+    Claims pass from identifier to identifier, all of them one step at a time, but through none that has too many. So
+    what lies between customers goes, and what each of them is close to stays.
+    """
+    claims = {name: {end for end in near[name] if not is_identifier(end)} for name in near if is_identifier(name)}
+    new: Mapping[str, set[str]] = claims
+    while new:
+        passed: dict[str, set[str]] = {}
+        for name, customers in new.items():
+            if len(claims[name]) <= most(name):
+                for end in near[name] & claims.keys():
+                    passed.setdefault(end, set()).update(customers)
+        new = {name: customers - claims[name] for name, customers in passed.items() if not customers <= claims[name]}
+        claims |= {name: claims[name] | customers for name, customers in new.items()}
+    shared = {name for name, customers in claims.items() if len(customers) > most(name)}
+    return {name: set() if name in shared else own - shared for name, own in near.items()}
+
+
+def _connected(near: Mapping[str, set[str]]) -> Iterator[set[str]]:
+    left = {*near}
+    while left:
+        together, new = set[str](), {left.pop()}
         while new:
-            near = {end for each in new for end in self._near(each, is_wide=is_wide)}
-            new = [end for end in near if end not in person]
-            person.update(new)
-        return person
-
-    def _near(self, name: str, *, is_wide: bool) -> Iterator[str]:
-        for end in self._open(name, is_wide=is_wide):
-            if end in self.nodes and name in self._open(end, is_wide=is_wide):
-                yield end
-
-    def _open(self, name: str, *, is_wide: bool) -> Collection[str]:
-        """The ends to which a name's own rules let one pass; where it is not wide, to no second customer."""
-        ends = _ends(name, self.nodes[name], self.limits)
-        if is_wide:
-            return ends
-        customers = [end for end in ends if not is_identifier(end)]
-        is_shared = is_identifier(name) and len(customers) > 1
-        return () if is_shared else [end for end in ends if is_identifier(end) or is_identifier(name)]
+            together |= new
+            new = set[str]().union(*(near[name] for name in new)) - together
+        left -= together
+        yield together
 
 
-def _ends(name: str, node: Node, limits: Limits) -> Collection[str]:
+def _ends(name: str, node: Node, limits: Limits) -> set[str]:
     """The names that a name is tied to, by what holds of its own ties."""
     if is_identifier(name) and len(node.ties) > CROWD:
-        return ()
+        return set()
     newest = max(((tie.landed, end) for end, tie in node.ties.items() if tie.landed), default=None)
     ends: dict[str, int] = {}
     for end, tie in node.ties.items():
@@ -276,9 +277,8 @@ def _ends(name: str, node: Node, limits: Limits) -> Collection[str]:
         at = max(tie.joined, 0 if is_corrected else tie.landed)
         if at > tie.split:
             ends[end] = at
-    if is_identifier(name):
-        customers = sum(not is_identifier(end) for end in ends)
-        return () if customers > limits.of(name) else ends
+    if is_identifier(name) and sum(not is_identifier(end) for end in ends) > limits.of(name):
+        return set()
     identifiers = sorted((at, end) for end, at in ends.items() if is_identifier(end))
     return ends.keys() - {end for _, end in identifiers[: -limits.identifiers]}
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -39,10 +40,12 @@ MAIL, DEVICE, VISITOR = named("email", 1), named("device", 1), named("anonymous_
 CUSTOMERS = ["a", "b", "c", "d", "e"]
 IDENTIFIERS = [*(named("email", n) for n in range(3)), *(named("device", n) for n in range(3)), VISITOR]
 TIES = st.builds(lambda kind, at: Tie(**{kind: at}), st.sampled_from(["joined", "landed", "split"]), st.integers(1, 6))
-SAID = st.one_of(
-    st.tuples(st.sampled_from(IDENTIFIERS), st.sampled_from(CUSTOMERS), TIES),
-    st.tuples(st.sampled_from(CUSTOMERS), st.sampled_from(CUSTOMERS), TIES).filter(lambda said: said[0] != said[1]),
-)
+PAIRS = st.one_of(
+    st.tuples(st.sampled_from(IDENTIFIERS), st.sampled_from(CUSTOMERS)),
+    st.tuples(st.sampled_from(IDENTIFIERS), st.sampled_from(IDENTIFIERS)),
+    st.tuples(st.sampled_from(CUSTOMERS), st.sampled_from(CUSTOMERS)),
+).filter(lambda pair: pair[0] != pair[1])
+SAID = st.builds(lambda pair, tie: (*pair, tie), PAIRS, TIES)
 
 
 class Graph:
@@ -135,6 +138,31 @@ def test_a_chain_of_more_customers_than_one_person_has_falls_apart() -> None:
     assert graph_of([*chain[:4], own]).customer("c") == "a"
 
 
+def test_what_many_reach_through_other_identifiers_glues_nobody() -> None:
+    """A device of a library is none of its visitors', and what each of them logged in with stays theirs."""
+    visitors = [named("anonymous_id", n) for n in range(len(CUSTOMERS))]
+    logins = [(visitor, customer, joined()) for visitor, customer in zip(visitors, CUSTOMERS, strict=True)]
+    said = [*((DEVICE, visitor, joined()) for visitor in visitors), *logins]
+    theirs = {frozenset(login[:2]) for login in logins}
+    assert graph_of(said, USUAL_LIMITS).people() == graph_of(said[::-1], USUAL_LIMITS).people() == theirs
+    assert graph_of(said[: len(visitors) + 1], USUAL_LIMITS).people() == {frozenset({"a", DEVICE, *visitors})}
+
+
+def test_a_chain_of_identifiers_leads_to_no_second_customer() -> None:
+    """Each end keeps what it is nearer to."""
+    chain = ["a", *(named("device", n) for n in range(4)), "b"]
+    people = graph_of([(one, other, joined()) for one, other in pairwise(chain)]).people()
+    assert people == {frozenset(chain[:2]), frozenset(chain[-2:])}
+
+
+def test_who_was_apart_is_one_again_once_what_glued_too_many_is_gone() -> None:
+    """The tie that closes an identifier in the midst of them is said of neither."""
+    chain = [(named("email", n), customer, joined()) for n, pair in enumerate(["ab", "bc", "cd"]) for customer in pair]
+    said = [*chain, (named("email", 1), "e", joined())]
+    halves = {frozenset({"a", "b", named("email", 0)}), frozenset({"c", "d", named("email", 2)})}
+    assert graph_of(said).people() == graph_of(said[::-1]).people() == halves
+
+
 def test_the_newest_identifiers_of_a_customer_count() -> None:
     """Somebody who clears all cookies every day does not become slow to look up."""
     said = [(named("device", n), "a", joined(n + 1)) for n in range(5)]
@@ -177,6 +205,26 @@ def test_who_is_forgotten_was_never_there(said: list[Said], names: set[str]) -> 
     graph = graph_of(said)
     graph.forget(names)
     assert graph.people() == graph_of([each for each in said if not names & {*each[:2]}]).people()
+
+
+def claims(identifier: str, person: Collection[str], pairs: Collection[tuple[str, str]]) -> int:
+    """How many customers an identifier leads to in a person, over identifiers alone."""
+    reached, new = {identifier}, [identifier]
+    while new:
+        passing = {name for name in new if name in IDENTIFIERS}
+        near = {end for pair in pairs if passing & {*pair} for end in pair}
+        new = [end for end in near if end in person and end not in reached]
+        reached.update(new)
+    return sum(name in CUSTOMERS for name in reached)
+
+
+@given(st.lists(PAIRS, max_size=20))
+def test_what_is_over_the_limit_of_its_kind_glues_nobody(pairs: list[tuple[str, str]]) -> None:
+    """However many other identifiers lie between it and those who claim it."""
+    limits = Limits({"email": 2}, customers=3)
+    for person in graph_of([(*pair, joined()) for pair in pairs], limits).people():
+        assert sum(name in CUSTOMERS for name in person) <= limits.customers
+        assert all(claims(name, person, pairs) <= limits.of(name) for name in person if name in IDENTIFIERS)
 
 
 @given(st.lists(SAID, max_size=14))
