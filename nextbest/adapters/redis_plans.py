@@ -5,7 +5,7 @@ belong here: asking the server (`nextbest.adapters.redis_state`), its scripts (`
 counting under caps (`nextbest.reservations`), or what becomes of a contact (`nextbest.ledger`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple, cast
 
@@ -272,9 +272,9 @@ def node_of(ties: Sequence[str], group: Sequence[str]) -> Node:
     return Node(ties={end: _tie_of(text) for end, text in said}, group=tuple(group))
 
 
-def tied(effect: NamesTied, nodes: Mapping[str, Node], base: Writes) -> Writes:
-    """What is to be written of a tie, beside what `base` says."""
-    tie = _encode(nodes[effect.one].ties.get(effect.other, Tie()) | effect.tie).decode()
+def tied(effect: NamesTied, kept: str | None, base: Writes) -> Writes:
+    """What is to be written of a tie beside what `base` says; `kept` is what was said of it before."""
+    tie = _encode((Tie() if kept is None else _tie_of(kept)) | effect.tie).decode()
     return msgspec.structs.replace(base, ties=[(effect.one, effect.other, tie), (effect.other, effect.one, tie)])
 
 

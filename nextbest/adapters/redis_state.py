@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import hiredis
 import msgspec
@@ -96,14 +96,6 @@ _FORGOTTEN_AT_ONCE = 250  # the server does nothing else meanwhile
 _OVERFLOW = "not an integer or out of range"
 _encode = msgspec.json.encode
 _interaction_of = msgspec.json.Decoder(Interaction).decode
-
-
-class Regrouped(NamedTuple):
-    """By name the customer it belongs to from now on, the nodes that were read, and how often they had been changed."""
-
-    version: str
-    nodes: dict[str, Node]
-    customers: list[tuple[str, str]]
 
 
 class RedisState:
@@ -316,9 +308,10 @@ class RedisState:
         ends = (effect.one, effect.other)
         alter = identity.joining(effect.one, effect.other, effect.tie)
         while True:
-            version, nodes, customers = await self._regrouping(ends, alter)
-            writes = tied(effect, nodes, msgspec.structs.replace(base, graph=version, customers=customers))
-            if await self._write(writes):
+            base.graph, base.customers = await self._regrouping(ends, alter)
+            # Of an identifier with many ties not all were read. What is read after the graph's version holds with it.
+            kept: str | None = await self._ask("HGET", f"{PREFIX}ties:{effect.one}", effect.other)
+            if await self._write(tied(effect, kept, base)):
                 return
 
     async def _forget(self, names: Sequence[str], base: Writes) -> None:
@@ -327,10 +320,10 @@ class RedisState:
             await self._forget_name(name, msgspec.structs.replace(base, part=base.part and _with_more(base.part)))
         while True:
             near = await self.neighbours(names)
-            version, _, customers = await self._regrouping(near | {*names}, identity.leaving(names))
-            untie = [pair for name in names for end in near for pair in ((name, end), (end, name))]
-            writes = msgspec.structs.replace(base, graph=version, customers=customers, untie=untie)
-            if await self._write(writes):
+            base.graph, base.customers = await self._regrouping(near | {*names}, identity.leaving(names))
+            base.untie = [pair for name in names for end in near for pair in ((name, end), (end, name))]
+            # Somebody may have been tied to them before the graph's version was read.
+            if await self.neighbours(names) <= near and await self._write(base):
                 return
 
     async def _forget_name(self, name: str, base: Writes) -> None:
@@ -342,21 +335,19 @@ class RedisState:
 
         await self._until_unchanged(Ask(customer_id=name, contacts_since="-inf"), plan)
 
-    async def _regrouping(self, touched: Collection[str], alter: Alter) -> Regrouped:
-        """Whom names belong to once they are altered, and what that rests on."""
+    async def _regrouping(self, touched: Collection[str], alter: Alter) -> tuple[str, list[tuple[str, str]]]:
+        """The version of the graph, and by name the customer it belongs to from now on, once they are altered."""
         while True:
-            regrouping, nodes, versions = identity.regroup(touched, self._limits, alter), dict[str, Node](), set[str]()
+            regrouping, versions = identity.regroup(touched, self._limits, alter), set[str]()
             wanted = next(regrouping)
             try:
                 while True:
                     version, found = await self._nodes([*wanted])
                     versions.add(version)
-                    nodes |= found
                     wanted = regrouping.send(found)
             except StopIteration as end:
                 if len(versions) == 1:
-                    customers = [(name, customer or "") for name, customer in end.value.items()]
-                    return Regrouped(versions.pop(), nodes, customers)
+                    return versions.pop(), [(name, customer or "") for name, customer in end.value.items()]
 
     async def _nodes(self, names: Sequence[str]) -> tuple[str, dict[str, Node]]:
         asked = [(name, TIES_READ if identity.is_identifier(name) else 0) for name in names]

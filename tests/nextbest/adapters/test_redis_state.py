@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from nextbest.adapters.redis_scripts import Ask, Reply
 from nextbest.adapters.redis_state import RedisState
 from nextbest.envelope import Envelope, Identifier
+from nextbest.erasure import erasure
 from nextbest.messages import Limit, Option, PlacementProposal, Proposal
 from nextbest.records import DO_NOTHING, DecisionRecord
 from nextbest.state import SnapshotScope, StateBehindError, StateUnavailableError
@@ -237,16 +237,29 @@ def test_what_is_released_may_have_been_reserved_just_now(server: Server, monkey
         assert asyncio.run(other.snapshot(None, SnapshotScope(NOW, NOW, ("volume@total",)))).usage == {}
 
 
-def _after_each_read(monkeypatch: pytest.MonkeyPatch, state: RedisState, job: Callable[[], object]) -> None:
-    """Have `job` done whenever `state` has read, before it writes."""
-    read = state._read  # noqa: SLF001  there is no other way between the two
+def test_who_is_tied_while_they_are_forgotten_is_untied(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However early another server says so: nothing is left that names them."""
+    said = [link(1)]
+    with closing(RedisState(server.url, PATIENCE_S)) as state, closing(RedisState(server.url, PATIENCE_S)) as other:
+        _after_each_read(
+            monkeypatch, state, lambda: said and asyncio.run(other.apply([said.pop()], None)), read="neighbours"
+        )
+        asyncio.run(state.apply([erasure("erasure/1", "c1", NOW, ["c1"])], None))
+        assert asyncio.run(other.neighbours(["c1", f"email:{hmac_of(1)}"])) == set()
 
-    async def slowly(ask: Ask) -> Reply:
-        reply = await read(ask)
+
+def _after_each_read(
+    monkeypatch: pytest.MonkeyPatch, state: RedisState, job: Callable[[], object], *, read: str = "_read"
+) -> None:
+    """Have `job` done whenever `state` has read, before it writes."""
+    found = getattr(state, read)
+
+    async def slowly(asked: Any) -> Any:
+        reply = await found(asked)
         await asyncio.to_thread(job)
         return reply
 
-    monkeypatch.setattr(state, "_read", slowly)
+    monkeypatch.setattr(state, read, slowly)
 
 
 def test_every_key_is_below_one_prefix(server: Server) -> None:

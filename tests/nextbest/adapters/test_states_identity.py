@@ -121,6 +121,17 @@ def test_what_a_crowd_names_finds_nobody(state: OpenState) -> None:
     assert len(asyncio.run(state.neighbours([placeholder]))) == 3 * CROWD
 
 
+def test_what_was_said_of_one_in_a_crowd_is_kept(state: OpenState) -> None:
+    """An earlier word changes nothing, though not all that was said of the identifier is looked at."""
+    placeholder, crowd = f"email:{'a' * 64}", [f"c{number}" for number in range(3 * CROWD)]
+    apply(state, *(identity(each, placeholder) for each in crowd))
+    apply(state, *(unlink(each, placeholder, NOW + timedelta(hours=1), by="me") for each in crowd[2:9]))
+    apply(state, *(identity(each, placeholder, NOW + timedelta(minutes=1)) for each in crowd[2:9]))
+    for first in range(9, len(crowd), 50):
+        apply(state, erasure(f"erasure/{first}", crowd[first], NOW, crowd[first : first + 50]))
+    assert members(state, placeholder) == ("c0", "c1", placeholder)
+
+
 def test_a_login_is_a_union(state: OpenState) -> None:
     """Contacts and interactions add, the stricter consent and the earliest arm hold; by whatever name one asks."""
     early, late = Arm("control", "treated", 0.9), Arm("control", "control", 0.1)
