@@ -14,8 +14,6 @@ from nextbest.envelope import Envelope
 
 REVIEW_FROM: Final = 0.5
 """A pair that is less probable than this is more likely two people: nobody's time is asked for it."""
-MOST_IN_A_GROUP: Final = 10
-"""A person with more customer ids than this is more likely a name that many forms were filled in with."""
 BY_MODEL: Final = "splink"
 """Who links in the log's entries of what was applied without a person."""
 
@@ -75,22 +73,23 @@ def verdicts(entries: Iterable[Envelope]) -> dict[Pair, Verdict]:
     return found
 
 
-def to_apply(found: Proposals, said: Mapping[Pair, Verdict]) -> Sequence[Proposal]:
+def to_apply(found: Proposals, said: Mapping[Pair, Verdict], most: int) -> Sequence[Proposal]:
     """What is probable enough, and of which nobody has said anything: neither twice, nor against a person's word.
 
-    What would make one person of more than `MOST_IN_A_GROUP` customers, with all that is linked, is left to somebody;
-    and so is what would, by way of others, join two again that somebody has split.
+    What would make one person of more than `most` customers, with all that is linked, is left to somebody: State takes
+    them apart again, and with them those who were linked before. So is what would, by way of others, join two again that
+    somebody has split.
     """
     sure = [each for each in found.proposals if each.probability >= found.applied_from and each.pair not in said]
     groups = _groups([*(pair for pair, verdict in said.items() if verdict == "linked"), *(e.pair for e in sure)])
     split = (pair for pair, verdict in said.items() if verdict == "split")
     torn = {name for one, other in split if other in groups.get(one, ()) for name in groups[one]}
-    return [each for each in sure if each.customer_id not in torn and len(groups[each.customer_id]) <= MOST_IN_A_GROUP]
+    return [each for each in sure if each.customer_id not in torn and len(groups[each.customer_id]) <= most]
 
 
-def waiting(found: Proposals, said: Mapping[Pair, Verdict]) -> Sequence[Proposal]:
+def waiting(found: Proposals, said: Mapping[Pair, Verdict], most: int) -> Sequence[Proposal]:
     """What a person should look at: probable, but not to be applied, and not decided yet."""
-    applied = {each.pair for each in to_apply(found, said)}
+    applied = {each.pair for each in to_apply(found, said, most)}
     return [each for each in found.proposals if each.pair not in said and each.pair not in applied]
 
 

@@ -20,6 +20,7 @@ from nextbest.adapters.states import open_state
 from nextbest.commands.processes import console
 from nextbest.envelope import Envelope
 from nextbest.errors import NextbestError
+from nextbest.identity import Limits
 from nextbest.identity import link as linked
 from nextbest.identity import unlink as unlinked
 from nextbest.links import Pair, Proposal, pair_of, waiting
@@ -57,7 +58,7 @@ def review(limit: int) -> None:
     if found is None:
         raise IdentityError("nothing was proposed yet: `nextbest pipeline` looks for customers who are one person")
     with closing(open_log(settings)) as log:
-        waits = waiting(found, read_verdicts(log))
+        waits = waiting(found, read_verdicts(log), Limits.parse(settings.identity_limits).customers)
     if not waits:
         click.echo("nothing waits for review")
         return

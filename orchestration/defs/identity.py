@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from nextbest.adapters.link_files import ProposalsError, read_proposals, read_verdicts, write_proposals
 from nextbest.adapters.logs import OpenLog
-from nextbest.identity import link
+from nextbest.identity import Limits, link
 from nextbest.links import BY_MODEL, Proposal, Proposals, to_apply, waiting
 from nextbest.settings import Settings
 from orchestration import unchanged
@@ -53,18 +53,19 @@ _SHOWN = 20
 def identity_links(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult[Any]:
     """Propose links, apply those that are probable enough and undecided, and show what waits for a person."""
     settings = workspace.settings
-    version = digest(_rows(settings), settings.link_probability, unchanged.code_digest(*_CODE))
+    most = Limits.parse(settings.identity_limits).customers
+    version = digest(_rows(settings), settings.link_probability, most, unchanged.code_digest(*_CODE))
 
     def work() -> Mapping[str, Any]:
         with explained(), workspace.log() as log:
             found, remark = _found(settings)
             write_proposals(settings.proposed_links, found)
-            return {**_apply(log, found), **_shown(settings, log, found), **remark}
+            return {**_apply(log, found, most), **_shown(settings, log, found, most), **remark}
 
     with workspace.log() as log, explained():
         last = _last(settings)
         # A log that was lost, or is another one now, is told again.
-        is_present = last is not None and not to_apply(last, read_verdicts(log))
+        is_present = last is not None and not to_apply(last, read_verdicts(log), most)
     return unchanged.materialize(context, LINKS, version, work, is_present=is_present)
 
 
@@ -95,18 +96,18 @@ def _found(settings: Settings) -> tuple[Proposals, Mapping[str, Any]]:
         return Proposals(settings.link_probability, ()), {"nothing was proposed": str(error)}
 
 
-def _apply(log: OpenLog, found: Proposals) -> Mapping[str, Any]:
+def _apply(log: OpenLog, found: Proposals, most: int) -> Mapping[str, Any]:
     now = datetime.now(UTC)
-    applied = to_apply(found, read_verdicts(log))
+    applied = to_apply(found, read_verdicts(log), most)
     entries = [link(*each.pair, now, by=BY_MODEL, probability=each.probability) for each in applied]
     if entries:
         log.append_sync(entries)
     return {"proposed": len(found.proposals), "applied now": len(entries), "applied from": found.applied_from}
 
 
-def _shown(settings: Settings, log: OpenLog, found: Proposals) -> Mapping[str, Any]:
+def _shown(settings: Settings, log: OpenLog, found: Proposals, most: int) -> Mapping[str, Any]:
     said = read_verdicts(log)
-    waits = waiting(found, said)
+    waits = waiting(found, said, most)
     linked = [each for each in found.proposals if said.get(each.pair) == "linked"]
     split = [each for each in found.proposals if said.get(each.pair) == "split"]
     sections = [("For review", waits), ("Linked", linked), ("Taken back", split)]
