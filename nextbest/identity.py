@@ -210,7 +210,7 @@ def regroup(touched: Collection[str], limits: Limits, alter: Alter) -> Regroupin
             near.update(groups[name], ends[name], before)
         wanted = near - ends.keys()
     changed: dict[str, str | None] = {}
-    for person in _people(ends, limits, is_whole=not wanted):
+    for person in _people(ends, limits):
         customer = min(person, key=by_importance) if len(person) > 1 else None
         changed |= {name: customer for name in person if groups[name] != person}
     return changed
@@ -221,10 +221,13 @@ def by_importance(name: str) -> tuple[bool, str]:
     return is_identifier(name), name
 
 
-def _people(ends: Mapping[str, set[str]], limits: Limits, *, is_whole: bool) -> Iterator[set[str]]:
-    """The names of each customer; `is_whole` where everybody who can be reached is among them."""
+def _people(ends: Mapping[str, set[str]], limits: Limits) -> Iterator[set[str]]:
+    """The names of each customer of whom all that it takes is there: of so many names, some were not looked at."""
     near = {name: {end for end in own if name in ends.get(end, ())} for name, own in ends.items()}
+    unsure = _unsure(ends, near)
+    cut_off = {name for name, own in ends.items() if not own <= ends.keys()}
     for person in _connected(_bounded(near, limits.of)):
+        is_whole = person.isdisjoint(cut_off | unsure)
         if is_whole and sum(not is_identifier(name) for name in person) <= limits.customers:
             yield person
         else:
@@ -232,7 +235,19 @@ def _people(ends: Mapping[str, set[str]], limits: Limits, *, is_whole: bool) -> 
                 name: {end for end in near[name] & person if is_identifier(name) or is_identifier(end)}
                 for name in person
             }
-            yield from _connected(_bounded(own, lambda _: 1))
+            yield from filter(unsure.isdisjoint, _connected(_bounded(own, lambda _: 1)))
+
+
+def _unsure(ends: Mapping[str, set[str]], near: Mapping[str, set[str]]) -> set[str]:
+    """The names whose own identifiers, or those who claim them, may be among what was not looked at."""
+    unsure = set[str]()
+    new = {
+        name for name, own in ends.items() if any(is_identifier(name) or is_identifier(e) for e in own - ends.keys())
+    }
+    while new:
+        unsure |= new
+        new = set[str]().union(*(near[name] for name in new if is_identifier(name))) - unsure
+    return unsure
 
 
 def _bounded(near: Mapping[str, set[str]], most: Callable[[str], int]) -> Mapping[str, set[str]]:

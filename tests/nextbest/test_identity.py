@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from datetime import UTC, datetime
 from itertools import pairwise
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -161,6 +162,19 @@ def test_who_was_apart_is_one_again_once_what_glued_too_many_is_gone() -> None:
     said = [*chain, (named("email", 1), "e", joined())]
     halves = {frozenset({"a", "b", named("email", 0)}), frozenset({"c", "d", named("email", 2)})}
     assert graph_of(said).people() == graph_of(said[::-1]).people() == halves
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_too_far_to_be_looked_at_stays_as_it_is(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a chain that is never seen as a whole, everybody keeps what is theirs, in whatever order it was said."""
+    monkeypatch.setattr("nextbest.identity._FAR", 40)
+    chain = [(named("email", n + m), f"c{n:02}", joined()) for n in range(40) for m in range(2)]
+    cards = [(named("loyalty_card", n), f"c{n:02}", joined()) for n in range(40)]
+    said = [*chain, *cards]
+    Random(seed).shuffle(said)  # noqa: S311  no secret
+    ends = {"c00": named("email", 0), "c39": named("email", 40)}
+    theirs = {frozenset({card, customer, ends.get(customer, card)}) for card, customer, _ in cards}
+    assert graph_of(said).people() == theirs
 
 
 def test_the_newest_identifiers_of_a_customer_count() -> None:
