@@ -77,8 +77,8 @@ def to_apply(found: Proposals, said: Mapping[Pair, Verdict], most: int) -> Seque
     """What is probable enough, and of which nobody has said anything: neither twice, nor against a person's word.
 
     What would make one person of more than `most` customers, with all that is linked, is left to somebody: State takes
-    them apart again, and with them those who were linked before. So is what would, by way of others, join two again that
-    somebody has split.
+    them apart again, and with them those who were linked before. So is what would, by way of others, join two again
+    that somebody has split.
     """
     sure = [each for each in found.proposals if each.probability >= found.applied_from and each.pair not in said]
     groups = _groups([*(pair for pair, verdict in said.items() if verdict == "linked"), *(e.pair for e in sure)])
