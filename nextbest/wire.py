@@ -276,7 +276,10 @@ class CustomerExport(msgspec.Struct, frozen=True, kw_only=True):
     exported_at: datetime
     identifiers: tuple[Identifier, ...]
     state: Annotated[Snapshot, Meta(description="Consents, contacts, interactions and arms, as decisions know them.")]
-    features: Annotated[dict[str, Attribute | None], Meta(description="As the online feature store has them.")]
+    features: Annotated[
+        dict[str, dict[str, Attribute | None]],
+        Meta(description="By each name of the customer, as the online feature store has them."),
+    ]
     log: Annotated[tuple[Envelope, ...], Meta(description="Every entry of the event log about the customer.")]
 
 

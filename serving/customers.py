@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from nextbest.adapters.state_effects import well_formed
-from nextbest.erasure import ERASURE, erasure, without_customer
+from nextbest.erasure import ERASURE, erasure, names_of, without_customer
 from nextbest.identity import identifier_of, names_in
 from nextbest.log import EventLog
 from nextbest.names import CustomerNames
@@ -117,20 +117,21 @@ class Customers:
         await self.basis.check()
         names = await self._names(customer_id)
         entries = await self.log.filed_under(names)
+        profiles = {name: await self.features.profile(name) for name in names}
         return CustomerExport(
             customer_id=customer_id,
             exported_at=self.clock(),
             identifiers=tuple(each for name in names if (each := identifier_of(name))),
             state=await self.state.snapshot(customer_id, SnapshotScope(_EVER, _EVER)),
-            features=dict((await self.features.profile(customer_id)).features),
+            features={name: dict(profile.features) for name, profile in profiles.items() if profile.features},
             log=tuple(entry for _, entry in entries),
         )
 
     async def erase(self, customer_id: str) -> Erasure:
         """Forget the customer; doing it again, where it was interrupted, finishes it.
 
-        The entries of the log come first: State alone knows under which identifiers they are filed, and forgets it.
-        Then the log says so, so that a State rebuilt from it forgets too.
+        The entries of the log and the features come first: State alone knows under which names they are filed, and
+        forgets it. Then the log says so, so that a State rebuilt from it forgets too; what came meanwhile goes as well.
 
         Raises:
             QuarantineUnavailableError: nothing was erased yet.
@@ -144,13 +145,33 @@ class Customers:
         near = await self.state.neighbours(names)
         for name in names:
             await self.intake.quarantine.forget(name)
-        before = await self._strip(names, near)
+        entries, features = await self._finish(customer_id)
+        entries += await self._strip(names, near)
+        features += await self._forget_features(names)
         word = erasure(f"erasure/{uuid.uuid4().hex}", customer_id, self.clock(), names)
         await self.log.append([word])
+        near |= await self.state.neighbours(names)
         await self.state.apply([word], None)
-        features = sum([await self.features.forget(name) for name in names])
-        meanwhile = await self._strip(names, near)
-        return Erasure(customer_id=customer_id, log_entries=before + meanwhile, features=features)
+        features += await self._forget_features(names)
+        entries += await self._strip(names, near)
+        return Erasure(customer_id=customer_id, log_entries=entries, features=features)
+
+    async def _finish(self, customer_id: str) -> tuple[int, int]:
+        """Do what earlier erasures of the customer may have left, where somebody new has not come to go by a name.
+
+        State has forgotten which names those were; the log has not. Returns how many entries and features that were.
+        """
+        entries = features = 0
+        for offset, word in await self.log.filed_under([customer_id]):
+            if word.type == ERASURE:
+                names = names_of(word)
+                entries += await self._strip(names, await self.state.neighbours(names), before=offset)
+                left = {entry.partition_key for _, entry in await self.log.filed_under(names) if entry.type != ERASURE}
+                features += await self._forget_features([name for name in names if name not in left])
+        return entries, features
+
+    async def _forget_features(self, names: Sequence[str]) -> int:
+        return sum([await self.features.forget(name) for name in names])
 
     async def _refused(self, names: Sequence[str]) -> set[tuple[str, str]]:
         """By name and purpose every no that was not taken back under that name."""
@@ -165,16 +186,19 @@ class Customers:
         """All that the customer goes by."""
         return (await self.state.members([customer_id]))[customer_id]
 
-    async def _strip(self, names: Sequence[str], near: Collection[str]) -> int:
+    async def _strip(self, names: Sequence[str], near: Collection[str], before: int | None = None) -> int:
         """Leave of the entries about `names` so much as adds up; returns how many those were.
 
-        What was said of one of them and somebody else may be filed under the other: these are `near`.
+        What was said of one of them and somebody else may be filed under the other: these are `near`. With `before`
+        only what was logged up to that offset.
         """
         found = await self.log.filed_under([*{*names, *near}])
         entries = [
             (offset, without_customer(entry))
             for offset, entry in found
-            if entry.type != ERASURE and not {entry.partition_key, *names_in(entry)}.isdisjoint(names)
+            if (before is None or offset < before)
+            and entry.type != ERASURE
+            and not {entry.partition_key, *names_in(entry)}.isdisjoint(names)
         ]
         await self.log.replace(entries)
         return len(entries)

@@ -2,27 +2,36 @@
 
 import asyncio
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from nextbest import records
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.envelope import Envelope
+from nextbest.erasure import erasure
 from nextbest.following import step
 from nextbest.identity import link, unlink
-from nextbest.log import LogUnavailableError
+from nextbest.log import Appended, LogUnavailableError
 from nextbest.settings import Settings
+from nextbest.state import StateUnavailableError
 
 Ask = Callable[..., httpx.Response]
 Decide = Callable[..., dict[str, Any]]
 Publish = Callable[[Settings, float], str]
 HMAC = "ab" * 32
 CONSENTS = "/v1/customers/c1/consents"
+
+
+def tell(log: SqliteLog, state: SqliteState, word: Envelope) -> None:
+    """Log it, and bring it into State."""
+    asyncio.run(log.append([word]))
+    asyncio.run(step(log, state))
 
 
 def action(answer: dict[str, Any]) -> str:
@@ -74,20 +83,16 @@ def test_a_word_stays_with_who_said_it_when_two_are_split(
     def held(name: str) -> Any:
         return ask("GET", f"/v1/customers/{name}/consents").json()["consents"][0]["status"]
 
-    def tell(word: Envelope) -> None:
-        asyncio.run(log.append([word]))
-        asyncio.run(step(log, state))
-
     say("withdrawn", "c1")
-    tell(link("c1", "c2", clock.now, by="review"))
+    tell(log, state, link("c1", "c2", clock.now, by="review"))
     say("granted", "c2")
     assert [held(name) for name in ("c1", "c2")] == ["granted"] * 2
     say("withdrawn", "c3")
-    tell(link("c1", "c3", clock.now, by="review"))
+    tell(log, state, link("c1", "c3", clock.now, by="review"))
     say("withdrawn", "c2")
     clock.now += timedelta(seconds=1)
     for other in ("c2", "c3"):
-        tell(unlink("c1", other, clock.now, by="review"))
+        tell(log, state, unlink("c1", other, clock.now, by="review"))
     assert [held(name) for name in ("c1", "c2", "c3")] == ["granted", "withdrawn", "withdrawn"]
 
 
@@ -116,7 +121,7 @@ def test_an_export_holds_everything(ask: Ask, decide: Decide, settings: Settings
     ask("PUT", CONSENTS, json={"consents": {"marketing": "granted"}})
     content = ask("GET", "/v1/customers/c1/export").json()
     assert content["identifiers"] == [{"kind": "email", "hmac": HMAC}]
-    assert content["features"] == {"spend_91d": 12.5}
+    assert content["features"] == {"c1": {"spend_91d": 12.5}}
     assert content["state"]["consents"] == {"marketing": "granted"}
     assert [each["action"] for each in content["state"]["contacts"]] == ["beef", "beef"]
     assert [each["type"] for each in content["log"]] == ["identity", "decision", "decision", "consent"]
@@ -167,6 +172,56 @@ def test_an_erasure_that_was_interrupted_is_finished_by_another(
     assert ask("DELETE", "/v1/customers/c1").status_code == 200
     entries = [entry for _, entry in log.read_sync(0, 10)]
     assert [entry.type for entry in entries] == ["erased", "erased", "erasure"]
+
+
+def test_of_somebody_with_two_ids_the_features_of_both_are_exported_and_forgotten(  # noqa: PLR0917  all it touches
+    ask: Ask, log: SqliteLog, state: SqliteState, features: Any, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the store failed midway, State still knows the second id when the erasure is done again."""
+    tell(log, state, link("c1", "c2", clock.now, by="review"))
+    known = {"spend_91d": 12.5}
+    assert ask("GET", "/v1/customers/c2/export").json()["features"] == {"c1": known, "c2": known}
+
+    async def fail(_name: str) -> int:
+        raise StateUnavailableError("not now")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(features, "forget", fail)
+        assert ask("DELETE", "/v1/customers/c1").status_code == 503
+    assert ask("DELETE", "/v1/customers/c1").json()["features"] == 2
+    assert features.forgotten >= {"c1", "c2"}
+
+
+def test_an_erasure_that_the_log_has_is_finished_though_state_forgot(
+    ask: Ask, log: SqliteLog, state: SqliteState, features: Any, clock: Any
+) -> None:
+    """By the names in the earlier entry; what was said since under one of them is of somebody new."""
+    ask("PUT", "/v1/customers/c2/consents", json={"consents": {"marketing": "withdrawn"}})
+    tell(log, state, erasure("erasure/1", "c1", clock.now, ["c1", "c2", "c3"]))
+    ask("PUT", "/v1/customers/c3/consents", json={"consents": {"marketing": "withdrawn"}})
+    ask("DELETE", "/v1/customers/c1").raise_for_status()
+    assert [entry.type for _, entry in log.read_sync(0, 10)] == ["erased", "erasure", "consent", "erasure"]
+    assert features.forgotten >= {"c1", "c2"}
+    assert "c3" not in features.forgotten
+
+
+@pytest.mark.usefixtures("linked")
+def test_a_login_during_an_erasure_is_erased_too(
+    ask: Ask, log: SqliteLog, state: SqliteState, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is filed under an identifier that was not the customer's when the erasure began."""
+    append, other = SqliteLog.append, f"email:{'cd' * 32}"
+
+    async def after_a_login(log: SqliteLog, records: Sequence[Envelope], **options: bool) -> Appended:
+        login = link("c1", other, clock.now, by="login")
+        await append(log, [msgspec.structs.replace(login, partition_key=other)])
+        await step(log, state)
+        return await append(log, records, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteLog, "append", after_a_login)
+        ask("DELETE", "/v1/customers/c1").raise_for_status()
+    assert [entry.type for _, entry in log.read_sync(0, 10)] == ["erased", "erased", "erasure"]
 
 
 def test_a_name_that_is_too_long_is_nobodys(ask: Ask) -> None:
