@@ -21,6 +21,7 @@ from nextbest.wire import Consent, Consents, CustomerExport, Erasure, EventRow, 
 from serving.basis import Basis
 from serving.decider import FeatureReader
 from serving.intake import Intake
+from serving.known_as import all_names
 
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -115,7 +116,7 @@ class Customers:
 
         """
         await self.basis.check()
-        names = await self._names(customer_id)
+        names = await all_names(customer_id, self.state, self.log)
         entries = await self.log.filed_under(names)
         profiles = {name: await self.features.profile(name) for name in names}
         return CustomerExport(
@@ -141,7 +142,7 @@ class Customers:
 
         """
         await self.basis.check()
-        names = await self._names(customer_id)
+        names = await all_names(customer_id, self.state, self.log)
         near = await self.state.neighbours(names)
         for name in names:
             await self.intake.quarantine.forget(name)
@@ -181,10 +182,6 @@ class Customers:
                 key, word = (said.customer_id, said.purpose), (said.at, said.status == "withdrawn")
                 last[key] = max(last.get(key, word), word)
         return {key for key, (_, is_refusal) in last.items() if is_refusal}
-
-    async def _names(self, customer_id: str) -> tuple[str, ...]:
-        """All that the customer goes by."""
-        return (await self.state.members([customer_id]))[customer_id]
 
     async def _strip(self, names: Sequence[str], near: Collection[str], before: int | None = None) -> int:
         """Leave of the entries about `names` so much as adds up; returns how many those were.

@@ -224,6 +224,22 @@ def test_a_login_during_an_erasure_is_erased_too(
     assert [entry.type for _, entry in log.read_sync(0, 10)] == ["erased", "erased", "erasure"]
 
 
+def test_visits_beyond_the_newest_fifty_are_exported_and_erased(
+    ask: Ask, log: SqliteLog, state: SqliteState, clock: Any
+) -> None:
+    """State counts but the newest identifiers; what was said under the oldest is the customer's all the same."""
+    visits = [f"anonymous_id:{number:064x}" for number in range(52)]
+    ask("PUT", f"/v1/customers/{visits[0]}/consents", json={"consents": {"marketing": "withdrawn"}})
+    for minute, visit in enumerate(visits):
+        tell(log, state, link("c1", visit, clock.now + timedelta(minutes=minute), by="login"))
+    content = ask("GET", "/v1/customers/c1/export").json()
+    assert len(content["identifiers"]) == len(visits)
+    assert [each["type"] for each in content["log"]].count("consent") == 1
+    ask("DELETE", "/v1/customers/c1").raise_for_status()
+    assert {entry.type for _, entry in log.read_sync(0, 100)} == {"erased", "erasure"}
+    assert ask("GET", f"/v1/customers/{visits[0]}/consents").json()["consents"][0]["status"] is None
+
+
 def test_a_name_that_is_too_long_is_nobodys(ask: Ask) -> None:
     """422, before anything looks for it."""
     assert ask("GET", f"/v1/customers/{'c' * 201}/consents").status_code == 422

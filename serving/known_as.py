@@ -1,0 +1,50 @@
+"""What a customer is known as: every name under which something of theirs may be kept.
+
+Belongs here: the names that State counts, and the identifiers that are too many for it to count. Does not belong here:
+whom State takes for one person (`nextbest.identity`), or what is done about the names (`serving.customers`).
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from nextbest.identity import CROWD, LINK, UNLINK, Tie, is_identifier
+from nextbest.log import EventLog
+from nextbest.state import NamesTied, State, effects
+
+_TIES = frozenset({"identity", LINK, UNLINK})
+
+
+async def all_names(customer_id: str, state: State, log: EventLog) -> tuple[str, ...]:
+    """All that the customer goes by, the customer's own name first."""
+    names = (await state.members([customer_id]))[customer_id]
+    while more := await _uncounted(names, state, log):
+        names += more
+    return names
+
+
+async def _uncounted(names: tuple[str, ...], state: State, log: EventLog) -> tuple[str, ...]:
+    """Identifiers beyond `names` that these claim, and nobody else does."""
+    found = [each for each in await state.neighbours(names) if is_identifier(each) and each not in names]
+    around = {each: await state.neighbours([each]) for each in found}
+    near = {each: ends for each, ends in around.items() if len(ends) <= CROWD}
+    ties = await _ties(set().union(near, *near.values()), log) if near else {}
+    return tuple(each for each in near if (claims := _claims(ties[each])) and claims.issubset(names))
+
+
+async def _ties(names: Iterable[str], log: EventLog) -> Mapping[str, Mapping[str, Tie]]:
+    """By name its ties by their other end, as far as they are filed under `names`."""
+    ties: dict[str, dict[str, Tie]] = defaultdict(dict)
+    for name in names:
+        for _, entry in await log.filed_under([name]):
+            for said in effects(entry) if entry.type in _TIES else ():
+                if isinstance(said, NamesTied):
+                    for one, other in ((said.one, said.other), (said.other, said.one)):
+                        ties[one][other] = ties[one].get(other, Tie()) | said.tie
+    return ties
+
+
+def _claims(ties: Mapping[str, Tie]) -> set[str]:
+    """Who claims the identifier of these ties: customers, and where there are none, other identifiers."""
+    newest = max((tie.landed for tie in ties.values()), default=0)
+    ends = {end for end, tie in ties.items() if max(tie.joined, tie.landed * (tie.landed == newest)) > tie.split}
+    return {end for end in ends if not is_identifier(end)} or ends
