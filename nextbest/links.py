@@ -5,7 +5,7 @@ alone because of what the log says already. Does not belong here: finding pairs 
 (`nextbest.identity`), or what a link does to State (`nextbest.state`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -71,6 +71,12 @@ def verdicts(entries: Iterable[Envelope]) -> dict[Pair, Verdict]:
             pair = pair_of(entry.properties["customer_id"], entry.properties["other_id"])
             found[pair] = "linked" if entry.type == "link" else "split"
     return found
+
+
+def without(found: Proposals, names: Collection[str]) -> Proposals:
+    """What was found of others than these: whoever was erased is proposed to nobody, whatever old files say."""
+    left = tuple(each for each in found.proposals if not {*each.pair}.intersection(names))
+    return msgspec.structs.replace(found, proposals=left)
 
 
 def to_apply(found: Proposals, said: Mapping[Pair, Verdict], most: int) -> Sequence[Proposal]:

@@ -1,7 +1,7 @@
 """Links between customers in a home: what was proposed last, and what the log says has become of each pair.
 
-Belongs here: one file, and reading the log's entries about pairs. Does not belong here: what follows from them
-(`nextbest.links`). The file holds pseudonymous ids and levels of agreement; of what identifies a person, nothing.
+Belongs here: one file, and reading the log's entries about pairs and erasures. Does not belong here: what follows from
+them (`nextbest.links`). The file holds pseudonymous ids and levels of agreement; of what identifies a person, nothing.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,6 +12,7 @@ import msgspec
 from nextbest.adapters.files import write_whole
 from nextbest.adapters.logs import OpenLog
 from nextbest.envelope import Envelope
+from nextbest.erasure import ERASURE, names_of
 from nextbest.errors import NextbestError
 from nextbest.links import Pair, Proposals, Verdict, verdicts
 
@@ -54,6 +55,16 @@ def read_verdicts(log: OpenLog) -> Mapping[Pair, Verdict]:
 
     """
     return verdicts(_entries(log))
+
+
+def read_erased(log: OpenLog) -> set[str]:
+    """All names that whoever was erased went by.
+
+    Raises:
+        LogUnavailableError: the log cannot be read.
+
+    """
+    return {name for entry in _entries(log) if entry.type == ERASURE for name in names_of(entry)}
 
 
 def _entries(log: OpenLog) -> Iterator[Envelope]:

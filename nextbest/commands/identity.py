@@ -14,7 +14,7 @@ import msgspec
 from rich.table import Table
 
 from nextbest.adapters.contract_files import load_contracts
-from nextbest.adapters.link_files import ProposalsError, read_proposals, read_verdicts
+from nextbest.adapters.link_files import ProposalsError, read_erased, read_proposals, read_verdicts
 from nextbest.adapters.logs import open_log
 from nextbest.adapters.states import open_state
 from nextbest.commands.processes import console
@@ -23,7 +23,7 @@ from nextbest.errors import NextbestError
 from nextbest.identity import Limits
 from nextbest.identity import link as linked
 from nextbest.identity import unlink as unlinked
-from nextbest.links import Pair, Proposal, pair_of, waiting
+from nextbest.links import Pair, Proposal, pair_of, waiting, without
 from nextbest.names import CustomerNames
 from nextbest.settings import Settings
 from nextbest.state import StateUnavailableError
@@ -58,7 +58,8 @@ def review(limit: int) -> None:
     if found is None:
         raise IdentityError("nothing was proposed yet: `nextbest pipeline` looks for customers who are one person")
     with closing(open_log(settings)) as log:
-        waits = waiting(found, read_verdicts(log), Limits.parse(settings.identity_limits).customers)
+        most = Limits.parse(settings.identity_limits).customers
+        waits = waiting(without(found, read_erased(log)), read_verdicts(log), most)
     if not waits:
         click.echo("nothing waits for review")
         return

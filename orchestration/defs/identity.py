@@ -17,10 +17,10 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from nextbest.adapters.link_files import ProposalsError, read_proposals, read_verdicts, write_proposals
+from nextbest.adapters.link_files import ProposalsError, read_erased, read_proposals, read_verdicts, write_proposals
 from nextbest.adapters.logs import OpenLog
 from nextbest.identity import Limits, link
-from nextbest.links import BY_MODEL, Proposal, Proposals, to_apply, waiting
+from nextbest.links import BY_MODEL, Proposal, Proposals, to_apply, waiting, without
 from nextbest.settings import Settings
 from orchestration import unchanged
 from orchestration.dbt import parsed_project, read_manifest
@@ -59,13 +59,18 @@ def identity_links(context: dg.AssetExecutionContext, workspace: Workspace) -> d
     def work() -> Mapping[str, Any]:
         with explained(), workspace.log() as log:
             found, remark = _found(settings)
+            found = without(found, read_erased(log))
             write_proposals(settings.proposed_links, found)
             return {**_apply(log, found, most), **_shown(settings, log, found, most), **remark}
 
     with workspace.log() as log, explained():
         last = _last(settings)
-        # A log that was lost, or is another one now, is told again.
-        is_present = last is not None and not to_apply(last, read_verdicts(log), most)
+        # A log that was lost, or is another one now, is told again; and who was erased since leaves the file.
+        is_present = (
+            last is not None
+            and last == without(last, read_erased(log))
+            and not to_apply(last, read_verdicts(log), most)
+        )
     return unchanged.materialize(context, LINKS, version, work, is_present=is_present)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nextbest.envelope import Envelope
 from nextbest.identity import link, unlink
-from nextbest.links import Proposal, Proposals, pair_of, to_apply, verdicts, waiting
+from nextbest.links import Proposal, Proposals, pair_of, to_apply, verdicts, waiting, without
 from nextbest.switches import switched
 
 AT = datetime(2026, 3, 2, tzinfo=UTC)
@@ -76,3 +76,10 @@ def test_what_was_split_is_not_joined_by_way_of_others() -> None:
         ("x", "y"),
     ]
     assert [each.pair for each in waiting(found, {("a", "b"): "split"}, MOST)] == [("a", "c"), ("b", "c")]
+
+
+def test_what_names_somebody_erased_is_left_out() -> None:
+    """On whichever side of the pair."""
+    found = _proposed((("a", "b"), 1.0), (("b", "c"), 0.7), (("c", "d"), 0.7))
+    assert without(found, {"b"}) == _proposed((("c", "d"), 0.7))
+    assert without(found, ()) == found

@@ -1,5 +1,6 @@
 """Tests of `orchestration.defs.identity`: links that are sure go to the log once, and a person's word stands."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ import pytest
 from nextbest.adapters.complete_journey.people import as_typed, person
 from nextbest.adapters.link_files import read_proposals, read_verdicts
 from nextbest.envelope import Envelope
+from nextbest.erasure import erasure, without_customer
 from nextbest.identity import unlink
 from nextbest.links import BY_MODEL
 from nextbest.settings import Settings
@@ -94,6 +96,26 @@ def test_what_a_person_took_back_is_not_linked_again(workspace: Workspace, insta
     assert (said["taken back"], said["linked"]) == (1, linked - 1 + said["applied now"])
     with workspace.log() as log:
         assert read_verdicts(log)[pair] == "split"
+
+
+def test_who_was_erased_is_neither_linked_nor_proposed_again(
+    workspace: Workspace, instance: dg.DagsterInstance
+) -> None:
+    """Erasing empties what the log said of the pair, a person's split too; rows and proposals may have it still."""
+    _stage(workspace, PEOPLE, TWICE)
+    proposed = _run(workspace, instance)["proposed"]
+    with workspace.log() as log:
+        [(offset, first)] = log.read_sync(0, 1)
+        asyncio.run(log.replace([(offset, without_customer(first))]))
+        gone = first.properties["customer_id"]
+        log.append_sync([erasure("erasure/1", gone, datetime.now(UTC))])
+    said = _run(workspace, instance)
+    assert (said["skipped"], said["applied now"]) == (False, 0)
+    assert said["proposed"] < proposed
+    found = read_proposals(workspace.settings.proposed_links)
+    assert found is not None
+    assert not any(gone in each.pair for each in found.proposals)
+    assert _run(workspace, instance)["skipped"] is True
 
 
 def test_a_log_that_was_lost_is_told_again(workspace: Workspace, instance: dg.DagsterInstance) -> None:

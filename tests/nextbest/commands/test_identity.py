@@ -13,6 +13,7 @@ from nextbest.adapters.logs import open_log
 from nextbest.adapters.states import open_state
 from nextbest.commands.identity import identity
 from nextbest.envelope import Envelope
+from nextbest.erasure import erasure
 from nextbest.identity import link
 from nextbest.links import Contribution, Proposal, Proposals
 from nextbest.settings import Settings
@@ -58,6 +59,15 @@ def test_a_persons_word_is_in_the_log(settings: Settings) -> None:
     assert (linked.type, linked.properties["by"], linked.properties["probability"]) == ("link", "ann", 0.8)
     assert (split.type, split.properties["by"]) == ("unlink", "review")
     assert _use(settings, "review").output == "nothing waits for review\n"
+
+
+def test_who_was_erased_waits_no_more(settings: Settings) -> None:
+    """Whatever the proposals of the last run say."""
+    with closing(open_log(settings)) as log:
+        log.append_sync([erasure("erasure/1", "0", AT, ["0", "web-1"])])
+    said = _use(settings, "review").output
+    assert "1 wait: " in said
+    assert "web-1" not in said
 
 
 def test_a_link_can_be_taken_back_and_made_again(settings: Settings) -> None:
