@@ -4,13 +4,14 @@ Belongs here: the entry that says so, and what becomes of the customer's earlier
 and replacing them (`nextbest.log`, adapters), or what it does to State (`nextbest.state`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import msgspec
 
 from nextbest import records
 from nextbest.envelope import Envelope
+from nextbest.identity import name_of
 from nextbest.intake import IMPRESSION
 
 ERASURE, ERASED = "erasure", "erased"
@@ -59,6 +60,22 @@ def without_customer(entry: Envelope) -> Envelope:
     return msgspec.structs.replace(bare, type=ERASED, decision_id=None, slot=None, channel=None, action=None)
 
 
+def without_others(entry: Envelope, names: Collection[str]) -> Envelope:
+    """`entry` about somebody else, with nothing left of `names`: of a decision for whom they were one with then.
+
+    It stays the customer's, with what it took and showed; what it was made from is gone, and no model learns from it.
+    """
+    if entry.type != "decision":
+        return entry
+    record = records.decode(entry.properties["record"])
+    identifiers = tuple(each for each in record.identifiers if name_of(each) not in names)
+    if identifiers == record.identifiers and not {*record.snapshot.members}.intersection(names):
+        return entry
+    left = msgspec.structs.replace(_without_knowledge(record), identifiers=identifiers)
+    properties = entry.properties | {"record": records.encode(left).decode(), "learning": False}
+    return msgspec.structs.replace(entry, learning=False, properties=properties)
+
+
 def is_erased(record: records.DecisionRecord) -> bool:
     """Whether what the decision was made from is gone with its customer."""
     return record.trigger == ERASED
@@ -89,14 +106,11 @@ def _bare(entry: Envelope, properties: dict[str, object]) -> Envelope:
 
 def _without_customer(record: records.DecisionRecord) -> records.DecisionRecord:
     return msgspec.structs.replace(
-        record,
-        customer_id=None,
-        identifiers=(),
-        request_id=record.decision_id,
-        trigger=ERASED,
-        arms=(),
-        context={},
-        features={},
-        snapshot=records.Snapshot(),
-        learning=False,
+        _without_knowledge(record), customer_id=None, identifiers=(), request_id=record.decision_id, arms=()
+    )
+
+
+def _without_knowledge(record: records.DecisionRecord) -> records.DecisionRecord:
+    return msgspec.structs.replace(
+        record, trigger=ERASED, context={}, features={}, snapshot=records.Snapshot(), learning=False
     )

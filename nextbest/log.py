@@ -43,7 +43,7 @@ class Arrived(msgspec.Struct, frozen=True):
         contract: its name.
         day: as `YYYY-MM-DD`.
         offset: that of the newest record; 0 where all have been emptied.
-        emptied: how many records `replace` has taken out of the contract so far.
+        emptied: how many records `replace` has taken out of the contract so far, or left less of.
 
     """
 

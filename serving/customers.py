@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from nextbest.adapters.state_effects import well_formed
-from nextbest.erasure import ERASURE, erasure, names_of, without_customer
+from nextbest.envelope import Envelope
+from nextbest.erasure import ERASURE, erasure, names_of, without_customer, without_others
 from nextbest.identity import identifier_of, names_in
 from nextbest.log import EventLog
 from nextbest.names import CustomerNames
@@ -21,7 +22,7 @@ from nextbest.wire import Consent, Consents, CustomerExport, Erasure, EventRow, 
 from serving.basis import Basis
 from serving.decider import FeatureReader
 from serving.intake import Intake
-from serving.known_as import all_names
+from serving.known_as import all_names, names_around
 
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -143,7 +144,7 @@ class Customers:
         """
         await self.basis.check()
         names = await all_names(customer_id, self.state, self.log)
-        near = await self.state.neighbours(names)
+        near = await names_around(names, self.state)
         for name in names:
             await self.intake.quarantine.forget(name)
         entries, features = await self._finish(customer_id)
@@ -151,7 +152,7 @@ class Customers:
         features += await self._forget_features(names)
         word = erasure(f"erasure/{uuid.uuid4().hex}", customer_id, self.clock(), names)
         await self.log.append([word])
-        near |= await self.state.neighbours(names)
+        near |= await names_around(names, self.state)
         await self.state.apply([word], None)
         features += await self._forget_features(names)
         entries += await self._strip(names, near)
@@ -166,7 +167,7 @@ class Customers:
         for offset, word in await self.log.filed_under([customer_id]):
             if word.type == ERASURE:
                 names = names_of(word)
-                entries += await self._strip(names, await self.state.neighbours(names), before=offset)
+                entries += await self._strip(names, await names_around(names, self.state), before=offset)
                 left = {entry.partition_key for _, entry in await self.log.filed_under(names) if entry.type != ERASURE}
                 features += await self._forget_features([name for name in names if name not in left])
         return entries, features
@@ -186,19 +187,27 @@ class Customers:
     async def _strip(self, names: Sequence[str], near: Collection[str], before: int | None = None) -> int:
         """Leave of the entries about `names` so much as adds up; returns how many those were.
 
-        What was said of one of them and somebody else may be filed under the other: these are `near`. With `before`
-        only what was logged up to that offset.
+        What was said of one of them and somebody else, and decisions for whom they were one with, may be filed under
+        the other: these are `near`. With `before` only what was logged up to that offset.
         """
-        found = await self.log.filed_under([*{*names, *near}])
-        entries = [
-            (offset, without_customer(entry))
-            for offset, entry in found
-            if (before is None or offset < before)
-            and entry.type != ERASURE
-            and not {entry.partition_key, *names_in(entry)}.isdisjoint(names)
-        ]
-        await self.log.replace(entries)
-        return len(entries)
+        count = 0
+        for name in {*names, *near}:
+            found = await self.log.filed_under([name])
+            earlier = [(offset, entry) for offset, entry in found if before is None or offset < before]
+            left = [(offset, _without(entry, names)) for offset, entry in earlier]
+            changed = [new for old, new in zip(earlier, left, strict=True) if new[1] is not old[1]]
+            if changed:
+                await self.log.replace(changed)
+            count += len(changed)
+        return count
+
+
+def _without(entry: Envelope, names: Collection[str]) -> Envelope:
+    """What is left of an entry without somebody of these names; the entry itself where it says nothing of them."""
+    if entry.type == ERASURE:
+        return entry
+    is_about = not {entry.partition_key, *names_in(entry)}.isdisjoint(names)
+    return without_customer(entry) if is_about else without_others(entry, names)
 
 
 def _takes_back(known: Snapshot, said: Mapping[str, Status]) -> bool:

@@ -1,17 +1,20 @@
 """What a customer is known as: every name under which something of theirs may be kept.
 
-Belongs here: the names that State counts, and the identifiers that are too many for it to count. Does not belong here:
+Belongs here: the names that State counts, the identifiers that are too many for it to count, and the names around
+these, under which something of theirs may be filed. Does not belong here:
 whom State takes for one person (`nextbest.identity`), or what is done about the names (`serving.customers`).
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from nextbest.identity import CROWD, LINK, UNLINK, Tie, is_identifier
 from nextbest.log import EventLog
 from nextbest.state import NamesTied, State, effects
 
 _TIES = frozenset({"identity", LINK, UNLINK})
+_FAR = 1_000
+"""Most names around a customer that are looked at, the nearest first."""
 
 
 async def all_names(customer_id: str, state: State, log: EventLog) -> tuple[str, ...]:
@@ -20,6 +23,17 @@ async def all_names(customer_id: str, state: State, log: EventLog) -> tuple[str,
     while more := await _uncounted(names, state, log):
         names += more
     return names
+
+
+async def names_around(names: Sequence[str], state: State) -> set[str]:
+    """Names that may ever have been one person with these: over every tie, but through no identifier of a crowd."""
+    around, new = {*names}, {*names}
+    while new and len(around) < _FAR:
+        ends = {each: await state.neighbours([each]) for each in new}
+        crowds = {each for each, near in ends.items() if is_identifier(each) and len(near) > CROWD}
+        new = set().union(*(ends[each] for each in ends.keys() - crowds.difference(names))) - around
+        around |= new
+    return around.difference(names)
 
 
 async def _uncounted(names: tuple[str, ...], state: State, log: EventLog) -> tuple[str, ...]:

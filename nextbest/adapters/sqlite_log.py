@@ -78,7 +78,7 @@ _UNFILE = "DELETE FROM filing WHERE partition_key = ? AND position = ?"
 _UNFILE_UNREADABLE = "DELETE FROM filing WHERE position = ?"
 """Reads all of it: what cannot be read does not say where it is filed."""
 _EMPTY = """
-INSERT INTO emptied SELECT contract, day, 1 FROM records WHERE position = ? AND contract != ?
+INSERT INTO emptied SELECT contract, day, 1 FROM records WHERE position = ? AND contract != ''
 ON CONFLICT DO UPDATE SET records = records + 1
 """
 _REPLACE = "UPDATE records SET decision_id = ?, contract = ?, day = ?, envelope = ? WHERE position = ?"
@@ -254,7 +254,7 @@ def replace(connection: sqlite3.Connection, records: Sequence[tuple[int, Envelop
     for position, record in records:
         _, decision_id, contract, day, text, partition_key = row_of(record)
         _unfile(connection, position)
-        connection.execute(_EMPTY, (position, contract))
+        connection.execute(_EMPTY, (position,))
         connection.execute(_REPLACE, (decision_id, contract, day, text, position))
         connection.execute(_FILE, (partition_key, position))
 

@@ -7,8 +7,8 @@ import pytest
 
 from nextbest import records
 from nextbest.envelope import Envelope, Identifier
-from nextbest.erasure import erasure, without_customer
-from nextbest.records import Arm, DecisionRecord, PlacementRecord, SlotRecord, Snapshot
+from nextbest.erasure import erasure, is_erased, without_customer, without_others
+from nextbest.records import Arm, DecisionRecord, Interaction, PlacementRecord, SlotRecord, Snapshot
 from nextbest.state import ActionSeen, CustomerErased, DecisionMade, effects
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
@@ -76,6 +76,33 @@ def test_what_was_taken_of_a_budget_stays_taken() -> None:
     (seen,) = effects(without_customer(entry("impression")))
     assert isinstance(seen, ActionSeen)
     assert (seen.decision_id, seen.slot, seen.action) == ("d1", 0, "beef")
+
+
+def test_a_decision_for_somebody_else_keeps_nothing_of_who_was_one_with_them() -> None:
+    """It is still theirs, with what it took; another one, and what is no decision, is as it was."""
+    made = records.decode(decision().properties["record"])
+    known = Snapshot(members=("john", JANE), interactions=(Interaction(kind=JANE, at=NOW),))
+    made = msgspec.structs.replace(made, customer_id="john", request_id="r", arms=(Arm("e", "a", 0.5),), snapshot=known)
+    properties = {"customer_id": "john", "slot": 0, "record": records.encode(made).decode(), "learning": True}
+    before = Envelope(
+        event_id="decisions/1",
+        type="decision",
+        contract="decisions",
+        contract_version="1.0.0",
+        source="live",
+        occurred_at=NOW,
+        received_at=NOW,
+        partition_key="john",
+        properties=properties,
+    )
+    after = without_others(before, {JANE, f"email:{JANE}"})
+    assert JANE.encode() not in msgspec.json.encode(after)
+    assert (after.partition_key, after.contract, after.properties["learning"]) == ("john", "decisions", False)
+    assert effects(after) == effects(before)
+    assert is_erased(records.decode(after.properties["record"]))
+    assert without_others(after, {JANE, f"email:{JANE}"}) is after
+    assert without_others(before, {"joan"}) is before
+    assert without_others(entry("event"), {JANE}).properties == {"customer_id": JANE}
 
 
 @pytest.mark.parametrize("type_", ["event", "outcome", "consent", "identity"])

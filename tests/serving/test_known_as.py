@@ -10,7 +10,7 @@ from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.envelope import Envelope
 from nextbest.following import step
 from nextbest.identity import CROWD, Limits, link, unlink
-from serving.known_as import all_names
+from serving.known_as import all_names, names_around
 
 AT = datetime(2026, 3, 2, tzinfo=UTC)
 
@@ -56,3 +56,11 @@ def test_what_somebody_else_claims_is_not_theirs(log: SqliteLog, state: SqliteSt
     words += [joined("c2", shared, 0), parted("c1", split), joined("c2", theirs, 0), parted("c2", theirs)]
     words += [joined(crowded, f"x{number}", 0) for number in range(CROWD)]
     assert known_as(log, state, words) == {"c1", theirs, *visits}
+
+
+def test_who_is_around_is_reached_over_what_was_split_but_no_crowd(log: SqliteLog, state: SqliteState) -> None:
+    """Decisions for somebody further off may have been made from what was known of all."""
+    words = [joined("c1", visitor(1), 0), joined("c2", visitor(1), 0), joined("c2", "c3", 0), parted("c1", visitor(1))]
+    words += [joined(name, visitor(2), 0) for name in ("c3", *(f"x{number}" for number in range(CROWD)))]
+    known_as(log, state, words)
+    assert asyncio.run(names_around(["c1"], state)) == {"c2", "c3", visitor(1), visitor(2)}

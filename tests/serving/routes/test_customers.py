@@ -17,7 +17,7 @@ from nextbest.envelope import Envelope
 from nextbest.erasure import erasure
 from nextbest.following import step
 from nextbest.identity import link, unlink
-from nextbest.log import Appended, LogUnavailableError
+from nextbest.log import Appended, LogUnavailableError, decision_entries
 from nextbest.settings import Settings
 from nextbest.state import StateUnavailableError
 
@@ -238,6 +238,25 @@ def test_visits_beyond_the_newest_fifty_are_exported_and_erased(
     ask("DELETE", "/v1/customers/c1").raise_for_status()
     assert {entry.type for _, entry in log.read_sync(0, 100)} == {"erased", "erasure"}
     assert ask("GET", f"/v1/customers/{visits[0]}/consents").json()["consents"][0]["status"] is None
+
+
+def test_a_decision_for_whom_they_were_one_with_forgets_them(  # noqa: PLR0917  all it touches
+    ask: Ask, decide: Decide, settings: Settings, publish: Publish, log: SqliteLog, state: SqliteState, clock: Any
+) -> None:
+    """Joined over an identifier and split since; the day on which the decision was logged lands again without them."""
+    publish(settings, 0.1)
+    email = f"email:{HMAC}"
+    for name in ("c1", "c2"):
+        tell(log, state, link(name, email, clock.now, by="login"))
+    decision_id = decide()["decision_id"]
+    (landed,) = log.arrived_sync("decisions")
+    clock.now += timedelta(seconds=1)
+    tell(log, state, unlink("c2", email, clock.now, by="review"))
+    ask("DELETE", "/v1/customers/c2").raise_for_status()
+    (entry,) = asyncio.run(decision_entries(log, decision_id))
+    made = records.decode(entry.properties["record"])
+    assert (made.customer_id, made.snapshot, made.features) == ("c1", records.Snapshot(), {})
+    assert log.arrived_sync("decisions") != [landed]
 
 
 def test_a_name_that_is_too_long_is_nobodys(ask: Ask) -> None:
