@@ -4,6 +4,7 @@ Belongs here: the envelope's fields and its JSON form. Does not belong here: wha
 the columns of `properties` (the contract it names), or where envelopes are kept (`nextbest.log`).
 """
 
+import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -97,6 +98,11 @@ def unreadable(event_id: str, contract: str, day: str) -> Envelope:
 def partition_key(identifiers: Sequence[Identifier], otherwise: str) -> str:
     """The key that keeps a customer's events in order: the first identifier, or `otherwise` where there is none."""
     return f"{identifiers[0].kind}:{identifiers[0].hmac}" if identifiers else otherwise
+
+
+def nameless(key: str) -> str:
+    """What stands in an event id for a key that names customers, since the id outlasts their erasure."""
+    return hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
 
 
 def is_landed(record: Envelope) -> bool:

@@ -21,7 +21,7 @@ from types import MappingProxyType
 
 import msgspec
 
-from nextbest.envelope import Envelope, Identifier
+from nextbest.envelope import Envelope, Identifier, nameless
 from nextbest.errors import SettingError
 
 LINK, UNLINK = "link", "unlink"
@@ -302,7 +302,7 @@ def _entry(kind: str, one: str, other: str, at: datetime, said: Mapping[str, obj
     first, second = sorted((one, other))
     properties = {"customer_id": first, "other_id": second, **{k: v for k, v in said.items() if v is not None}}
     return Envelope(
-        event_id=f"{kind}/{first}/{second}/{at.isoformat()}",
+        event_id=f"{kind}/{nameless(f'{first}/{second}/{at.isoformat()}')}",
         type=kind,
         contract="",
         contract_version="",

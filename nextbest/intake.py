@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from nextbest.contracts import Contract
-from nextbest.envelope import LANDED, Envelope, Identifier, partition_key
+from nextbest.envelope import LANDED, Envelope, Identifier, nameless, partition_key
 from nextbest.wire import Verdict
 
 TYPES = MappingProxyType(
@@ -75,9 +75,9 @@ class Envelopes:
         """The envelope of one row."""
         get = row.get
         identifiers = (Identifier(kind=row["kind"], hmac=row["identifier_hmac"]),) if self._is_identity else ()
-        value = get("value")
+        key, value = _joined([row[name] for name in self._key]), get("value")
         return Envelope(
-            event_id=f"{self._name}/{_joined([row[name] for name in self._key])}",
+            event_id=f"{self._name}/{nameless(key) if self._is_identity else key}",
             type=IMPRESSION if get("type") == IMPRESSION else self._type,
             contract=self._name,
             contract_version=self._version,

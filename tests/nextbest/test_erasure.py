@@ -1,14 +1,21 @@
 """Erasure: what is left of an entry names nobody, and still adds up."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any
 
 import msgspec
 import pytest
 
 from nextbest import records
+from nextbest.adapters.contract_files import load_contracts
 from nextbest.envelope import Envelope, Identifier
 from nextbest.erasure import erasure, is_erased, without_customer, without_others
+from nextbest.identity import link, unlink
+from nextbest.intake import at_the_door, envelope, landed
 from nextbest.records import Arm, DecisionRecord, Interaction, PlacementRecord, SlotRecord, Snapshot
+from nextbest.settings import CHECKOUT
 from nextbest.state import ActionSeen, CustomerErased, DecisionMade, effects
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
@@ -66,6 +73,35 @@ def test_nothing_names_the_customer(before: Envelope) -> None:
     after = without_customer(before)
     assert JANE.encode() not in msgspec.json.encode(after)
     assert (after.event_id, after.contract) == (before.event_id, "")
+
+
+@pytest.mark.parametrize("way_in", [envelope, landed, at_the_door])
+def test_no_id_names_the_customer(way_in: Callable[..., Any]) -> None:
+    """An id outlasts the erasure: that of a tie is of both names, and the same for the same tie alone."""
+    contract = load_contracts(CHECKOUT / "data_contracts")["identities"]
+    digest = "ab" * 32
+    row = {"kind": "email", "identifier_hmac": digest, "customer_id": JANE, "linked_at": NOW, "source": "live"}
+
+    def said(**other: object) -> Envelope:
+        if way_in is at_the_door:
+            return envelope(at_the_door(contract), row | other, NOW)
+        taken: Envelope = way_in(contract, row | other, NOW)
+        return taken
+
+    left = without_customer(said()).event_id
+    assert JANE not in left
+    assert digest not in left
+    assert said().event_id == left
+    assert said(identifier_hmac="cd" * 32).event_id != left
+
+
+@pytest.mark.parametrize("word", [partial(link, by="review"), partial(unlink, by="review")])
+def test_the_id_of_a_link_names_neither(word: Callable[..., Envelope]) -> None:
+    """Whoever is named first it is the same."""
+    said = word(JANE, "john", NOW)
+    assert JANE.encode() not in msgspec.json.encode(without_customer(said))
+    assert "john" not in said.event_id
+    assert word("john", JANE, NOW).event_id == said.event_id != word("joan", JANE, NOW).event_id
 
 
 def test_what_was_taken_of_a_budget_stays_taken() -> None:

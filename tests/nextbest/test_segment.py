@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nextbest.adapters.contract_files import load_contracts
+from nextbest.envelope import nameless
 from nextbest.row_check import RowCheck
 from nextbest.segment import MessageError, Reader, Reading, happened_at, linked, says_the_same
 from nextbest.segment_wire import AnyMessage, SegmentPage
@@ -133,7 +134,7 @@ def test_a_known_user_is_linked_by_hash() -> None:
         assert reading.link is not None
         entry = linked(CONTRACTS["identities"], reading.link, NOW)
         digest = hashlib.sha256(b"a1").hexdigest()
-        assert entry.event_id == f"identities/anonymous_id/{digest}/m1"
+        assert entry.event_id == f"identities/{nameless(f'anonymous_id/{digest}')}/m1"
         assert (entry.type, entry.properties["customer_id"]) == ("identity", "c1")
         assert (entry.identifiers[0].kind, entry.identifiers[0].hmac) == ("anonymous_id", digest)
         assert entry.occurred_at == NOW - timedelta(hours=1)
