@@ -14,7 +14,8 @@ to the newest count.
 """
 
 import re
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
@@ -30,6 +31,8 @@ CROWD = 100
 TIES_READ = 2 * CROWD
 _FAR = 1_000
 """Most names that are looked at to find one person."""
+_TIES_AT_ONCE, _CUSTOMERS_AT_ONCE = 64, 8
+"""Most ties that change who is one in one step, and customers in these: so few that `_FAR` is far enough for them."""
 _IDENTIFIER = re.compile(r"([a-z][a-z0-9_]*):([0-9a-f]{64})")
 
 
@@ -96,6 +99,14 @@ class Tie(msgspec.Struct, frozen=True, array_like=True):
     @property
     def latest(self) -> int:
         return max(self.joined, self.landed, self.split)
+
+
+class NamesTied(msgspec.Struct, frozen=True, kw_only=True):
+    """Something was said about whether two names are one customer's."""
+
+    one: str
+    other: str
+    tie: Tie
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,16 +178,44 @@ def names_in(record: Envelope) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each for each in named if isinstance(each, str)))
 
 
-def joining(one: str, other: str, tie: Tie) -> Alter:
-    """What becomes of the two names of a tie when it is said."""
+def together(said: Sequence[NamesTied]) -> Iterator[list[NamesTied]]:
+    """What was said in steps: of two names all at once, with others that concern them, few enough to be looked at."""
+    ties = _ties_of(said)
+    person_of = {name: number for number, person in enumerate(_connected(ties)) for name in person}
+    by_person = defaultdict[int, list[NamesTied]](list)
+    for one, ends in ties.items():
+        by_person[person_of[one]] += [NamesTied(one=one, other=end, tie=tie) for end, tie in ends.items() if one < end]
+    for own in by_person.values():
+        step, customers = list[NamesTied](), set[str]()
+        for each in own:
+            more = {name for name in (each.one, each.other) if not is_identifier(name)}
+            if step and (len(step) == _TIES_AT_ONCE or len(customers | more) > _CUSTOMERS_AT_ONCE):
+                yield step
+                step, customers = [], set()
+            step.append(each)
+            customers |= more
+        if step:
+            yield step
+
+
+def joining(said: Iterable[NamesTied]) -> Alter:
+    """What becomes of names when all this is said of them."""
+    new = _ties_of(said)
 
     def alter(name: str, node: Node) -> Node:
-        if name not in {one, other}:
-            return node
-        end = other if name == one else one
-        return msgspec.structs.replace(node, ties={**node.ties, end: node.ties.get(end, Tie()) | tie})
+        ties = {end: node.ties.get(end, Tie()) | tie for end, tie in new.get(name, {}).items()}
+        return msgspec.structs.replace(node, ties={**node.ties, **ties})
 
     return alter
+
+
+def _ties_of(said: Iterable[NamesTied]) -> dict[str, dict[str, Tie]]:
+    ties: dict[str, dict[str, Tie]] = {}
+    for each in said:
+        for name, end in ((each.one, each.other), (each.other, each.one)):
+            own = ties.setdefault(name, {})
+            own[end] = own.get(end, Tie()) | each.tie
+    return ties
 
 
 def leaving(gone: Collection[str]) -> Alter:
@@ -270,7 +309,7 @@ def _bounded(near: Mapping[str, set[str]], most: Callable[[str], int]) -> Mappin
     return {name: set() if name in shared else own - shared for name, own in near.items()}
 
 
-def _connected(near: Mapping[str, set[str]]) -> Iterator[set[str]]:
+def _connected(near: Mapping[str, Collection[str]]) -> Iterator[set[str]]:
     left = {*near}
     while left:
         together, new = set[str](), {left.pop()}

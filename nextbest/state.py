@@ -14,7 +14,7 @@ import msgspec
 from nextbest import records
 from nextbest.envelope import Envelope, Identifier, is_landed
 from nextbest.errors import NextbestError
-from nextbest.identity import LINK, UNLINK, Tie
+from nextbest.identity import LINK, UNLINK, NamesTied, Tie
 from nextbest.messages import Grant, Proposal
 from nextbest.moments import to_microseconds
 from nextbest.projection import ProjectionStore
@@ -179,14 +179,6 @@ class ConsentChanged(msgspec.Struct, frozen=True, kw_only=True):
     purpose: str
     status: Literal["granted", "withdrawn"]
     at: datetime
-
-
-class NamesTied(msgspec.Struct, frozen=True, kw_only=True):
-    """Something was said about whether two names are one customer's."""
-
-    one: str
-    other: str
-    tie: Tie
 
 
 class ActionSeen(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,9 +8,9 @@ whom State takes for one person (`nextbest.identity`), or what is done about the
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from nextbest.identity import CROWD, LINK, UNLINK, Tie, is_identifier
+from nextbest.identity import CROWD, LINK, UNLINK, NamesTied, Tie, is_identifier
 from nextbest.log import EventLog
-from nextbest.state import NamesTied, State, effects
+from nextbest.state import State, effects
 
 _TIES = frozenset({"identity", LINK, UNLINK})
 _FAR = 1_000

@@ -29,11 +29,12 @@ from nextbest.adapters.logs import OpenLog
 from nextbest.contracts import Contract
 from nextbest.envelope import LANDED, Envelope, is_landed
 from nextbest.erasure import ERASED, without_customer
+from nextbest.identity import NamesTied
 from nextbest.intake import IMPRESSION
 from nextbest.log import Arrived
 from nextbest.moments import from_microseconds
 from nextbest.signals import rank
-from nextbest.state import ActionSwitched, ConsentChanged, CustomerErased, NamesTied, SignalSaid, effects
+from nextbest.state import ActionSwitched, ConsentChanged, CustomerErased, SignalSaid, effects
 
 DEDUPLICATED: Final = timedelta(days=35)
 """How long a record's id is known at least."""

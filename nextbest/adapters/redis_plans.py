@@ -13,8 +13,8 @@ import msgspec
 
 from nextbest import ledger
 from nextbest.adapters.redis_scripts import Ask, Contacts, Known, Latest, Reply, Writes
-from nextbest.adapters.state_effects import signal_name
-from nextbest.identity import Node, Tie
+from nextbest.adapters.state_effects import Others, Ties, signal_name, steps
+from nextbest.identity import NamesTied, Node, Tie
 from nextbest.ledger import Change, Entries, Entry
 from nextbest.messages import Grant, Proposal
 from nextbest.moments import from_microseconds, to_microseconds
@@ -29,7 +29,6 @@ from nextbest.state import (
     CustomerInteracted,
     DecisionMade,
     Effect,
-    NamesTied,
     SignalSaid,
     SnapshotScope,
 )
@@ -91,20 +90,14 @@ def is_short(proposal: Proposal, now: datetime, found: Found) -> bool:
     return any(ledger.EPOCH < end <= now for end in ends) or any(map(budgets.full, limited))
 
 
-def parts_of(changes: Sequence[Effect]) -> Iterator[list[Effect]]:
-    """Changes that can be written in one step: not too many, and by itself what changes who is one."""
-    part: list[Effect] = []
-    for change in changes:
-        is_alone = isinstance(change, CustomerErased | NamesTied)
-        if part and (is_alone or len(part) == _EFFECTS_AT_ONCE):
-            yield part
-            part = []
-        part.append(change)
-        if is_alone:
-            yield part
-            part = []
-    if part:
-        yield part
+def parts_of(changes: Sequence[Effect]) -> Iterator[Ties | CustomerErased | Others]:
+    """Changes by what can be written in one step."""
+    for step in steps(changes):
+        if isinstance(step, Others):
+            for begin in range(0, len(step.effects), _EFFECTS_AT_ONCE):
+                yield Others(step.effects[begin : begin + _EFFECTS_AT_ONCE])
+        else:
+            yield step
 
 
 def reservation(proposal: Proposal, now: datetime, found: Found, log_id: str = "") -> tuple[Grant, Writes | None]:
@@ -272,10 +265,16 @@ def node_of(ties: Sequence[str], group: Sequence[str]) -> Node:
     return Node(ties={end: _tie_of(text) for end, text in said}, group=tuple(group))
 
 
-def tied(effect: NamesTied, kept: str | None, base: Writes) -> Writes:
-    """What is to be written of a tie beside what `base` says; `kept` is what was said of it before."""
-    tie = _encode((Tie() if kept is None else _tie_of(kept)) | effect.tie).decode()
-    return msgspec.structs.replace(base, ties=[(effect.one, effect.other, tie), (effect.other, effect.one, tie)])
+def tie_of(text: str | None) -> Tie:
+    """What is kept of a tie."""
+    return Tie() if text is None else _tie_of(text)
+
+
+def tied(said: Iterable[tuple[NamesTied, Tie]], base: Writes) -> Writes:
+    """What is to be written of ties beside what `base` says; by each one what was said of it before."""
+    written = [(each.one, each.other, _encode(kept | each.tie).decode()) for each, kept in said]
+    ties = [row for one, other, tie in written for row in ((one, other, tie), (other, one, tie))]
+    return msgspec.structs.replace(base, ties=ties)
 
 
 def signals_of(found: Reply) -> tuple[Signal, ...]:

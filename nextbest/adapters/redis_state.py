@@ -5,7 +5,7 @@ of it is done again. Does not belong here: the plans (`nextbest.adapters.redis_p
 (`nextbest.adapters.redis_scripts`), or what a record means (`nextbest.state`).
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from functools import partial
@@ -34,6 +34,7 @@ from nextbest.adapters.redis_plans import (
     parts_of,
     reservation,
     signals_of,
+    tie_of,
     tied,
     values_of,
     versions_of,
@@ -59,9 +60,9 @@ from nextbest.adapters.redis_scripts import (
     Reply,
     Writes,
 )
-from nextbest.adapters.state_effects import Part, signal_name, well_formed
+from nextbest.adapters.state_effects import Others, Part, Ties, signal_name, well_formed
 from nextbest.envelope import Envelope, Identifier
-from nextbest.identity import TIES_READ, USUAL_LIMITS, Alter, Limits, Node
+from nextbest.identity import TIES_READ, USUAL_LIMITS, Alter, Limits, NamesTied, Node, Tie
 from nextbest.messages import Grant, Proposal
 from nextbest.moments import to_microseconds
 from nextbest.projection import Projected, Values
@@ -72,7 +73,6 @@ from nextbest.state import (
     CustomerErased,
     DecisionMade,
     Effect,
-    NamesTied,
     SnapshotScope,
     StateBehindError,
     StateUnavailableError,
@@ -197,18 +197,18 @@ class RedisState:
         changes = well_formed(records)
         if not changes and offset is None:
             return
-        parts = list(parts_of(changes)) or [[]]
+        parts = list(parts_of(changes)) or [Others([])]
         for number, part in enumerate(parts, start=1):
             writes = Writes()
             if offset is not None:
                 writes.part = Part(log_id, offset, after=after, is_end=is_end, has_more=number < len(parts))
             match part:
-                case [CustomerErased(names=names)]:
+                case Ties(said):
+                    await self._tie(said, writes)
+                case CustomerErased(names=names):
                     await self._forget(names, writes)
-                case [NamesTied() as tie]:
-                    await self._tie(tie, writes)
-                case _:
-                    await self._take_effect(part, writes)
+                case Others(effects):
+                    await self._take_effect(effects, writes)
 
     async def overruns(self) -> int:
         return int(await self._fact(_OVERRUNS) or 0)
@@ -304,15 +304,31 @@ class RedisState:
         ask = Ask(decisions=tuple(dict.fromkeys(about)))
         await self._until_unchanged(ask, lambda found: (None, applied(changes, writes, ask, found)))
 
-    async def _tie(self, effect: NamesTied, base: Writes) -> None:
-        ends = (effect.one, effect.other)
-        alter = identity.joining(effect.one, effect.other, effect.tie)
+    async def _tie(self, said: Sequence[NamesTied], base: Writes) -> None:
+        """Keep what was said of names; what was said before changes nothing."""
+        kept = await self._kept(said)
+        new = [each for each in said if kept[each] | each.tie != kept[each]]
+        if not new:
+            await self._write(base)
+            return
+        names, alter = {name for each in new for name in (each.one, each.other)}, identity.joining(new)
         while True:
-            base.graph, base.customers = await self._regrouping(ends, alter)
+            base.graph, base.customers = await self._regrouping(names, alter)
             # Of an identifier with many ties not all were read. What is read after the graph's version holds with it.
-            kept: str | None = await self._ask("HGET", f"{PREFIX}ties:{effect.one}", effect.other)
-            if await self._write(tied(effect, kept, base)):
+            kept = await self._kept(new)
+            if await self._write(tied([(each, kept[each]) for each in new], base)):
                 return
+
+    async def _kept(self, said: Sequence[NamesTied]) -> dict[NamesTied, Tie]:
+        """What was said before of the same names."""
+        of_name = defaultdict[str, list[NamesTied]](list)
+        for each in said:
+            of_name[each.one].append(each)
+        kept: dict[NamesTied, Tie] = {}
+        for name, ties in of_name.items():
+            texts = await self._ask("HMGET", f"{PREFIX}ties:{name}", *(each.other for each in ties))
+            kept |= {each: tie_of(text) for each, text in zip(ties, texts, strict=True)}
+        return kept
 
     async def _forget(self, names: Sequence[str], base: Writes) -> None:
         """Forget what is known under each name, then who they were one with."""

@@ -5,18 +5,24 @@ hold and how far they reach (`nextbest.identity`), or what is kept under a name 
 """
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+
+import msgspec
 
 from nextbest import identity
 from nextbest.adapters import sqlite_state_sql as sql
-from nextbest.identity import TIES_READ, Alter, Limits, Node, Tie
+from nextbest.identity import TIES_READ, Alter, Limits, NamesTied, Node, Tie
 
 
-def tie(connection: sqlite3.Connection, one: str, other: str, said: Tie, limits: Limits) -> None:
-    """Something was said of two names."""
-    _regroup(connection, {one, other}, limits, identity.joining(one, other, said))
-    ends = ((one, other), (other, one))
-    connection.executemany(sql.TIE, [(*end, said.joined, said.landed, said.split) for end in ends])
+def tie(connection: sqlite3.Connection, said: Sequence[NamesTied], limits: Limits) -> None:
+    """All this was said of names; what was said before changes nothing."""
+    new = [each for each in said if (kept := _kept(connection, each)) | each.tie != kept]
+    if new:
+        names = {name for each in new for name in (each.one, each.other)}
+        _regroup(connection, names, limits, identity.joining(new))
+    for each in new:
+        ends = ((each.one, each.other), (each.other, each.one))
+        connection.executemany(sql.TIE, [(*end, *msgspec.structs.astuple(each.tie)) for end in ends])
 
 
 def forget(connection: sqlite3.Connection, names: Collection[str], limits: Limits) -> None:
@@ -38,6 +44,11 @@ def _regroup(connection: sqlite3.Connection, touched: Collection[str], limits: L
         customers: dict[str, str | None] = end.value
     connection.executemany(sql.LEAVE, [(name,) for name in customers])
     connection.executemany(sql.JOIN, [each for each in customers.items() if each[1]])
+
+
+def _kept(connection: sqlite3.Connection, said: NamesTied) -> Tie:
+    found = connection.execute(sql.TIED, (said.one, said.other)).fetchone()
+    return Tie(*found) if found else Tie()
 
 
 def _node(connection: sqlite3.Connection, name: str) -> Node:

@@ -22,7 +22,7 @@ from nextbest import identity, ledger
 from nextbest.adapters import sqlite_identity
 from nextbest.adapters import sqlite_state_sql as sql
 from nextbest.adapters.sqlite import PATIENCE_S, Parameters, Reader, Writer
-from nextbest.adapters.state_effects import Part, signal_name, well_formed
+from nextbest.adapters.state_effects import Others, Part, Ties, signal_name, steps, well_formed
 from nextbest.envelope import Envelope, Identifier
 from nextbest.identity import USUAL_LIMITS, Limits
 from nextbest.ledger import Change, Entries, Entry
@@ -40,7 +40,6 @@ from nextbest.state import (
     CustomerInteracted,
     DecisionMade,
     Effect,
-    NamesTied,
     SignalSaid,
     SnapshotScope,
     StateBehindError,
@@ -108,7 +107,7 @@ class SqliteState:
 
     async def commit(self, decision_id: str, slot: int, event_id: str, impressed_at: datetime) -> None:
         seen = ActionSeen(decision_id=decision_id, event_id=event_id, slot=slot, action=None, at=impressed_at)
-        await self._write(lambda connection: _take_effect(connection, seen, self._limits))
+        await self._write(lambda connection: _take_effect(connection, seen))
 
     async def release(self, decision_id: str, slot: int) -> None:
         await self._write(
@@ -399,11 +398,19 @@ def _clear(connection: sqlite3.Connection) -> None:
 
 
 def _take_effects(connection: sqlite3.Connection, changes: Sequence[Effect], limits: Limits) -> None:
-    for change in changes:
-        _take_effect(connection, change, limits)
+    for step in steps(changes):
+        match step:
+            case Ties(said):
+                sqlite_identity.tie(connection, said, limits)
+            case CustomerErased(names=names):
+                _forget(connection, names)
+                sqlite_identity.forget(connection, names, limits)
+            case Others(effects):
+                for effect in effects:
+                    _take_effect(connection, effect)
 
 
-def _take_effect(connection: sqlite3.Connection, effect: Effect, limits: Limits) -> None:
+def _take_effect(connection: sqlite3.Connection, effect: Effect) -> None:
     match effect:
         case DecisionMade():
             forgotten = _forgotten(connection)
@@ -418,11 +425,6 @@ def _take_effect(connection: sqlite3.Connection, effect: Effect, limits: Limits)
             name, text = signal_name((said.signal, said.key)), msgspec.json.encode(said).decode()
             row = {"name": name, "said": text, "at": to_microseconds(said.at), "rank": rank(said, occurred_at)}
             connection.execute(sql.SIGNAL, row)
-        case NamesTied(one=one, other=other, tie=tie):
-            sqlite_identity.tie(connection, one, other, tie, limits)
-        case CustomerErased(names=names):
-            _forget(connection, names)
-            sqlite_identity.forget(connection, names, limits)
         case ConsentChanged() | ActionSwitched():
             statement = sql.CONSENT if isinstance(effect, ConsentChanged) else sql.PAUSE
             connection.execute(statement, {**msgspec.structs.asdict(effect), "at": to_microseconds(effect.at)})

@@ -160,6 +160,7 @@ INSERT INTO ties (name, other, joined, landed, split) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET
   joined = max(joined, excluded.joined), landed = max(landed, excluded.landed), split = max(split, excluded.split)
 """
+TIED = "SELECT joined, landed, split FROM ties WHERE name = ? AND other = ?"
 TIES = "SELECT other, joined, landed, split FROM ties WHERE name = ? LIMIT ?"
 UNTIE = (
     "DELETE FROM ties WHERE other = :name AND name IN (SELECT other FROM ties WHERE name = :name)",

@@ -1,5 +1,6 @@
 """Who is who: the graph comes to the same in any order, a split undoes a merge, and what many share glues nobody."""
 
+from collections import Counter
 from collections.abc import Collection
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -16,6 +17,7 @@ from nextbest.identity import (
     USUAL_LIMITS,
     Alter,
     Limits,
+    NamesTied,
     Node,
     Tie,
     identifier_of,
@@ -24,9 +26,10 @@ from nextbest.identity import (
     link,
     name_of,
     regroup,
+    together,
     unlink,
 )
-from nextbest.state import NamesTied, effects
+from nextbest.state import effects
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 LIMITS = Limits({"email": 2}, customers=3, identifiers=3)
@@ -57,11 +60,13 @@ class Graph:
         self._ties: dict[str, dict[str, Tie]] = {}
         self._customers: dict[str, str] = {}
 
-    def say(self, one: str, other: str, tie: Tie) -> None:
-        self._regroup({one, other}, joining(one, other, tie))
-        for name, end in ((one, other), (other, one)):
-            ends = self._ties.setdefault(name, {})
-            ends[end] = ends.get(end, Tie()) | tie
+    def say(self, *said: NamesTied) -> None:
+        """All of it together."""
+        self._regroup({name for each in said for name in (each.one, each.other)}, joining(said))
+        for each in said:
+            for name, end in ((each.one, each.other), (each.other, each.one)):
+                ends = self._ties.setdefault(name, {})
+                ends[end] = ends.get(end, Tie()) | each.tie
 
     def forget(self, names: Collection[str]) -> None:
         near = {end for name in names for end in self._ties.get(name, {})}
@@ -102,8 +107,8 @@ class Graph:
 
 def graph_of(said: Collection[Said], limits: Limits = LIMITS) -> Graph:
     graph = Graph(limits)
-    for each in said:
-        graph.say(*each)
+    for one, other, tie in said:
+        graph.say(NamesTied(one=one, other=other, tie=tie))
     return graph
 
 
@@ -203,6 +208,26 @@ def test_any_order_comes_to_the_same(said: list[Said], random: object) -> None:
     again = [*said, *said[:3]]
     random.shuffle(again)  # type: ignore[attr-defined]
     assert graph_of(again).people() == graph_of(said).people()
+
+
+@given(st.lists(SAID, max_size=20))
+def test_what_is_looked_at_together_comes_to_the_same_as_one_by_one(said: list[Said]) -> None:
+    """Of two names all that was said is in one step, and nobody is in two that could be one."""
+    graph = Graph()
+    steps = [*together([NamesTied(one=one, other=other, tie=tie) for one, other, tie in said])]
+    for step in steps:
+        graph.say(*step)
+    assert graph.people() == graph_of(said).people()
+    pairs = Counter(frozenset({each.one, each.other}) for step in steps for each in step)
+    assert pairs == Counter({frozenset(each[:2]) for each in said})
+
+
+def test_many_ties_of_one_customer_are_few_steps() -> None:
+    """And those of customers who have nothing to do with each other are one step each."""
+    many = [NamesTied(one=named("device", n), other="a", tie=joined(n)) for n in range(320)]
+    crowd = [NamesTied(one=MAIL, other=f"c{n}", tie=joined(n)) for n in range(40)]
+    assert [len(step) for step in together([*many, *crowd])] == [64] * 5 + [8] * 5
+    assert [*together([NamesTied(one="a", other="a", tie=joined())])] == []
 
 
 @given(st.lists(SAID, max_size=14), SAID)

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from nextbest.envelope import Envelope
-from nextbest.identity import Tie
+from nextbest.identity import NamesTied, Tie
 from nextbest.records import Interaction
 from nextbest.state import (
     ActionSeen,
@@ -15,7 +15,6 @@ from nextbest.state import (
     ConsentChanged,
     CustomerInteracted,
     Effect,
-    NamesTied,
     effects,
 )
 

@@ -204,6 +204,20 @@ def test_an_erased_customer_is_forgotten_under_every_name(state: OpenState) -> N
     assert len(known(state, "c2").interactions) == 1
 
 
+def test_an_erasure_stands_between_what_was_said_before_and_after(state: OpenState) -> None:
+    """In one batch, too."""
+    erased = erasure("erasure/1", "c1", NOW, ["c1", VISITOR])
+    apply(state, identity("c1", VISITOR), visit("c1", 1), erased, identity("c2", VISITOR), visit("c2", 2))
+    assert (members(state, "c1"), members(state, VISITOR)) == (("c1",), ("c2", VISITOR))
+    assert (len(known(state, "c1").interactions), len(known(state, VISITOR).interactions)) == (0, 1)
+
+
+def test_what_was_said_twice_of_two_is_kept_together(state: OpenState) -> None:
+    """In one batch, in which the earlier word comes last."""
+    apply(state, unlink("c1", "c2", NOW + timedelta(hours=1), by="me"), link("c1", "c2", NOW, by="me"))
+    assert members(state, "c1") == ("c1",)
+
+
 def test_ties_go_with_the_log(state: OpenState) -> None:
     """Applied twice they change nothing, and emptying State takes them away."""
     ties = [identity("c1", VISITOR), link("c1", "c2", NOW, by="me")]
@@ -240,13 +254,17 @@ SAID = st.one_of(
 @examples(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(SAID, max_size=10, unique_by=lambda each: each.event_id), st.randoms())
 def test_any_order_comes_to_the_same(home: Callable[[], Settings], said: Sequence[Envelope], random: Any) -> None:
-    """A merge commutes and associates: whoever is one, and what is known of them, follows from what was said."""
+    """A merge commutes and associates: whoever is one, and what is known of them, follows from what was said.
 
-    def after(records: Sequence[Envelope]) -> list[Snapshot]:
+    All at once or one by one.
+    """
+
+    def after(*batches: Sequence[Envelope]) -> list[Snapshot]:
         with closing(open_state(home())) as state:
-            apply(state, *records)
+            for records in batches:
+                apply(state, *records)
             return [known(state, name) for name in NAMES]
 
     other = [*said, *said[:2]]
     random.shuffle(other)
-    assert after(other) == after(said)
+    assert after(other) == after(*([each] for each in other)) == after(said)
