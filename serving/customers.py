@@ -20,9 +20,9 @@ from nextbest.records import Snapshot
 from nextbest.state import ConsentChanged, SnapshotScope, State
 from nextbest.wire import Consent, Consents, CustomerExport, Erasure, EventRow, Status
 from serving.basis import Basis
-from serving.decider import FeatureReader
 from serving.intake import Intake
 from serving.known_as import all_names, names_around
+from serving.profiles import FeatureReader
 
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 

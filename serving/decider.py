@@ -38,6 +38,7 @@ from serving.basis import Basis
 from serving.defects import place_of
 from serving.pace import Deadline, Pace
 from serving.policies import InForce
+from serving.profiles import FeatureReader, completed, profile_of
 from serving.requests import check_context, is_answered_by, request_of
 from serving.stopwatch import Stopwatch
 
@@ -50,22 +51,6 @@ class RequestIdTakenError(NextbestError):
 
 class NoPolicyError(NextbestError):
     """A replica was asked before it had a policy."""
-
-
-class FeatureReader(Protocol):
-    """Where a customer's features are read."""
-
-    async def profile(self, customer_id: str) -> Profile:
-        """The customer's features, or why there are none; never raises."""
-        ...
-
-    async def missing(self) -> str:
-        """Why features cannot be read; empty when they can."""
-        ...
-
-    async def forget(self, customer_id: str) -> int:
-        """Remove what the store holds of the customer; returns how many features that were."""
-        ...
 
 
 class CurrentPolicy(Protocol):
@@ -242,29 +227,20 @@ class Decider:
         request, watch = attempt.request, attempt.watch
         attempt.waits_for = "state"
         name = await self.state.customer_of(request.identifiers) if request.identifiers else request.customer_id
-        reading = asyncio.create_task(self._profile(name, attempt.deadline))
+        reading = asyncio.create_task(profile_of(name, self.features, attempt.deadline))
         try:
             snapshot, attempt.log_id = await self.basis.snapshot(name, scope)
             watch.lap("state")
             attempt.waits_for = "features"
             profile = await reading
-            customer_id = snapshot.members[0] if snapshot.members else name
-            if customer_id != name:  # by one of the other names of the customer, under which no features are
-                profile = await self._profile(customer_id, attempt.deadline)
+            customer_id, *others = snapshot.members or (name,)
+            if customer_id != name:  # by one of the other names of the customer, under which no live features are
+                profile = await profile_of(customer_id, self.features, attempt.deadline)
+            profile = await completed(profile, others, self.features, attempt.deadline)
             watch.lap("features")
         finally:
             reading.cancel()
         return msgspec.structs.replace(request, customer_id=customer_id), snapshot, profile
-
-    async def _profile(self, customer_id: str | None, deadline: Deadline) -> Profile:
-        """The customer's features; they may take half of what is left, so that there is time for doing without."""
-        if customer_id is None:
-            return Profile(unavailable="unknown_customer")
-        try:
-            async with asyncio.timeout(deadline.left_s() / 2.0):
-                return await self.features.profile(customer_id)
-        except TimeoutError:
-            return Profile(unavailable="features_slow")
 
     async def _log(
         self, decision: DecisionRecord, beside: Sequence[DecisionRecord], watch: Stopwatch, *, fresh: bool

@@ -276,6 +276,19 @@ def test_an_identifier_stands_for_its_customer(
     assert asked_by == [("ab", "c1"), ("cd", "email:" + "cd" * 32)]
 
 
+@pytest.mark.usefixtures("linked")
+def test_a_known_customer_stays_known_under_a_smaller_id(
+    client: Any, settings: Settings, publish: Publish, features: Any
+) -> None:
+    """Somebody new who shares an address with them names them both, and the warehouse knows nothing of that one."""
+    publish(settings, 0.1)
+    features.forgotten.add("a1")
+    row = {"kind": "email", "identifier_hmac": "ab" * 32, "customer_id": "a1", "linked_at": "2026-03-02T12:00:00Z"}
+    call(client, "POST", "/v1/events", {"events": [{"contract": "identities", "properties": row}]})
+    answers = [decide(client, customer={"customer_id": each}) for each in ("c1", "a1")]
+    assert [(each["customer_id"], each["tier"], each["degraded"]) for each in answers] == [("a1", "full", [])] * 2
+
+
 @pytest.mark.parametrize(
     ("path", "content", "status", "said"),
     [
