@@ -62,7 +62,7 @@ _OVERRUNS = "overruns"
 _FORGOTTEN = "contacts_forgotten"
 """Up to when contacts have been forgotten."""
 _AT_ONCE = 500
-"""Most decisions, or interactions, that are forgotten in one transaction."""
+"""Most decisions, interactions, or values of a projection, that are forgotten in one transaction."""
 
 _of_signal = attrgetter("signal", "key")
 _signal_of = msgspec.json.Decoder(Signal).decode
@@ -160,19 +160,32 @@ class SqliteState:
         await self._write(_clear)
 
     async def projected(self, name: str, log_id: str, keys: Sequence[str]) -> Projected:
-        found = self._rows(*_about(sql.PROJECTED, {"name": name, "log_id": log_id}, keys))
+        asked = {"name": name, "log_id": log_id, "keys": msgspec.json.encode(keys).decode()}
+        found = self._rows(sql.PROJECTED, asked)
         return Projected(
             offset=next((int(value) for key, value in found if key is None), 0),
             values={key: value for key, value in found if key is not None},
         )
 
     async def project(self, name: str, log_id: str, values: Values, *, after: int, offset: int) -> bool:
+        if after == 0:
+            await self._discard(name, unless=log_id)
         return await self._write(
             lambda connection: _project(connection, name, log_id, values, after=after, offset=offset)
         )
 
     async def discard(self, name: str) -> None:
-        await self._write(lambda connection: _discard(connection, name))
+        await self._discard(name)
+
+    async def _discard(self, name: str, unless: str = "") -> None:
+        """Forget a projection, but not of the log `unless`: at once what tells of it, then the rest piece by piece.
+
+        Somebody else may begin it again in between.
+        """
+        await self._write(lambda connection: connection.execute(sql.DISCARD, {"name": name, "unless": unless}))
+        piece = {"name": name, "most": _AT_ONCE}
+        while await self._write(lambda connection: connection.execute(sql.FORGET_DISCARDED, piece).rowcount):
+            pass
 
     async def publish_policy(self, policy_hash: str) -> None:
         await self._write(lambda connection: connection.execute(sql.SET_FACT, (_POLICY, policy_hash)))
@@ -379,16 +392,11 @@ def _project(
     if after != (kept[1] if is_of_this else 0):
         return False
     if not is_of_this:
-        _discard(connection, name)
+        connection.execute("DELETE FROM projected WHERE name = ?", (name,))  # of one that was not forgotten whole
     connection.execute(sql.PROJECT_TO, (name, log_id, offset))
     connection.executemany(sql.PROJECT, [(name, key, value) for key, value in values.items() if value is not None])
     connection.executemany(sql.UNPROJECT, [(name, key) for key, value in values.items() if value is None])
     return True
-
-
-def _discard(connection: sqlite3.Connection, name: str) -> None:
-    for statement in sql.DISCARD:
-        connection.execute(statement, (name,))
 
 
 def _clear(connection: sqlite3.Connection) -> None:

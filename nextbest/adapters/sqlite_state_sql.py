@@ -199,10 +199,14 @@ OLD_INTERACTIONS = "SELECT event_id FROM interactions WHERE event_id > ? AND at 
 PROJECTED = """
 SELECT NULL, at FROM projections WHERE name = :name AND log_id = :log_id
 UNION ALL SELECT p.key, p.value FROM projected AS p JOIN projections USING (name)
-  WHERE p.name = :name AND log_id = :log_id AND p.key IN ({})
+  WHERE p.name = :name AND log_id = :log_id AND p.key IN (SELECT value FROM json_each(:keys))
 """
 PROJECTION = "SELECT log_id, at FROM projections WHERE name = ?"
-DISCARD = ("DELETE FROM projected WHERE name = ?", "DELETE FROM projections WHERE name = ?")
+DISCARD = "DELETE FROM projections WHERE name = :name AND log_id <> :unless"
+FORGET_DISCARDED = """
+DELETE FROM projected WHERE name = :name AND NOT EXISTS (SELECT 1 FROM projections WHERE name = :name)
+  AND key IN (SELECT key FROM projected WHERE name = :name LIMIT :most)
+"""
 PROJECT_TO = "INSERT OR REPLACE INTO projections (name, log_id, at) VALUES (?, ?, ?)"
 PROJECT = "INSERT OR REPLACE INTO projected (name, key, value) VALUES (?, ?, ?)"
 UNPROJECT = "DELETE FROM projected WHERE name = ? AND key = ?"

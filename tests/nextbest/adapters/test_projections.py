@@ -85,12 +85,29 @@ def test_a_projection_is_of_one_log(state: OpenState) -> None:
 
 @pytest.mark.parametrize("forget", [lambda state: state.discard("sum"), lambda state: state.clear()])
 def test_a_projection_is_forgotten_as_a_whole(state: OpenState, forget: Callable[[OpenState], object]) -> None:
-    """Alone, or with all that State has of the log."""
-    project(state, {"a": "1"}, 0, 5)
+    """Alone, or with all that State has of the log, however much that is."""
+    project(state, {f"k{number}": "1" for number in range(1_200)} | {"a": "1"}, 0, 5)
     asyncio.run(forget(state))  # type: ignore[arg-type]
     assert projected(state) == Projected(0, {})
     assert project(state, {}, 0, 5)
     assert projected(state) == Projected(5, {})
+    assert asyncio.run(state.projected("sum", LOG, ["k0", "k1199"])).values == {}
+
+
+def test_what_another_begins_while_a_projection_is_forgotten_stays(state: OpenState) -> None:
+    """It is forgotten piece by piece, and what is left of it is no part of the new one."""
+
+    async def both() -> None:
+        before = {f"k{number}": "1" for number in range(3_000)}
+        assert await state.project("sum", LOG, before, after=0, offset=5)
+        forgotten = asyncio.create_task(state.discard("sum"))
+        while (await state.projected("sum", LOG, ())).offset:  # noqa: ASYNC110  nobody sets an event
+            await asyncio.sleep(0)
+        assert await state.project("sum", LOG, {"k2999": "2"}, after=0, offset=1)
+        await forgotten
+        assert await state.projected("sum", LOG, [*before]) == Projected(1, {"k2999": "2"})
+
+    asyncio.run(both())
 
 
 def test_many_keys_are_read_at_once(state: OpenState) -> None:
