@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import cycle
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -29,12 +30,10 @@ CHANNELS: Final = {"home_banner": "web", "app_message": "app"}
 _ZONES: Final = ("America/New_York", "America/Los_Angeles", "Asia/Tokyo", "Europe/Berlin")
 _DAYTIME: Final = range(9, 20)
 _PAGES: Final = 3
-_MOST: Final = 3
-"""Times that the policy lets an offer be seen in a week."""
 _WORTH: Final = 4.0
-_CONTACTS: Final = 30
-"""So many are shown at most until a cap binds."""
-_OBSERVERS: Final = 30
+_TRIES: Final = 100
+"""Decisions until one is the offer that is looked for: of others so many as the API takes are left out."""
+_LEFT_OUT: Final = 20
 _KNOWN_WITHIN_S: Final = 5.0
 _OPEN_WITHIN_S: Final = 60.0
 
@@ -85,13 +84,14 @@ class ThisSecond:
 
         """
         with self._client:
-            customer = next((each for each in self.candidates if _taken(self._look(each))), None)
-            if customer is None:
+            offers = ((each, _new_offer(self._look(each))) for each in self.candidates)
+            customer, offer = next(((each, offer) for each, offer in offers if offer), ("", ""))
+            if not customer:
                 return []
             self._wait_for_features(customer)
             moments = [*self._login(customer, hashlib.sha256(_id().encode()).hexdigest())]
-            shown, capped = self._cap(customer)
-            return [*moments, *([capped] if capped else []), *self._answer(customer, shown)]
+            contacts, capped = self._cap(customer, offer)
+            return [*moments, capped, *self._answer(contacts[0])]
 
     def _wait_for_features(self, customer: str) -> None:
         """Return once live features come: the pipeline has just changed the feature store, which is opened anew."""
@@ -126,40 +126,45 @@ class ThisSecond:
             known_after_ms=after_ms,
         )
 
-    def _cap(self, customer: str) -> tuple[list[Row], Moment | None]:
-        """Offers are shown on the page and in the app until one may be shown on neither; what was shown, and that."""
-        shown: list[Row] = []
-        for number in range(_CONTACTS):
-            placement = [*CHANNELS][number % len(CHANNELS)]
-            made = self._decide(customer, (placement,))[0]
-            contacts = [_contact(made, slot, CHANNELS[placement]) for slot in _taken(made)]
-            if not contacts:
-                continue
-            shown += contacts
-            since = self._say("events", *({**each, "event_id": _id(), "type": "impression"} for each in contacts))
-            for action in {each["action"] for each in contacts}:
-                seen = Counter(each["channel"] for each in shown if each["action"] == action)
-                if len(seen) == len(CHANNELS) and seen.total() == _MOST:
-                    return shown, self._capped(customer, action, seen, since)
-        return shown, None
-
-    def _capped(self, customer: str, action: str, seen: Counter[str], since: float) -> Moment:
+    def _cap(self, customer: str, action: str) -> tuple[list[Row], Moment]:
+        """An offer is seen on the page and in the app until it may be shown on neither; how it was seen, and that."""
+        contacts = list[Row]()
+        for placement in cycle(CHANNELS):
+            contacts.append(self._see(customer, action, placement))
+            since = self._say("events", {**contacts[-1], "event_id": _id(), "type": "impression"})
+            if not _is_open(self._look(customer), action):
+                break
         made, after_ms = self._until(customer, since, lambda made: _is_capped(made, action))
-        return Moment(
+        seen = Counter(each["channel"] for each in contacts)
+        capped = Moment(
             kind="cap",
             happened=f"{customer} has seen {action} {' and '.join(f'{n}x on {each}' for each, n in seen.items())}",
             before="open on both",
             after=_reasons(made, action)[0],
             known_after_ms=after_ms,
         )
+        return contacts, capped
 
-    def _answer(self, customer: str, shown: Sequence[Row]) -> Iterator[Moment]:
-        """The customer redeems an offer that was seen: it is believed to work better, for others too."""
-        for contact in shown:
-            for observer in self.candidates[:_OBSERVERS]:
-                if observer != customer and _is_open(self._look(observer), contact["action"]):
-                    yield self._redeemed(contact, observer)
-                    return
+    def _see(self, customer: str, action: str, placement: str) -> Row:
+        """Decide for a placement until it is this action; others are left out, and looked for before they count."""
+        others = list[str]()
+        for _ in range(_TRIES):
+            left_out = others[-_LEFT_OUT:]
+            made = self._decide(customer, (placement,), is_dry=True, dedup_with=left_out)[0]
+            if any(slot.action == action for slot in _taken(made)):
+                made = self._decide(customer, (placement,), dedup_with=left_out)[0]
+            found = [slot for slot in _taken(made) if slot.action == action]
+            if found and made.mode == "live":
+                return _contact(made, found[0], CHANNELS[placement])
+            others.append(made.decision_id)
+        raise SecondError(f"{customer} was not offered {action} in {_TRIES} decisions for {placement}")
+
+    def _answer(self, contact: Row) -> Iterator[Moment]:
+        """The customer redeems the offer that was seen: it is believed to work better, for others too."""
+        others = (each for each in self.candidates if each != contact["customer_id"])
+        observer = next((each for each in others if _is_open(self._look(each), contact["action"])), None)
+        if observer is not None:
+            yield self._redeemed(contact, observer)
 
     def _redeemed(self, contact: Row, observer: str) -> Moment:
         action, customer = contact["action"], contact["customer_id"]
@@ -199,10 +204,16 @@ class ThisSecond:
                 )
 
     def _decide(
-        self, whom: Customer, placements: Sequence[str] = (*CHANNELS,), *, is_dry: bool = False
+        self,
+        whom: Customer,
+        placements: Sequence[str] = (*CHANNELS,),
+        *,
+        is_dry: bool = False,
+        dedup_with: Sequence[str] = (),
     ) -> tuple[DecisionRecord, float]:
         """A decision with all that it knew, and when it was answered."""
-        made = self._client.decide(whom, placements, context={"time_zone": self._zone}, dry_run=is_dry)
+        context = {"time_zone": self._zone}
+        made = self._client.decide(whom, placements, context=context, dry_run=is_dry, dedup_with=dedup_with)
         answered = time.monotonic()
         return self._client.decision(made.decision_id).record, answered
 
@@ -256,6 +267,14 @@ def _number(made: DecisionRecord, feature: str) -> float:
 def _reasons(made: DecisionRecord, action: str) -> list[str]:
     """Why the action is not open, by placement; empty texts where it is."""
     return [each.reason for each in made.candidates if each.action == action]
+
+
+def _new_offer(made: DecisionRecord) -> str:
+    """An action that is open in every placement, and of which the customer has seen nothing lately; empty for none."""
+    seen = {contact.action for contact in made.snapshot.contacts}
+    open_ = {(each.placement, each.action) for each in made.candidates if not each.reason}
+    offers = (slot.action for slot in _taken(made) if slot.action not in seen)
+    return next((each for each in offers if all((placement, each) in open_ for placement in CHANNELS)), "")
 
 
 def _is_open(made: DecisionRecord, action: str) -> bool:
