@@ -159,7 +159,7 @@ class Demo:
         self.console.print(f"A decision {change.seen_after_ms:.0f} ms after the acknowledgement knew it.")
 
     def this_second(self, rehearsal: Rehearsal) -> None:
-        """Let one customer log in, look around, see an offer too often and redeem it."""
+        """Let one customer log in, look around, click an offer as often as counts in a day, and redeem it."""
         self.console.rule("the customer of this second")
         customers = [each.customer_id for each in rehearsal.decisions if each.tier == "full" and each.customer_id]
         with self.report.timed("second"):

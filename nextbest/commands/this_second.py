@@ -25,15 +25,12 @@ from nextbest.settings import Settings
 from nextbest.wire import EventRow, Taken
 
 VIEWS: Final = "live_page_view_count_1h"
-CAP: Final = "same_offer_three_times_a_week"
 CHANNELS: Final = {"home_banner": "web", "app_message": "app"}
 _ZONES: Final = ("America/New_York", "America/Los_Angeles", "Asia/Tokyo", "Europe/Berlin")
 _DAYTIME: Final = range(9, 20)
 _PAGES: Final = 3
 _WORTH: Final = 4.0
-_TRIES: Final = 100
-"""Decisions until one is the offer that is looked for: of others so many as the API takes are left out."""
-_LEFT_OUT: Final = 20
+_TRIES: Final = 20
 _KNOWN_WITHIN_S: Final = 5.0
 _OPEN_WITHIN_S: Final = 60.0
 
@@ -84,14 +81,13 @@ class ThisSecond:
 
         """
         with self._client:
-            offers = ((each, _new_offer(self._look(each))) for each in self.candidates)
-            customer, offer = next(((each, offer) for each, offer in offers if offer), ("", ""))
-            if not customer:
+            customer = next((each for each in self.candidates if _open_everywhere(self._look(each))), None)
+            if customer is None:
                 return []
             self._wait_for_features(customer)
             moments = [*self._login(customer, hashlib.sha256(_id().encode()).hexdigest())]
-            contacts, capped = self._cap(customer, offer)
-            return [*moments, capped, *self._answer(contacts[0])]
+            contact, capped = self._cap(customer)
+            return [*moments, capped, *self._answer(contact)]
 
     def _wait_for_features(self, customer: str) -> None:
         """Return once live features come: the pipeline has just changed the feature store, which is opened anew."""
@@ -126,38 +122,36 @@ class ThisSecond:
             known_after_ms=after_ms,
         )
 
-    def _cap(self, customer: str, action: str) -> tuple[list[Row], Moment]:
-        """An offer is seen on the page and in the app until it may be shown on neither; how it was seen, and that."""
-        contacts = list[Row]()
-        for placement in cycle(CHANNELS):
-            contacts.append(self._see(customer, action, placement))
-            since = self._say("events", {**contacts[-1], "event_id": _id(), "type": "impression"})
-            if not _is_open(self._look(customer), action):
+    def _cap(self, customer: str) -> tuple[Row, Moment]:
+        """An offer of the page is clicked there and in the app, until it is open on neither; the contact, and that."""
+        contact = self._see(customer, "home_banner")
+        action = contact["action"]
+        clicks = Counter[str]()
+        for channel in cycle(CHANNELS.values()):
+            clicks[channel] += 1
+            since = self._say("events", {**contact, "channel": channel, "event_id": _id(), "type": "click"})
+            made, after_ms = self._until(customer, since, lambda made: _clicks(made, action) == clicks.total())
+            if not _is_open(made, action):
                 break
-        made, after_ms = self._until(customer, since, lambda made: _is_capped(made, action))
-        seen = Counter(each["channel"] for each in contacts)
         capped = Moment(
             kind="cap",
-            happened=f"{customer} has seen {action} {' and '.join(f'{n}x on {each}' for each, n in seen.items())}",
+            happened=f"{customer} clicks {action} {' and '.join(f'{n}x on {each}' for each, n in clicks.items())}",
             before="open on both",
             after=_reasons(made, action)[0],
             known_after_ms=after_ms,
         )
-        return contacts, capped
+        return contact, capped
 
-    def _see(self, customer: str, action: str, placement: str) -> Row:
-        """Decide for a placement until it is this action; others are left out, and looked for before they count."""
-        others = list[str]()
+    def _see(self, customer: str, placement: str) -> Row:
+        """An offer is seen in a placement that is open in every one."""
         for _ in range(_TRIES):
-            left_out = others[-_LEFT_OUT:]
-            made = self._decide(customer, (placement,), is_dry=True, dedup_with=left_out)[0]
-            if any(slot.action == action for slot in _taken(made)):
-                made = self._decide(customer, (placement,), dedup_with=left_out)[0]
-            found = [slot for slot in _taken(made) if slot.action == action]
-            if found and made.mode == "live":
-                return _contact(made, found[0], CHANNELS[placement])
-            others.append(made.decision_id)
-        raise SecondError(f"{customer} was not offered {action} in {_TRIES} decisions for {placement}")
+            open_ = _open_everywhere(self._look(customer))
+            made = self._decide(customer, (placement,))[0]
+            if found := [slot for slot in _taken(made) if slot.action in open_]:
+                contact = _contact(made, found[0], CHANNELS[placement])
+                self._say("events", {**contact, "event_id": _id(), "type": "impression"})
+                return contact
+        raise SecondError(f"{customer} was offered nothing for {placement} in {_TRIES} decisions")
 
     def _answer(self, contact: Row) -> Iterator[Moment]:
         """The customer redeems the offer that was seen: it is believed to work better, for others too."""
@@ -204,16 +198,10 @@ class ThisSecond:
                 )
 
     def _decide(
-        self,
-        whom: Customer,
-        placements: Sequence[str] = (*CHANNELS,),
-        *,
-        is_dry: bool = False,
-        dedup_with: Sequence[str] = (),
+        self, whom: Customer, placements: Sequence[str] = (*CHANNELS,), *, is_dry: bool = False
     ) -> tuple[DecisionRecord, float]:
         """A decision with all that it knew, and when it was answered."""
-        context = {"time_zone": self._zone}
-        made = self._client.decide(whom, placements, context=context, dry_run=is_dry, dedup_with=dedup_with)
+        made = self._client.decide(whom, placements, context={"time_zone": self._zone}, dry_run=is_dry)
         answered = time.monotonic()
         return self._client.decision(made.decision_id).record, answered
 
@@ -269,21 +257,19 @@ def _reasons(made: DecisionRecord, action: str) -> list[str]:
     return [each.reason for each in made.candidates if each.action == action]
 
 
-def _new_offer(made: DecisionRecord) -> str:
-    """An action that is open in every placement, and of which the customer has seen nothing lately; empty for none."""
-    seen = {contact.action for contact in made.snapshot.contacts}
+def _open_everywhere(made: DecisionRecord) -> set[str]:
+    """Actions that are open in every placement, and that the customer clicked nowhere."""
     open_ = {(each.placement, each.action) for each in made.candidates if not each.reason}
-    offers = (slot.action for slot in _taken(made) if slot.action not in seen)
-    return next((each for each in offers if all((placement, each) in open_ for placement in CHANNELS)), "")
+    actions = {action for _, action in open_ if not _clicks(made, action)}
+    return {each for each in actions if all((placement, each) in open_ for placement in CHANNELS)}
+
+
+def _clicks(made: DecisionRecord, action: str) -> int:
+    return sum(each.kind == "click" and each.action == action for each in made.snapshot.interactions)
 
 
 def _is_open(made: DecisionRecord, action: str) -> bool:
     return "" in _reasons(made, action)
-
-
-def _is_capped(made: DecisionRecord, action: str) -> bool:
-    reasons = _reasons(made, action)
-    return bool(reasons) and all(CAP in reason for reason in reasons)
 
 
 def _correction(made: DecisionRecord, action: str) -> float:
