@@ -11,7 +11,7 @@ import msgspec
 
 from nextbest import records
 from nextbest.envelope import Envelope
-from nextbest.identity import name_of
+from nextbest.identity import name_of, names_in
 from nextbest.intake import IMPRESSION
 
 ERASURE, ERASED = "erasure", "erased"
@@ -43,6 +43,14 @@ def erasure(event_id: str, customer_id: str, now: datetime, names: Sequence[str]
 def names_of(entry: Envelope) -> tuple[str, ...]:
     """Whom an erasure is about: all that the customer went by."""
     return tuple(dict.fromkeys((entry.properties["customer_id"], *entry.properties.get("names", ()))))
+
+
+def without(entry: Envelope, names: Collection[str]) -> Envelope:
+    """What is left of an entry without somebody of these names; the entry itself where it says nothing of them."""
+    if entry.type == ERASURE:
+        return entry
+    is_about = not {entry.partition_key, *names_in(entry)}.isdisjoint(names)
+    return without_customer(entry) if is_about else without_others(entry, names)
 
 
 def without_customer(entry: Envelope) -> Envelope:

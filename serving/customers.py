@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from nextbest.adapters.state_effects import well_formed
-from nextbest.envelope import Envelope
-from nextbest.erasure import ERASURE, erasure, names_of, without_customer, without_others
-from nextbest.identity import identifier_of, names_in
+from nextbest.erasure import ERASURE, erasure, names_of, without
+from nextbest.identity import identifier_of
 from nextbest.log import EventLog
 from nextbest.names import CustomerNames
 from nextbest.policy import Policy
@@ -194,20 +193,12 @@ class Customers:
         for name in {*names, *near}:
             found = await self.log.filed_under([name])
             earlier = [(offset, entry) for offset, entry in found if before is None or offset < before]
-            left = [(offset, _without(entry, names)) for offset, entry in earlier]
+            left = [(offset, without(entry, names)) for offset, entry in earlier]
             changed = [new for old, new in zip(earlier, left, strict=True) if new[1] is not old[1]]
             if changed:
                 await self.log.replace(changed)
             count += len(changed)
         return count
-
-
-def _without(entry: Envelope, names: Collection[str]) -> Envelope:
-    """What is left of an entry without somebody of these names; the entry itself where it says nothing of them."""
-    if entry.type == ERASURE:
-        return entry
-    is_about = not {entry.partition_key, *names_in(entry)}.isdisjoint(names)
-    return without_customer(entry) if is_about else without_others(entry, names)
 
 
 def _takes_back(known: Snapshot, said: Mapping[str, Status]) -> bool:

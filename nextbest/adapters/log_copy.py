@@ -6,11 +6,13 @@ forgetting whom an entry says to forget, which the source does not. Does not bel
 """
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from nextbest.adapters.sqlite_log import LOG_ID, SqliteLog, filed, insert, positions, replace, row_of
+from nextbest.adapters.sqlite_log import LOG_ID, SqliteLog, entries, filed, insert, positions, replace, row_of
 from nextbest.envelope import Envelope
-from nextbest.erasure import ERASURE, without_customer
+from nextbest.erasure import ERASURE, names_of, without
+from nextbest.identity import names_in
 
 _READ_TO = "SELECT partition, next_offset FROM sources WHERE topic = ?"
 _READ_ON = """
@@ -21,6 +23,12 @@ _IDENTIFIERS = """
 SELECT json_extract(envelope, '$.partition_key') FROM records
 WHERE contract = 'identities' AND json_valid(envelope) AND json_extract(envelope, '$.properties.customer_id') = ?
 """
+_ERASURES = """
+SELECT position, envelope, event_id, contract, day FROM records
+WHERE event_id >= 'erasure/' AND event_id < 'erasure0' ORDER BY position
+"""
+Erasures = defaultdict[str, list[Envelope]]
+"""By name the entries that say to forget it."""
 
 
 class LogCopy(SqliteLog):
@@ -68,10 +76,11 @@ class LogCopy(SqliteLog):
         def run(connection: sqlite3.Connection) -> None:
             if log_id and connection.execute(LOG_ID).fetchone()[0] != log_id:
                 raise sqlite3.OperationalError("the copy was made anew")
+            erasures = _erasures(connection)
             for records in messages:
                 insert(connection, [row_of(record) for record in records], together=True)
                 for record in records:
-                    _forget(connection, record)
+                    _forget(connection, record, erasures)
             connection.executemany(_READ_ON, places)
 
         await self._write(run)
@@ -79,33 +88,48 @@ class LogCopy(SqliteLog):
             await self._empty_write_ahead_log()
 
 
-def _forget(connection: sqlite3.Connection, record: Envelope) -> None:
+def _erasures(connection: sqlite3.Connection) -> Erasures:
+    """Those that the copy has."""
+    found = Erasures(list)
+    for _, entry in entries(connection.execute(_ERASURES)):
+        for name in names_of(entry) if entry.type == ERASURE else ():
+            found[name].append(entry)
+    return found
+
+
+def _forget(connection: sqlite3.Connection, record: Envelope, erasures: Erasures) -> None:
     """Strip what `record` says is to be forgotten, or `record` itself where an earlier one has said so of it.
 
     Whoever erases a customer strips the copy by themselves (`serving.customers`); a copy that is made anew gets the
     entries as they were. Those under a customer's id are in one partition, and so before the erasure or after it; of
-    identifiers the time has to say it.
+    those under other names the time has to say it.
     """
     if record.type == ERASURE:
-        customer_id = _customer_of(record)
-        keys = [customer_id, *(key for (key,) in connection.execute(_IDENTIFIERS, (customer_id,)))]
-        found = [entry for key in keys for entry in filed(connection, key)]
-        before = [
-            (position, without_customer(entry))
-            for position, entry in found
-            if entry.type != ERASURE and (entry.partition_key == customer_id or entry.received_at <= record.received_at)
-        ]
-        replace(connection, before)
-    elif record.type == "identity":
-        erasures = [
-            entry
-            for _, entry in filed(connection, _customer_of(record))
-            if entry.type == ERASURE and entry.received_at >= record.received_at
-        ]
-        if erasures:
-            found = [each for each in filed(connection, record.partition_key) if each[1].event_id == record.event_id]
-            replace(connection, [(position, without_customer(entry)) for position, entry in found])
+        for name in names_of(record):
+            erasures[name].append(record)
+        _strip(connection, record, _around(connection, names_of(record)))
+        return
+    for word in [word for name in {record.partition_key, *names_in(record)} for word in erasures.get(name, ())]:
+        if record.partition_key != word.partition_key and record.received_at <= word.received_at:
+            own = [each for each in filed(connection, record.partition_key) if each[1].event_id == record.event_id]
+            _strip(connection, word, own)
 
 
-def _customer_of(record: Envelope) -> str:
-    return str(record.properties.get("customer_id", ""))
+def _around(connection: sqlite3.Connection, names: Sequence[str]) -> list[tuple[int, Envelope]]:
+    """What is filed under names, and under those that entries tie to them."""
+    found = [each for name in names for each in filed(connection, name)]
+    near = {end for _, entry in found for end in names_in(entry)}
+    near.update(key for name in names for (key,) in connection.execute(_IDENTIFIERS, (name,)))
+    return found + [each for name in near.difference(names) for each in filed(connection, name)]
+
+
+def _strip(connection: sqlite3.Connection, word: Envelope, found: Sequence[tuple[int, Envelope]]) -> None:
+    """Leave of what came before an erasure so much as adds up."""
+    names = names_of(word)
+    before = (
+        (position, entry)
+        for position, entry in found
+        if entry.partition_key == word.partition_key or entry.received_at <= word.received_at
+    )
+    left = ((position, entry, without(entry, names)) for position, entry in before)
+    replace(connection, [(position, new) for position, entry, new in left if new is not entry])

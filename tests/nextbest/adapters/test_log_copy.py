@@ -12,6 +12,7 @@ import pytest
 from nextbest.adapters.log_copy import LogCopy
 from nextbest.envelope import Envelope
 from nextbest.erasure import ERASURE, erasure
+from nextbest.identity import link
 from nextbest.log import LogUnavailableError
 
 MakeRecord = Callable[..., Envelope]
@@ -61,6 +62,22 @@ def test_a_customer_is_forgotten_in_whatever_order_partitions_come(tmp_path: Pat
             assert kept["i1"].partition_key == "erased"
             assert kept["i2"] == after
             assert kept[word.event_id].type == ERASURE
+
+
+def test_a_customer_is_forgotten_by_every_name_that_the_erasure_has(tmp_path: Path, record: MakeRecord) -> None:
+    """What was done as a visitor is, and what ties a name of theirs to somebody else; what comes later is not."""
+    visitor, at = f"anonymous_id:{'b' * 64}", record("").received_at
+    word = erasure("erasure/1", "jane", at + timedelta(minutes=1), ["jane", visitor])
+    before = record("before", partition_key=visitor, received_at=at)
+    tie = link("carl", "jane", at, by="me")
+    after = record("after", partition_key=visitor, received_at=at + timedelta(minutes=2))
+    for number, order in enumerate(permutations([before, tie, after, word])):
+        with closing(LogCopy(tmp_path / f"{number}.db")) as copy:
+            for each in order:
+                asyncio.run(copy.take_in("t", [[each]], {}))
+            kept = {entry.event_id: entry for _, entry in copy.read_sync(0, 10)}
+            assert kept["before"].partition_key == kept[tie.event_id].partition_key == "erased"
+            assert kept["after"] == after
 
 
 def test_a_file_that_cannot_be_had_is_told(tmp_path: Path, record: MakeRecord) -> None:
