@@ -19,9 +19,10 @@ _READ_ON = """
 INSERT INTO sources (topic, partition, next_offset) VALUES (?, ?, ?)
 ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset
 """
-_IDENTIFIERS = """
+_TIED = """
 SELECT json_extract(envelope, '$.partition_key') FROM records
-WHERE contract = 'identities' AND json_valid(envelope) AND json_extract(envelope, '$.properties.customer_id') = ?
+WHERE contract IN ('identities', '') AND json_valid(envelope)
+  AND ? IN (json_extract(envelope, '$.properties.customer_id'), json_extract(envelope, '$.properties.other_id'))
 """
 _ERASURES = """
 SELECT position, envelope, event_id, contract, day FROM records
@@ -119,7 +120,7 @@ def _around(connection: sqlite3.Connection, names: Sequence[str]) -> list[tuple[
     """What is filed under names, and under those that entries tie to them."""
     found = [each for name in names for each in filed(connection, name)]
     near = {end for _, entry in found for end in names_in(entry)}
-    near.update(key for name in names for (key,) in connection.execute(_IDENTIFIERS, (name,)))
+    near.update(key for name in names for (key,) in connection.execute(_TIED, (name,)))
     return found + [each for name in near.difference(names) for each in filed(connection, name)]
 
 
