@@ -81,7 +81,8 @@ class EventProcessor:
         )
         state = open_state(settings)
         policies, models = Policies(settings.policies_archive, state), ModelSets(settings.bundles, state)
-        projections: list[Projection] = [LiveFeatures(state, LiveStore(settings, _now))]
+        live = LiveStore(settings, _now)
+        projections: list[Projection] = [LiveFeatures(state, live)]
         processor = Processor(
             log=log,
             state=state,
@@ -98,6 +99,7 @@ class EventProcessor:
         following = (policies.follow(), models.follow(), learner.follow(), processor.follow())
         beside = (mirror(settings), monitor.watch(), meter.keep_writing(), *following)
         self._beside = [loop.create_task(each) for each in beside]
+        await live.tried()  # where servers are rolled the one before writes until then
 
     def check_health(self) -> None:
         for each in self._beside:

@@ -7,7 +7,7 @@ is written (`serving.live_features`), or reading it (`serving.online_features`).
 import asyncio
 import sqlite3
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -37,6 +37,13 @@ class LiveStore:
         self._is_begun = True
         self._opening: asyncio.Task[None] | None = None
         self._at: datetime | None = None
+
+    async def tried(self) -> None:
+        """Return once the store that is there now was opened, or could not be."""
+        with suppress(ProjectionWaitsError):
+            await self._open()
+        if self._opening is not None:
+            await asyncio.wait([self._opening])
 
     async def is_new(self) -> bool:
         """Whether nothing of live states was ever written there: the file was made anew, say.
