@@ -30,7 +30,7 @@ _ZONES: Final = ("America/New_York", "America/Los_Angeles", "Asia/Tokyo", "Europ
 _DAYTIME: Final = range(9, 20)
 _PAGES: Final = 3
 _WORTH: Final = 4.0
-_TRIES: Final = 20
+_TRIES: Final = 50
 _KNOWN_WITHIN_S: Final = 5.0
 _OPEN_WITHIN_S: Final = 60.0
 
@@ -258,9 +258,10 @@ def _reasons(made: DecisionRecord, action: str) -> list[str]:
 
 
 def _open_everywhere(made: DecisionRecord) -> set[str]:
-    """Actions that are open in every placement, and that the customer clicked nowhere."""
+    """Actions that are open in every placement, and that the customer has had nothing to do with lately."""
     open_ = {(each.placement, each.action) for each in made.candidates if not each.reason}
-    actions = {action for _, action in open_ if not _clicks(made, action)}
+    known = {each.action for each in (*made.snapshot.contacts, *made.snapshot.interactions)}
+    actions = {action for _, action in open_} - known
     return {each for each in actions if all((placement, each) in open_ for placement in CHANNELS)}
 
 
