@@ -260,8 +260,8 @@ def _reasons(made: DecisionRecord, action: str) -> list[str]:
 def _open_everywhere(made: DecisionRecord) -> set[str]:
     """Actions that are open in every placement, and that the customer has had nothing to do with lately."""
     open_ = {(each.placement, each.action) for each in made.candidates if not each.reason}
-    known = {each.action for each in (*made.snapshot.contacts, *made.snapshot.interactions)}
-    actions = {action for _, action in open_} - known
+    known = {each.action for each in made.snapshot.contacts} | {each.action for each in made.snapshot.interactions}
+    actions = {action for _, action in open_ if action not in known}
     return {each for each in actions if all((placement, each) in open_ for placement in CHANNELS)}
 
 
