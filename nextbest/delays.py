@@ -1,13 +1,14 @@
-"""How long answers take: what share of those that will come has come by an age.
+"""How long answers take: what share of what they will add has come by an age.
 
 Belongs here: counts of delays and their distribution. Does not belong here: which answers count (`nextbest.rewards`).
 
-Only answers are seen that took no longer than their contact is old: delays are truncated on the right. Looked at
-backwards, the risk that a delay not above t is about t can be counted among those contacts alone that are older than t,
-and the product of what is left of it is the share (Lynden-Bell, "A method of allowing for known observational
-selection", MNRAS 155, 1971; Woodroofe, "Estimating a distribution function with truncated data", Annals of Statistics
-13, 1985; for reporting delays, Kalbfleisch and Lawless, JASA 84, 1989). The last bucket ends at the policy's delay, by
-which everything has come that counts.
+An answer counts for what it adds to its contact: a click that is worth a tenth, and that a redemption may follow, is a
+tenth of an answer. Only answers are seen that took no longer than their contact is old: delays are truncated on the
+right. Looked at backwards, the risk that a delay not above t is about t can be counted among those contacts alone that
+are older than t, and the product of what is left of it is the share (Lynden-Bell, "A method of allowing for known
+observational selection", MNRAS 155, 1971; Woodroofe, "Estimating a distribution function with truncated data", Annals
+of Statistics 13, 1985; for reporting delays, Kalbfleisch and Lawless, JASA 84, 1989). The last bucket ends at the
+policy's delay, by which everything has come that counts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+ONE: Final = 1 << 24
+"""1 in fixed point: fine enough for a probability of a thousandth, coarse enough for a hundred billion contacts."""
 COHORTS: Final = 64
 """Into so many the delay is cut: contacts of a cohort are told apart by nothing but what they are."""
 BUCKETS: Final = 24
@@ -29,12 +32,12 @@ _AT_ONCE: Final = 0.5
 """What is believed before any answer: half of them come at once, the others on whatever scale of time. So a rate is at
 most doubled by what is not known of delays."""
 _BELIEF: Final = 1.0
-"""And that belief is worth so many answers."""
+"""And that belief is worth so many of the best answers."""
 _POINTS: Final = 64
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 Counts = Mapping[str, Sequence[int]]
-"""By cohort, the answers of its contacts by bucket of their delay."""
+"""By cohort, what answers added to its contacts, by bucket of their delay; in fixed point, the best is 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ def delays(counts: Counts, scale: Scale, now: int) -> Delays:
     """What is known at `now` of how long answers take."""
     believed = _AT_ONCE + (1.0 - _AT_ONCE) * np.arange(BUCKETS) / (BUCKETS - 1)
     cohorts = [*counts]
-    table = np.array([counts[each] for each in cohorts], dtype=np.float64).reshape(-1, BUCKETS)
+    table = np.array([counts[each] for each in cohorts], dtype=np.float64).reshape(-1, BUCKETS) / ONE
     youngest = np.array([scale.ages(each, now)[0] for each in cohorts], dtype=np.float64)
     is_old_enough = youngest[:, None] >= scale.edges - 1.0  # the last edge is the delay, up to rounding
     in_bucket = (table * is_old_enough).sum(axis=0)

@@ -11,19 +11,15 @@ F Σ x p̂, and tell as much as F Σ p̂(1 - p̂) xxᵀ.
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 import msgspec
 import numpy as np
 
 from nextbest.arbitration import Vector
-from nextbest.delays import BUCKETS, SETTLED, Counts, Scale
+from nextbest.delays import BUCKETS, ONE, SETTLED, Counts, Scale
 from nextbest.policy import Rewards
 from nextbest.residual import Statistics
 from nextbest.rewards import Contact, Pending
-
-_ONE: Final = 1 << 24
-"""1 in fixed point: fine enough for a probability of a thousandth, coarse enough for a hundred billion contacts."""
 
 
 class Sums(msgspec.Struct, frozen=True, array_like=True):
@@ -31,7 +27,7 @@ class Sums(msgspec.Struct, frozen=True, array_like=True):
 
     Attributes:
         seen: how many.
-        answered: those with an answer that is worth something.
+        answered: those with an answer that is worth more than none.
         x: of the customers' numbers, k of them.
         predicted: of x p̂.
         surplus: of x (reward - what a contact without an answer is worth), over those that are answered.
@@ -60,7 +56,7 @@ class Sums(msgspec.Struct, frozen=True, array_like=True):
         weight = p * (1.0 - p)
         return cls(
             seen=1,
-            answered=int(contact.took is not None),
+            answered=int(bool(contact.gains)),
             x=tuple(_fixed(each) for each in x),
             predicted=tuple(_fixed(each * p) for each in x),
             surplus=tuple(_fixed(each * surplus) for each in x),
@@ -100,9 +96,9 @@ class Additions:
             table, size = self.tables[contact.trial.action], len(contact.trial.x)
             sums = Sums.of(contact, self._rewards.default)
             table[cohort] = table.get(cohort, Sums.nothing(size)).plus(sums, sign)
-            if contact.took is not None:
+            for age, gain in contact.gains:
                 row = self.delays.setdefault(cohort, [0] * BUCKETS)
-                row[self._scale.bucket(contact.took)] += sign
+                row[self._scale.bucket(age)] += sign * _fixed(gain)
         for why, count in pending.unlearned(self._rewards).items():
             self.unlearned[why] += sign * count
 
@@ -137,7 +133,7 @@ def statistics(table: Table, shares: Mapping[str, float], default: float) -> Sta
 
     def total(name: str, *, is_aged: bool) -> Vector:
         rows = [np.array(getattr(sums, name)) * (shares[cohort] if is_aged else 1.0) for cohort, sums in table.items()]
-        return np.asarray(np.sum(rows, axis=0) / _ONE)
+        return np.asarray(np.sum(rows, axis=0) / ONE)
 
     x, weight = total("x", is_aged=True), total("weight", is_aged=True)
     size = len(x)
@@ -158,4 +154,4 @@ def _plus(these: Sequence[int], those: Sequence[int], sign: int) -> tuple[int, .
 
 
 def _fixed(number: float) -> int:
-    return round(number * _ONE)
+    return round(number * ONE)

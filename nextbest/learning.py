@@ -35,6 +35,8 @@ from nextbest.situation import PROPENSITY, Models, known_actions
 
 COMPLETE: Final = "complete"
 """The key of the mark that the projection has been at the log's end."""
+_FORM: Final = 2
+"""Of what is kept: another where it means something else."""
 _DECODED_AT_ONCE: Final = 20
 """Records, before others get their turn: a decision's is long."""
 
@@ -46,7 +48,7 @@ def projection_name(policy: Policy, model_set_id: str) -> str:
     rewards = arbitration.rewards
     of_rewards = rewards.worth, rewards.default, rewards.delay.total_seconds(), rewards.last_touch.total_seconds()
     features = [(each.name, each.scale) for each in arbitration.learning]
-    content = msgspec.json.encode([features, of_rewards, starts], order="sorted")
+    content = msgspec.json.encode([_FORM, features, of_rewards, starts], order="sorted")
     return f"learning:{model_set_id}:{hashlib.sha256(content).hexdigest()[:16]}"
 
 

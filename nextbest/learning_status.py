@@ -28,7 +28,7 @@ class ActionStatus(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         action: its id.
         seen: contacts that were seen, and may be learned from.
-        answered: those with an answer that is worth something.
+        answered: those with an answer that is worth more than none.
         effective: how many contacts they amount to whose time to answer is over.
         mean_reward: per contact, allowing for answers that are still to come; none before any contact.
         model_p: what the batch model gives, or the policy starts with; none where nobody has asked a model.
@@ -60,9 +60,10 @@ class ActionStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TimeToConvert(msgspec.Struct, frozen=True):
-    """How long answers take that are worth something, in seconds; none before any."""
+    """How long what answers add takes to come, in seconds; none before any."""
 
     answers: int
+    """Contacts with an answer that is worth more than none."""
     median_s: float | None
     p90_s: float | None
 
@@ -148,7 +149,7 @@ def learning_status(
         is_complete=learned.is_complete,
         records_behind=behind,
         actions=tuple(actions),
-        time_to_convert=_time_to_convert(learned, policy, now),
+        time_to_convert=_time_to_convert(learned, policy, now, sum(each.answered for each in told.values())),
         not_learned_from={why: learned.unlearned[why] for why in WHY if why in learned.unlearned},
     )
 
@@ -213,8 +214,7 @@ def _next_step(missing: int | None, wanted: float | None, p: float | None, prior
     return "; ".join(said)
 
 
-def _time_to_convert(learned: Learned, policy: Policy, now: int) -> TimeToConvert:
-    answers = sum(map(sum, learned.delays.values()))
+def _time_to_convert(learned: Learned, policy: Policy, now: int, answers: int) -> TimeToConvert:
     if not answers:
         return TimeToConvert(0, None, None)
     known = learned.time_to_convert(policy.arbitration.rewards, now)

@@ -38,7 +38,7 @@ class Statistics:
 
     Attributes:
         seen: How many, all of them.
-        answered: Those with an answer that is worth something.
+        answered: Those with an answer that is worth more than none.
         observed: Xᵀy, shape (k,).
         expected: Xᵀp̂, shape (k,).
         information: XᵀWX, shape (k, k).

@@ -113,8 +113,8 @@ class Contact(NamedTuple):
     seen: int
     reward: float | None
     """None where there is no answer."""
-    took: int | None
-    """Until the first answer that is worth something; none where there is none."""
+    gains: tuple[tuple[int, float], ...]
+    """How long after it was seen answers made it worth more than all before, and by how much of the most there is."""
 
 
 class Pending(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -165,8 +165,7 @@ class Pending(msgspec.Struct, omit_defaults=True, kw_only=True):
             seen = words.get(IMPRESSION)
             if trial.p is not None and seen is not None:
                 in_time = {kind: max(at - seen, 0) for kind, at in words.items() if _counts(kind, at, seen, delay)}
-                took = [age for kind, age in in_time.items() if rewards.worth[kind] > 0.0]
-                yield Contact(trial, seen, _worth(in_time, rewards), min(took, default=None))
+                yield Contact(trial, seen, _worth(in_time, rewards), tuple(_gains(in_time, rewards)))
 
     def unlearned(self, rewards: Rewards) -> "Counter[str]":
         """How many answers of it teach nothing, by the reason; each kind counts once per target."""
@@ -281,3 +280,12 @@ def _worth(kinds: Mapping[str, int], rewards: Rewards) -> float | None:
         return None
     worths = [rewards.worth[kind] for kind in kinds]
     return min(max(max(*worths, 0.0) + min(*worths, 0.0), -1.0), 1.0)
+
+
+def _gains(ages: Mapping[str, int], rewards: Rewards) -> Iterator[tuple[int, float]]:
+    """What each answer adds to the best so far, which at first is silence; together at most 1."""
+    best, most = rewards.default, max(rewards.worth.values())
+    for age, worth in sorted((age, rewards.worth[kind]) for kind, age in ages.items()):
+        if worth > best:
+            yield age, (worth - best) / (most - rewards.default)
+            best = worth

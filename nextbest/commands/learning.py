@@ -122,7 +122,9 @@ def _time(found: LearningStatus) -> str:
     if known.median_s is None or known.p90_s is None:
         return "no answer that is worth something yet: how long they take is not known"
     median, most = (_duration(timedelta(seconds=each)) for each in (known.median_s, known.p90_s))
-    return f"half of the answers come within {median}, nine of ten within {most} ({known.answers:,} answers)"
+    return (
+        f"half of what answers are worth comes within {median}, nine tenths within {most} ({known.answers:,} answered)"
+    )
 
 
 def _duration(time: timedelta) -> str:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nextbest.delays import BUCKETS, SETTLED, Delays, Scale, delays
+from nextbest.delays import BUCKETS, ONE, SETTLED, Delays, Scale, delays
 from nextbest.moments import to_microseconds
 
 DAY = timedelta(days=1)
@@ -23,7 +23,7 @@ def known(chance: np.random.Generator, answers: int, mean_days: float, span_days
     for took_days, age_days in zip(took, chance.uniform(0.0, span_days, answers), strict=True):
         if took_days <= min(age_days, 14.0):
             row = counts.setdefault(SCALE.cohort(NOW - int(age_days * DAY_US)), [0] * BUCKETS)
-            row[SCALE.bucket(int(took_days * DAY_US))] += 1
+            row[SCALE.bucket(int(took_days * DAY_US))] += ONE
     return delays(counts, SCALE, NOW)
 
 
@@ -48,9 +48,9 @@ def test_before_any_answer_half_of_them_come_at_once() -> None:
 @given(st.lists(st.tuples(st.integers(0, 70), st.integers(0, BUCKETS - 1)), max_size=60), st.floats(0.0, 20.0))
 def test_a_share_is_one(answers: list[tuple[int, int]], age_days: float) -> None:
     """Between 0 and 1, growing with age, and all by the delay, whatever is counted."""
-    counts: dict[str, list[int]] = {SETTLED: [3] + [0] * (BUCKETS - 1)}
+    counts: dict[str, list[int]] = {SETTLED: [3 * ONE] + [0] * (BUCKETS - 1)}
     for cohorts_ago, bucket in answers:
-        counts.setdefault(SCALE.cohort(NOW - cohorts_ago * SCALE.width), [0] * BUCKETS)[bucket] += 1
+        counts.setdefault(SCALE.cohort(NOW - cohorts_ago * SCALE.width), [0] * BUCKETS)[bucket] += ONE
     found = delays(counts, SCALE, NOW)
     assert np.all((found.shares > 0.0) & (found.shares <= 1.0))
     assert np.all(np.diff(found.shares) >= 0.0)
@@ -63,7 +63,7 @@ def test_a_share_is_one(answers: list[tuple[int, int]], age_days: float) -> None
 
 def test_what_is_settled_has_all_its_answers() -> None:
     """And the median is where half of them were."""
-    counts = {SETTLED: [0] * 10 + [100] + [0] * (BUCKETS - 11)}
+    counts = {SETTLED: [0] * 10 + [100 * ONE] + [0] * (BUCKETS - 11)}
     found = delays(counts, SCALE, NOW)
     assert found.mean_share(SETTLED, NOW) == 1.0
     edges = SCALE.edges

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from nextbest.delays import BUCKETS, SETTLED, Scale
+from nextbest.delays import BUCKETS, ONE, SETTLED, Scale
 from nextbest.evidence import Sums
 from nextbest.learning import Learned
 from nextbest.learning_status import ActionStatus, LearningStatus, learning_status
@@ -23,7 +23,7 @@ def sums(seen: int, answered: int, p: float) -> Sums:
     total = Sums.nothing(1)
     for number in range(seen):
         reward = 1.0 if number < answered else None
-        total = total.plus(Sums.of(Contact(Trial(0, "a", (1.0,), p), 0, reward, 5 if reward else None), 0.0))
+        total = total.plus(Sums.of(Contact(Trial(0, "a", (1.0,), p), 0, reward, ((5, 1.0),) if reward else ()), 0.0))
     return total
 
 
@@ -110,10 +110,11 @@ def test_what_cannot_lead_is_said(edited: dict[str, Any]) -> None:
 def test_time_to_convert_is_that_of_the_answers(edited: dict[str, Any]) -> None:
     """In seconds, from the buckets of the delay."""
     row = np.zeros(BUCKETS, dtype=int)
-    row[[12, 20]] = 500, 450
-    found = status(edited, Learned({}, {SETTLED: row.tolist()}, {}, is_complete=True)).time_to_convert
+    row[[12, 20]] = 500 * ONE, 450 * ONE
+    tables = {"apples": {SETTLED: sums(2_000, 1_000, 0.2)}}
+    found = status(edited, Learned(tables, {SETTLED: row.tolist()}, {}, is_complete=True)).time_to_convert
     edges = Scale.of(timedelta(days=14)).edges / 1e6
-    assert found.answers == 950
+    assert found.answers == 1_000
     assert found.median_s is not None
     assert found.p90_s is not None
     assert edges[11] <= found.median_s <= edges[12]

@@ -1,5 +1,6 @@
 """Rewards: what is an answer, whose it is, and what the answers to a contact are worth."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -59,6 +60,16 @@ def test_what_is_said() -> None:
 def test_a_contact_is_worth_its_best_and_its_worst_answer(answers: tuple[tuple[str, int], ...], worth: float) -> None:
     """Each kind once, inside the delay; a clock that is a little slow makes no answer late."""
     assert reward(*answers) == (None if worth is None else pytest.approx(worth))
+
+
+def test_an_answer_brings_what_it_adds_to_the_best_so_far() -> None:
+    """So that all of them together bring what the contact is worth, and one that is worth less brings nothing."""
+    said_ = {"click": 1, "redemption": 30, "conversion": 40, "dismissal": 2}
+    decision = pending(("impression", "0", 0), *((kind, "0", hour) for kind, hour in said_.items()))
+    [contact] = decision.contacts(REWARDS)
+    assert contact.gains == ((HOUR, 0.1), (30 * HOUR, 0.9))
+    [contact] = decision.contacts(replace(REWARDS, default=0.5))
+    assert contact.gains == ((30 * HOUR, 1.0),)
 
 
 @given(st.lists(st.tuples(st.sampled_from(ANSWERS), st.integers(-5, 60)), max_size=8), st.randoms())

@@ -83,7 +83,7 @@ def test_shows_what_was_learned(settings: Settings, document: dict[str, Any], mo
     assert result.exit_code == 0
     lines = [" ".join(line.split()) for line in result.output.splitlines()]
     assert any(line.startswith("apples 4 4 2 50.00% 50.00% +0.00 ± ") for line in lines), result.output
-    assert any("half of the answers come within" in line and "(2 answers)" in line for line in lines)
+    assert any("half of what answers are worth comes within" in line and "(2 answered)" in line for line in lines)
     assert "answers that taught nothing: 1" in lines
     assert any(line.startswith("1: there is no impression") for line in lines), result.output
     figures = json.loads(file.read_text())
