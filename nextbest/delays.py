@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 ONE: Final = 1 << 24
 """1 in fixed point: fine enough for a probability of a thousandth, coarse enough for a hundred billion contacts."""
 COHORTS: Final = 64
-"""Into so many the delay is cut: contacts of a cohort are told apart by nothing but what they are."""
-BUCKETS: Final = 24
+"""Into so many the delay is cut: of the ages of a cohort's contacts the mean and the spread are known."""
+BUCKETS: Final = 32
 SETTLED: Final = ""
 """The cohort of contacts that nothing more is heard of."""
-_SPAN: Final = 4_096.0
+_SPAN: Final = 65_536.0
 """The delay, in widths of the first bucket."""
 _AT_ONCE: Final = 0.5
 """What is believed before any answer: half of them come at once, the others on whatever scale of time. So a rate is at
@@ -34,6 +34,7 @@ most doubled by what is not known of delays."""
 _BELIEF: Final = 1.0
 """And that belief is worth so many of the best answers."""
 _POINTS: Final = 64
+SECOND: Final = 1_000_000
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 Counts = Mapping[str, Sequence[int]]
@@ -69,12 +70,9 @@ class Scale:
         """Of an answer that took so long."""
         return min(int(np.searchsorted(self.edges, took)), BUCKETS - 1)
 
-    def ages(self, cohort: str, now: int) -> tuple[int, int]:
-        """How old the youngest and the oldest contact of a cohort are; of the settled one, as old as answers can be."""
-        if cohort == SETTLED:
-            return self.delay, self.delay
-        oldest = now - int(cohort) * self.width
-        return max(oldest - self.width, 0), max(oldest, 0)
+    def age(self, cohort: str, now: int) -> int:
+        """How long ago a cohort began; the settled one so long that the youngest in it is as old as answers can be."""
+        return self.delay + self.width if cohort == SETTLED else now - int(cohort) * self.width
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +82,11 @@ class Delays:
     scale: Scale
     shares: NDArray[np.float64]
 
-    def share(self, age: float) -> float:
-        """Of the answers that will come, those that have come by `age`."""
-        return float(np.interp(age, self.scale.edges, self.shares))
-
-    def mean_share(self, cohort: str, now: int) -> float:
-        """Over the contacts of a cohort, seen evenly through the part of it that is over."""
-        youngest, oldest = self.scale.ages(cohort, now)
-        if youngest >= self.scale.delay:
-            return 1.0
-        ages = youngest + (oldest - youngest) * (np.arange(_POINTS) + 0.5) / _POINTS
-        return float(np.interp(ages, self.scale.edges, self.shares).mean())
+    def mean_shares(self, ages: NDArray[np.float64], spreads: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of groups of contacts with these mean ages and standard deviations of age, each as if spread evenly."""
+        evenly = np.sqrt(3.0) * (2.0 * (np.arange(_POINTS) + 0.5) / _POINTS - 1.0)
+        each = ages[:, None] + spreads[:, None] * evenly
+        return np.asarray(np.interp(each, self.scale.edges, self.shares).mean(axis=1))
 
     def quantile(self, share: float) -> timedelta:
         """The age by which so much has come, or less where the first bucket has more."""
@@ -106,7 +98,7 @@ def delays(counts: Counts, scale: Scale, now: int) -> Delays:
     believed = _AT_ONCE + (1.0 - _AT_ONCE) * np.arange(BUCKETS) / (BUCKETS - 1)
     cohorts = [*counts]
     table = np.array([counts[each] for each in cohorts], dtype=np.float64).reshape(-1, BUCKETS) / ONE
-    youngest = np.array([scale.ages(each, now)[0] for each in cohorts], dtype=np.float64)
+    youngest = np.array([scale.age(each, now) - scale.width for each in cohorts], dtype=np.float64)
     is_old_enough = youngest[:, None] >= scale.edges - 1.0  # the last edge is the delay, up to rounding
     in_bucket = (table * is_old_enough).sum(axis=0)
     up_to_it = (table.cumsum(axis=1) * is_old_enough).sum(axis=0)

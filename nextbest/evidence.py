@@ -4,19 +4,19 @@ Belongs here: the sums, which commute to the last bit, and what their age makes 
 contacts (`nextbest.rewards`), or what is believed after them (`nextbest.residual`).
 
 Sums are whole numbers in fixed point: floats would depend on the order in which they are added. They are kept apart by
-cohort, for a contact that was just seen has had no time to be answered: with F the share of answers that have come by
-an age (`nextbest.delays`), p̂ of the model and x of the customer, the answers of a cohort are expected to come to
-F Σ x p̂, and tell as much as F Σ p̂(1 - p̂) xxᵀ.
+cohort, each with its contacts' mean age and spread, for a contact that was just seen has had no time to be answered:
+with F the share of answers that have come by an age (`nextbest.delays`), p̂ of the model and x of the customer, the
+answers of a cohort are expected to come to F Σ x p̂, and tell as much as F Σ p̂(1 - p̂) xxᵀ.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
 
 from nextbest.arbitration import Vector
-from nextbest.delays import BUCKETS, ONE, SETTLED, Counts, Scale
+from nextbest.delays import BUCKETS, ONE, SECOND, SETTLED, Counts, Delays, Scale
 from nextbest.policy import Rewards
 from nextbest.residual import Statistics
 from nextbest.rewards import Contact, Pending
@@ -27,6 +27,8 @@ class Sums(msgspec.Struct, frozen=True, array_like=True):
 
     Attributes:
         seen: how many.
+        at: of the seconds from the cohort's beginning until they were seen; of settled ones 0.
+        at_squared: of the squares of these.
         answered: those with an answer that is worth more than none.
         x: of the customers' numbers, k of them.
         predicted: of x p̂.
@@ -36,6 +38,8 @@ class Sums(msgspec.Struct, frozen=True, array_like=True):
     """
 
     seen: int
+    at: int
+    at_squared: int
     answered: int
     x: tuple[int, ...]
     predicted: tuple[int, ...]
@@ -46,16 +50,18 @@ class Sums(msgspec.Struct, frozen=True, array_like=True):
     def nothing(cls, size: int) -> "Sums":
         """Of no contact, for customers of whom there are so many numbers."""
         none = (0,) * size
-        return cls(0, 0, none, none, none, (0,) * (size * (size + 1) // 2))
+        return cls(0, 0, 0, 0, none, none, none, (0,) * (size * (size + 1) // 2))
 
     @classmethod
-    def of(cls, contact: Contact, default: float) -> "Sums":
-        """The sums of one contact."""
+    def of(cls, contact: Contact, default: float, at: int = 0) -> "Sums":
+        """The sums of one contact, which was seen so many seconds after its cohort began."""
         x, p = contact.trial.x, contact.trial.p or 0.0
         surplus = 0.0 if contact.reward is None else contact.reward - default
         weight = p * (1.0 - p)
         return cls(
             seen=1,
+            at=at,
+            at_squared=at * at,
             answered=int(bool(contact.gains)),
             x=tuple(_fixed(each) for each in x),
             predicted=tuple(_fixed(each * p) for each in x),
@@ -67,6 +73,8 @@ class Sums(msgspec.Struct, frozen=True, array_like=True):
         """Both together, or without the other."""
         return Sums(
             self.seen + sign * other.seen,
+            self.at + sign * other.at,
+            self.at_squared + sign * other.at_squared,
             self.answered + sign * other.answered,
             _plus(self.x, other.x, sign),
             _plus(self.predicted, other.predicted, sign),
@@ -93,8 +101,9 @@ class Additions:
         """Add what a decision's contacts come to, or with -1 take it out; settled ones are of no cohort any more."""
         for contact in pending.contacts(self._rewards):
             cohort = SETTLED if is_settled else self._scale.cohort(contact.seen)
+            at = 0 if is_settled else self._scale.age(cohort, contact.seen) // SECOND
             table, size = self.tables[contact.trial.action], len(contact.trial.x)
-            sums = Sums.of(contact, self._rewards.default)
+            sums = Sums.of(contact, self._rewards.default, at)
             table[cohort] = table.get(cohort, Sums.nothing(size)).plus(sums, sign)
             for age, gain in contact.gains:
                 row = self.delays.setdefault(cohort, [0] * BUCKETS)
@@ -119,21 +128,23 @@ def counted(counts: Counts, other: Counts) -> dict[str, list[int]]:
     return {cohort: row for cohort, row in both.items() if any(row)}
 
 
-def statistics(table: Table, shares: Mapping[str, float], default: float) -> Statistics | None:
-    """What an action's contacts say; none where there are none.
+def statistics(table: Table, known: Delays, now: int, default: float) -> Statistics | None:
+    """What an action's contacts say at `now`; none where there are none.
 
     Args:
         table: Their sums.
-        shares: By cohort, of the answers that will come, those that have come by now.
+        known: Of how long answers take.
+        now: In microseconds.
         default: What a contact without an answer is worth.
 
     """
     if not table:
         return None
+    shares = _shares(table, known, now)
 
     def total(name: str, *, is_aged: bool) -> Vector:
-        rows = [np.array(getattr(sums, name)) * (shares[cohort] if is_aged else 1.0) for cohort, sums in table.items()]
-        return np.asarray(np.sum(rows, axis=0) / ONE)
+        rows = np.array([getattr(sums, name) for sums in table.values()], dtype=np.float64)
+        return np.asarray((shares if is_aged else np.ones(len(shares))) @ rows / ONE)
 
     x, weight = total("x", is_aged=True), total("weight", is_aged=True)
     size = len(x)
@@ -147,6 +158,14 @@ def statistics(table: Table, shares: Mapping[str, float], default: float) -> Sta
         information=information + np.triu(information, 1).T,
         x=x,
     )
+
+
+def _shares(table: Table, known: Delays, now: int) -> Vector:
+    """By cohort, of what answers will add what has come: at the ages that its contacts have, not at the cohort's."""
+    seen, at, squared = np.array([(e.seen, e.at, e.at_squared) for e in table.values()], dtype=np.float64).T
+    begun = np.array([known.scale.age(cohort, now) for cohort in table], dtype=np.float64)
+    spread = np.sqrt(np.maximum(squared / seen - (at / seen) ** 2, 0.0))
+    return known.mean_shares(begun - SECOND * at / seen, SECOND * spread)
 
 
 def _plus(these: Sequence[int], those: Sequence[int], sign: int) -> tuple[int, ...]:

@@ -83,9 +83,7 @@ class Learned(msgspec.Struct, frozen=True):
     def statistics(self, rewards: Rewards, now: int) -> dict[str, Statistics]:
         """By action, what its contacts say at `now`."""
         known = self.time_to_convert(rewards, now)
-        cohorts = {cohort for table in self.tables.values() for cohort in table}
-        shares = {cohort: known.mean_share(cohort, now) for cohort in cohorts}
-        found = {action: statistics(table, shares, rewards.default) for action, table in self.tables.items()}
+        found = {action: statistics(table, known, now, rewards.default) for action, table in self.tables.items()}
         return {action: each for action, each in found.items() if each}
 
 

@@ -18,12 +18,14 @@ from tests.contacts import NOW
 
 DAY = timedelta(days=1)
 DAY_US = DAY // timedelta(microseconds=1)
+MINUTE_US = 60_000_000
 REWARDS = Rewards(
     worth={"click": 0.0, "redemption": 1.0, "dismissal": -0.5, "unsubscribe": -1.0},
     default=0.0,
     delay=14 * DAY,
     last_touch=3 * DAY,
 )
+UNKNOWN = delays({}, Scale.of(14 * DAY), 0)
 SHOPPER = {"category_spend_182d__cheese": 60.0, "response_rate_364d": 0.1, "recency_days": 2.0}
 numbers = st.floats(-3.0, 3.0)
 contacts = st.builds(
@@ -56,13 +58,13 @@ def sum_of(sums: list[Sums]) -> Sums:
 def test_of_settled_contacts_the_statistics_are_the_sums() -> None:
     """Weights, what the model expected, and what came of it."""
     table = {SETTLED: sum_of([Sums.of(Contact(Trial(0, "a", (1.0, 2.0), 0.5), 0, r, ()), 0.0) for r in (1.0, None)])}
-    found = statistics(table, {SETTLED: 1.0}, 0.0)
+    found = statistics(table, UNKNOWN, 0, 0.0)
     assert found is not None
     assert (found.seen, found.effective) == (2, 2.0)
     assert found.observed.tolist() == [1.0, 2.0]
     assert found.expected.tolist() == [1.0, 2.0]
     assert found.information.tolist() == [[0.5, 1.0], [1.0, 2.0]]
-    assert statistics({}, {}, 0.0) is None
+    assert statistics({}, UNKNOWN, 0, 0.0) is None
 
 
 def test_what_silence_is_worth_counts_for_those_who_had_time() -> None:
@@ -71,7 +73,7 @@ def test_what_silence_is_worth_counts_for_those_who_had_time() -> None:
     total = Sums.nothing(1)
     for each in contacts:
         total = total.plus(Sums.of(each, 0.2))
-    found = statistics({SETTLED: total}, {SETTLED: 1.0}, 0.2)
+    found = statistics({SETTLED: total}, UNKNOWN, 0, 0.2)
     assert found is not None
     assert found.observed[0] == pytest.approx(1.4, abs=1e-6)
 
@@ -108,7 +110,7 @@ def estimated(seed: int, days: float, contacts: int = 1_500) -> tuple[float, flo
             added.add(pending, 1)
     now = to_microseconds(NOW)
     known, table = delays(added.delays, Scale.of(14 * DAY), now), added.tables["cheese"]
-    found = statistics(table, {cohort: known.mean_share(cohort, now) for cohort in table}, 0.0)
+    found = statistics(table, known, now, 0.0)
     assert found is not None
     in_time = 1.0 - np.exp(-14.0 / 4.0)
     return found.observed[0] / found.effective, found.answered / found.seen, float(np.mean(truths)) * in_time
@@ -151,9 +153,30 @@ def of_clicks_and_redemptions(seed: int, click: float) -> tuple[float, float]:
         added.add(pending, 1)
         truths += [worth] if action == "cheese" else []
     known, table = delays(added.delays, Scale.of(14 * DAY), now), added.tables["cheese"]
-    found = statistics(table, {cohort: known.mean_share(cohort, now) for cohort in table}, 0.0)
+    found = statistics(table, known, now, 0.0)
     assert found is not None
     return found.mean_reward, float(np.mean(truths))
+
+
+@pytest.mark.parametrize("phase", [0.02, 0.5, 0.95])
+@pytest.mark.parametrize("minutes", [3, 20, 60, 400])
+def test_what_is_sent_to_many_at_once_is_as_old_as_it_is(phase: float, minutes: int) -> None:
+    """Whatever part of a cohort's time it was sent in, and however old others of that time are."""
+    scale, added, chance = Scale.of(14 * DAY), Additions(REWARDS), np.random.default_rng(3)
+    sent = (to_microseconds(NOW) // scale.width + phase) * scale.width
+    now = int(sent + minutes * MINUTE_US)
+    ages = [*chance.uniform(now - sent, 30 * DAY_US, 6_000), *(now - sent + chance.uniform(0.0, MINUTE_US, 3_000))]
+    for number, age in enumerate(ages):
+        action = "bread" if number < 6_000 else "mail"
+        pending = Pending(decided=now, is_learned=True, trials=(Trial(0, action, (1.0,), 0.05),))
+        pending.said["0"] = {"impression": now - int(age)}
+        took = chance.exponential(30 * MINUTE_US)
+        if chance.random() < 0.3 and took <= age:
+            pending.said["0"]["redemption"] = now - int(age - took)
+        added.add(pending, 1)
+    found = statistics(added.tables["mail"], delays(added.delays, scale, now), now, 0.0)
+    assert found is not None
+    assert found.mean_reward == pytest.approx(0.3, rel=0.2)
 
 
 @pytest.mark.parametrize("click", [0.0, 0.1, 0.3])
