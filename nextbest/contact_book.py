@@ -1,42 +1,44 @@
 """The book of contacts: those that may still be answered, and the sums of what all of them add.
 
 Belongs here: what becomes of a projection's values when something is said. Does not belong here: what an answer is
-or is worth (`nextbest.rewards`), what a contact adds (`nextbest.evidence`), or reading records (`nextbest.learning`).
+or is worth (`nextbest.rewards`), to whom it falls (`nextbest.touches`), what a contact adds (`nextbest.evidence`), or
+reading records (`nextbest.learning`).
 
 A contact adds what follows from all that was said of it: whatever comes takes what it added before out of the sums, and
-what it adds now in. It is settled once the log is past the time in which answers count and a day more, in which they
-may be on their way; then it only moves to the sums of contacts that are settled.
+what it adds now in. It is over once the log is past the time in which answers count and a day more, in which they may
+be on their way; then it only moves to the sums of contacts that are settled. Whether it is over is asked of every
+record at its own place in the log, whenever what is over is settled: so it does not matter how the log is cut.
 
-Keys: `d/DECISION` what is pending; `t/ACTION/CUSTOMER` last touches; `c/CUSTOMER` the keys of these that are a
-customer's; `due/SECOND` those that are due then; `s/ACTION` sums by cohort; `delays`, `unlearned`, `clock`.
+Keys: `d/DECISION` what is pending; `t/ACTION/CUSTOMER` last touches; `c/HOUR/CUSTOMER` the keys of these that are a
+customer's and due in that hour; `due/SECOND` those that are due then; `s/ACTION` sums by cohort; `delays`, `unlearned`,
+`clock`.
 """
 
+import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from itertools import chain
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from nextbest.evidence import Additions, Table, counted, summed
-from nextbest.moments import to_microseconds
 from nextbest.policy import Rewards
 from nextbest.projection import Read
-from nextbest.records import DecisionRecord
-from nextbest.rewards import Pending, Said, Touches, Trial, contact_key, contact_of
+from nextbest.rewards import Earliest, Pending, Said, Tried
 from nextbest.shelf import Shelf
+from nextbest.touches import Touches, contact_key, contact_of
 
-DELAYS, UNLEARNED, _CLOCK = "delays", "unlearned", "clock"
+DELAYS, UNLEARNED, CLOCK = "delays", "unlearned", "clock"
 _PENDING, _TOUCHES, _CUSTOMERS, _DUE, _TABLES = "d/", "t/", "c/", "due/", "s/"
 _LATE: Final = timedelta(days=1)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _SECOND: Final = 1_000_000
 _HOUR_S: Final = 3_600
 _SETTLED_AT_ONCE: Final = 2_000
-_Place = tuple[str, int]
-"""The customer and the second under which a key is kept; empty and 0 where it is under none."""
-_NOWHERE: Final[_Place] = ("", 0)
+_TAKEN_AT_ONCE: Final = 100
+"""Words, before others get their turn."""
 
 
 def table_key(action: str) -> str:
@@ -44,12 +46,31 @@ def table_key(action: str) -> str:
     return _TABLES + action
 
 
-class _Clock(msgspec.Struct, omit_defaults=True):
+class Clock(msgspec.Struct, omit_defaults=True):
     """How far the log is, the second up to which all is settled that was due, and by hour how many more will be."""
 
     now: int = 0
     settled: int = 0
     hours: dict[str, int] = {}
+
+
+class _Place(NamedTuple):
+    """The customer and the second under which a key is listed; second 0 is nowhere."""
+
+    customer: str = ""
+    second: int = 0
+
+    @property
+    def hour(self) -> str:
+        return str(self.second // _HOUR_S)
+
+    @property
+    def of_customer(self) -> str:
+        return f"{self.hour}/{self.customer}" if self.second and self.customer else ""
+
+    @property
+    def of_due(self) -> str:
+        return str(self.second) if self.second else ""
 
 
 class ContactBook:
@@ -58,6 +79,7 @@ class ContactBook:
     def __init__(self, read: Read, rewards: Rewards) -> None:
         self._rewards = rewards
         self._patience = (rewards.delay + _LATE) // _MICROSECOND
+        self._window = rewards.last_touch // _MICROSECOND
         self._pending = Shelf[Pending](read, _PENDING, Pending)
         self._touches = Shelf[Touches](read, _TOUCHES, Touches)
         self._customers = Shelf[list[str]](read, _CUSTOMERS, list[str])
@@ -65,9 +87,13 @@ class ContactBook:
         self._tables = Shelf[Table](read, _TABLES, Table)
         self._delays = Shelf[dict[str, list[int]]](read, "", dict[str, list[int]])
         self._unlearned = Shelf[dict[str, int]](read, "", dict[str, int])
-        self._clocks = Shelf[_Clock](read, "", _Clock)
-        self._clock = _Clock()
-        self._settled: dict[str, Pending] = {}
+        self._clocks = Shelf[Clock](read, "", Clock)
+        self._clock = Clock()
+        self._heard: list[tuple[int, Said | Tried]] = []
+        """What is not taken in yet, and how far the log was."""
+        self._fallen: dict[str, Earliest] = {}
+        """By contact, what falls to it by last touch, where its decision does not have it yet."""
+        self._settled: list[Pending] = []
         """Decisions of which nothing more is heard, as they were at last."""
         self._given_up = 0
         """Answers that fell to no contact, and never will."""
@@ -76,75 +102,26 @@ class ContactBook:
     async def opened(cls, read: Read, rewards: Rewards) -> "ContactBook":
         """The book as it is kept."""
         book = cls(read, rewards)
-        await book._clocks.load([_CLOCK])
-        book._clock = book._clocks.get(_CLOCK) or _Clock()
-        book._clocks.put(_CLOCK, book._clock)
+        await book._clocks.load([CLOCK])
+        book._clock = book._clocks.get(CLOCK) or Clock()
+        book._clocks.put(CLOCK, book._clock)
         return book
 
     def turn_to(self, moment: int) -> None:
         """The log is as far as this."""
         self._clock.now = max(self._clock.now, moment)
 
-    async def take(
-        self, words: Sequence[Said | DecisionRecord], trials: Callable[[DecisionRecord], Iterable[Trial]]
-    ) -> None:
-        """Take in what was decided and said.
-
-        Args:
-            words: In any order.
-            trials: Of a decision, its slots.
-
-        """
-        named = {word.decision_id for word in words if word.decision_id is not None}
-        await self._pending.load(named)
-        for word in words:
-            if isinstance(word, DecisionRecord):
-                if tried := tuple(trials(word)):  # of a decision that proposed nothing, nothing can be said
-                    self._pending.put(word.decision_id, self._decided(word, tried))
-            elif word.decision_id is not None:
-                pending = self._pending.get(word.decision_id) or Pending()
-                pending.hear(word)
-                self._pending.put(word.decision_id, pending)
-        answers = [word for word in words if isinstance(word, Said) and word.decision_id is None]
-        await self._touch(named, answers)
-
-    def _decided(self, record: DecisionRecord, trials: tuple[Trial, ...]) -> Pending:
-        pending = self._pending.get(record.decision_id) or Pending()
-        pending.customer, pending.decided = record.customer_id or "", to_microseconds(record.occurred_at)
-        pending.trials, pending.is_learned = trials, record.learning and record.mode == "live"
-        return pending
-
-    async def _touch(self, named: Iterable[str], answers: Sequence[Said]) -> None:
-        """Let answers that name no decision fall to the contacts that were seen last before them."""
-        seen: defaultdict[str, dict[str, int]] = defaultdict(dict)
-        for decision_id in named:
-            pending = self._pending.get(decision_id)
-            if pending and pending.customer:
-                actions = {trial.slot: trial.action for trial in pending.trials}
-                for slot, at in pending.seen().items():
-                    seen[f"{actions[slot]}/{pending.customer}"][contact_key(decision_id, slot)] = at
-        names = dict.fromkeys([*seen, *map(_touch_name, answers)])
-        await self._touches.load(names)
-        held = {name: self._touches.get(name) or Touches() for name in names}
-        for word in answers:
-            held[_touch_name(word)].hear(word)
-        for name, touches in held.items():
-            touches.seen |= seen.get(name, {})
-            self._touches.put(name, touches)
-        await self._pending.load(contact_of(contact)[0] for each in held.values() for contact in each.seen)
-        for touches in held.values():
-            assigned = touches.assigned(self._rewards)
-            for contact in touches.seen:
-                decision_id, slot = contact_of(contact)
-                if pending := self._pending.get(decision_id):
-                    pending.touched.pop(str(slot), None)
-                    if contact in assigned:
-                        pending.touched[str(slot)] = assigned[contact]
+    def hear(self, word: Said | Tried) -> None:
+        """Take in what was decided or said, at this place in the log."""
+        self._heard.append((self._clock.now, word))
 
     async def erase(self, customer_id: str) -> None:
         """Forget what is pending of a customer, as if it had never been; sums of many name nobody."""
-        await self._customers.load([customer_id])
-        await self._load(self._customers.get(customer_id) or [])
+        await self._take()
+        names = [f"{hour}/{customer_id}" for hour in self._clock.hours]
+        await self._customers.load(names)
+        await self._load([key for name in names for key in self._customers.get(name) or ()])
+        self._settle()
         for decision_id, pending in self._pending.present():
             if pending.customer == customer_id:
                 self._pending.put(decision_id, None)
@@ -154,7 +131,9 @@ class ContactBook:
 
     async def closed(self) -> dict[str, str | None]:
         """Settle what is over, and return what is to be kept."""
-        await self._settle()
+        await self._take()
+        self._clock.settled = await self._load_due()
+        self._settle()
         await self._index()
         await self._sum_up()
         shelves = (
@@ -163,30 +142,86 @@ class ContactBook:
         )
         return dict(chain.from_iterable(shelf.values().items() for shelf in shelves))
 
-    async def _settle(self) -> None:
-        now_s = self._clock.now // _SECOND
-        settled = await self._load_due(now_s)
-        for _, pending in self._pending.present():
-            pending.due = self._second(pending.last_moment)
-        over = {name: pending for name, pending in self._pending.present() if pending.due <= now_s}
-        await self._touches.load(f"{trial.action}/{each.customer}" for each in over.values() for trial in each.trials)
-        for decision_id, pending in over.items():
-            self._settled[decision_id] = pending
-            self._pending.put(decision_id, None)
-            for trial in pending.trials:
-                if touches := self._touches.get(f"{trial.action}/{pending.customer}"):
-                    touches.forget(contact_key(decision_id, trial.slot), self._rewards)
+    async def _take(self) -> None:
+        """Take in what was heard, each at its place in the log."""
+        heard, self._heard = self._heard, []
+        named = {word.decision_id for _, word in heard if word.decision_id is not None}
+        await self._pending.load(named)
+        await self._touches.load([*self._touch_names(named, heard)])
+        for number, (now, word) in enumerate(heard):
+            if number % _TAKEN_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            if word.decision_id is not None:
+                self._hear_of(word.decision_id, word, now)
+            elif isinstance(word, Said):
+                touches = self._touches_at(f"{word.action}/{word.customer_id}", now)
+                self._fallen |= touches.hear(word.kind, word.at, self._window)
+        await self._pending.load(contact_of(contact)[0] for contact in self._fallen)
+        for decision_id in {contact_of(contact)[0] for contact in self._fallen}:
+            if pending := self._pending.get(decision_id):
+                self._let_fall(decision_id, pending)
+        self._fallen = {}
+
+    def _touch_names(self, named: Iterable[str], heard: Iterable[tuple[int, Said | Tried]]) -> Iterator[str]:
+        """The last touches that what was heard may change."""
+        tried = [(each.customer, each.trials) for name in named if (each := self._pending.get(name))]
+        for _, word in heard:
+            if isinstance(word, Tried):
+                tried.append((word.customer, word.trials))
+            elif word.decision_id is None:
+                yield f"{word.action}/{word.customer_id}"
+        yield from (f"{trial.action}/{customer}" for customer, trials in tried if customer for trial in trials)
+
+    def _hear_of(self, decision_id: str, word: Said | Tried, now: int) -> None:
+        pending = self._pending.get(decision_id) or Pending()
+        if pending != Pending() and pending.last_moment <= self._until(now):
+            self._close(decision_id, pending)
+            pending = Pending()
+        before = pending.seen()
+        pending.hear(word)
+        self._pending.put(decision_id, pending)
+        if not pending.customer:
+            return
+        actions = {trial.slot: trial.action for trial in pending.trials}
+        for slot, at in pending.seen().items():
+            earlier = before.get(slot)
+            if at != earlier and (earlier is None or earlier > self._until(now)):  # else what fell to it is settled
+                touches = self._touches_at(f"{actions[slot]}/{pending.customer}", now)
+                self._fallen |= touches.see(contact_key(decision_id, slot), at, self._window)
+
+    def _touches_at(self, name: str, now: int) -> Touches:
+        """Last touches as they are when the log is so far."""
+        touches = self._touches.get(name) or Touches()
+        self._given_up += touches.expire(self._until(now), self._window)
+        self._touches.put(name, touches)
+        return touches
+
+    def _let_fall(self, decision_id: str, pending: Pending) -> None:
+        for trial in pending.trials:
+            words = self._fallen.pop(contact_key(decision_id, trial.slot), None)
+            if words is not None:
+                pending.touched.pop(str(trial.slot), None)
+                pending.touched |= {str(trial.slot): words} if words else {}
+
+    def _close(self, decision_id: str, pending: Pending) -> None:
+        self._let_fall(decision_id, pending)
+        self._settled.append(pending)
+        self._pending.put(decision_id, None)
+
+    def _settle(self) -> None:
+        """Close what is at hand and over."""
+        until = self._until(self._clock.now)
+        for decision_id, pending in self._pending.present():
+            if pending.last_moment <= until:
+                self._close(decision_id, pending)
         for name, touches in self._touches.present():
-            self._given_up += touches.give_up((now_s * _SECOND) - 1 - self._patience, self._rewards)
-            untouched = touches.untouched(self._rewards)
-            touches.due = self._second(untouched[0]) if untouched else 0
+            self._given_up += touches.expire(until, self._window)
             if not touches.seen and not touches.answers:
                 self._touches.put(name, None)
-        self._clock.settled = settled
 
-    async def _load_due(self, now_s: int) -> int:
+    async def _load_due(self) -> int:
         """Have at hand what is due, or of much of it a part; returns the second up to which that is all."""
-        found = 0
+        found, now_s = 0, self._clock.now // _SECOND
         for hour in sorted(map(int, self._clock.hours)):
             begin = max(hour * _HOUR_S, self._clock.settled + 1)
             seconds = range(begin, min((hour + 1) * _HOUR_S, now_s + 1))
@@ -205,47 +240,48 @@ class ContactBook:
             await self._touches.load(key.removeprefix(_TOUCHES) for key in keys if key.startswith(_TOUCHES))
 
     def _second(self, moment: int) -> int:
-        """The one from which on what began at `moment` is over; none that is settled already."""
-        return max((moment + self._patience) // _SECOND + 1, self._clock.settled + 1)
+        """The one from which on what began at `moment` is over."""
+        return (moment + self._patience) // _SECOND + 1
+
+    def _until(self, now: int) -> int:
+        """What began up to this moment is over: `_second` the other way round."""
+        return now // _SECOND * _SECOND - 1 - self._patience
 
     async def _index(self) -> None:
         """Keep under customers and seconds the keys of what is pending there."""
-        moved = [*self._moved()]
-        await self._customers.load({customer for _, places in moved for customer, _ in places if customer})
-        await self._due.load({str(second) for _, places in moved for _, second in places if second})
-        for key, (before, after) in moved:
-            _list(self._customers, key, before[0], after[0])
-            _list(self._due, key, *(str(second or "") for _, second in (before, after)))
+        moved = [(key, before, after) for key, before, after in self._moved() if before != after]
+        await _list(self._customers, [(key, before.of_customer, after.of_customer) for key, before, after in moved])
+        await _list(self._due, [(key, before.of_due, after.of_due) for key, before, after in moved])
         hours = Counter(self._clock.hours)
-        for _, places in moved:
-            for (_, second), sign in zip(places, (-1, 1), strict=True):
-                hours[str(second // _HOUR_S)] += sign if second else 0
-        self._clock.hours = {hour: count for hour, count in hours.items() if count}
+        for _, before, after in moved:
+            hours.subtract([before.hour])
+            hours.update([after.hour])
+        self._clock.hours = {hour: count for hour, count in hours.items() if count and hour != _Place().hour}
 
-    def _moved(self) -> Iterator[tuple[str, tuple[_Place, _Place]]]:
-        """Keys whose values have changed, with their customers and seconds before and after."""
+    def _moved(self) -> Iterator[tuple[str, _Place, _Place]]:
+        """Keys whose values have changed, with where they were and are listed."""
         for name, _ in self._pending.changed():
             both = self._pending.before(name), self._pending.get(name)
-            before, after = ((each.customer, each.due) if each else _NOWHERE for each in both)
-            yield _PENDING + name, (before, after)
+            before, after = (_Place(e.customer, self._second(e.last_moment)) if e else _Place() for e in both)
+            yield _PENDING + name, before, after
         for name, _ in self._touches.changed():
             held = self._touches.before(name), self._touches.get(name)
-            before, after = ((_customer_of(name), each.due) if each else _NOWHERE for each in held)
-            yield _TOUCHES + name, (before, after)
+            before, after = (_Place(_customer_of(name), self._second(e.oldest)) if e else _Place() for e in held)
+            yield _TOUCHES + name, before, after
 
     async def _sum_up(self) -> None:
         """Bring what has changed into the sums."""
         added = Additions(self._rewards)
-        for name in {name for name, _ in self._pending.changed()} | {*self._settled}:
+        for name, _ in self._pending.changed():
             for pending, sign in ((self._pending.before(name), -1), (self._pending.get(name), 1)):
                 if pending:
                     added.add(pending, sign)
-        for pending in self._settled.values():
+        for pending in self._settled:
             added.add(pending, 1, is_settled=True)
         added.unlearned["untouched"] += self._given_up
         for name, _ in self._touches.changed():
             for touches, sign in ((self._touches.before(name), -1), (self._touches.get(name), 1)):
-                added.unlearned["untouched"] += sign * len(touches.untouched(self._rewards)) if touches else 0
+                added.unlearned["untouched"] += sign * touches.untouched(self._window) if touches else 0
         await self._tables.load(added.tables)
         for action, table in added.tables.items():
             self._tables.put(action, summed(self._tables.get(action) or {}, table) or None)
@@ -257,18 +293,18 @@ class ContactBook:
         self._unlearned.put(UNLEARNED, {why: count for why, count in counts.items() if count} or None)
 
 
-def _touch_name(word: Said) -> str:
-    return f"{word.action}/{word.customer_id}"
-
-
 def _customer_of(touch_name: str) -> str:
     return touch_name.partition("/")[2]
 
 
-def _list(shelf: Shelf[list[str]], key: str, before: str, after: str) -> None:
-    """Take a key from where it was to where it is; nowhere is the empty name."""
-    if before != after:
-        if before:
-            shelf.put(before, sorted({*(shelf.get(before) or ())} - {key}) or None)
-        if after:
-            shelf.put(after, sorted({*(shelf.get(after) or ()), key}))
+async def _list(shelf: Shelf[list[str]], moves: Sequence[tuple[str, str, str]]) -> None:
+    """Take keys from the lists they were in to those they are in; each list is written once, none is the empty name."""
+    lists: defaultdict[str, tuple[set[str], set[str]]] = defaultdict(lambda: (set(), set()))
+    for key, before, after in moves:
+        if before != after:
+            lists[before][0].add(key)
+            lists[after][1].add(key)
+    lists.pop("", None)
+    await shelf.load(lists)
+    for name, (gone, come) in lists.items():
+        shelf.put(name, sorted({*(shelf.get(name) or ())} - gone | come) or None)

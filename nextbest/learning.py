@@ -4,9 +4,7 @@ Belongs here: folding records into sums of contacts, and the names and keys they
 what an answer is or is worth (`nextbest.rewards`), what sums say (`nextbest.evidence`), or following the log
 (`nextbest.following`, `serving.learner`).
 
-What a contact adds is a function of all that was said of it. While more may be said it is pending, and whatever comes
-takes what it added before out of the sums, and what it adds now in: so neither order nor batches matter. It is settled
-once the log is past the time in which answers count and a day more, in which they may be on their way.
+Neither the order of records nor how they are batched matters: see `nextbest.contact_book`.
 """
 
 import asyncio
@@ -29,7 +27,7 @@ from nextbest.policy import Policy, Rewards
 from nextbest.projection import Read, Values
 from nextbest.records import DO_NOTHING, Candidate, DecisionRecord
 from nextbest.residual import Statistics, numbers
-from nextbest.rewards import Said, Trial, said
+from nextbest.rewards import Trial, Tried, said
 from nextbest.scoring import context_columns
 from nextbest.situation import PROPENSITY, Models, known_actions
 
@@ -99,20 +97,25 @@ class Learning:
         """What becomes of the values; see `nextbest.projection`."""
         rewards = self._policy.arbitration.rewards
         book = await ContactBook.opened(read, rewards)
-        words: list[Said | DecisionRecord] = []
         for number, (_, record) in enumerate(records):
             if number % _DECODED_AT_ONCE == 0:
                 await asyncio.sleep(0)
             book.turn_to(to_microseconds(record.received_at))
             if record.type == ERASURE:
-                await book.take(words, self._trials)
                 for name in names_of(record):
                     await book.erase(name)
-                words = []
-            elif (word := _decision(record) or said(record, rewards)) is not None:
-                words.append(word)
-        await book.take(words, self._trials)
+            elif (word := self._tried(record) or said(record, rewards)) is not None:
+                book.hear(word)
         return await book.closed()
+
+    def _tried(self, record: Envelope) -> Tried | None:
+        """The decision that `record` says; none where it proposed nothing, of which nothing can be said."""
+        made = _decision(record)
+        trials = tuple(self._trials(made)) if made else ()
+        if made is None or not trials:
+            return None
+        is_learned = made.learning and made.mode == "live"
+        return Tried(made.decision_id, made.customer_id or "", to_microseconds(made.occurred_at), is_learned, trials)
 
     def _trials(self, record: DecisionRecord) -> Iterator[Trial]:
         """What is tried in each slot, and what the models of this set make of it."""

@@ -1,8 +1,8 @@
 """Rewards: which records say what became of a contact, whose contact that is, and what it is worth.
 
-Belongs here: what answers are, the contact each belongs to (by the decision it names, else by last touch), and the
-reward that follows. Does not belong here: adding rewards up (`nextbest.evidence`), or following the log
-(`nextbest.learning`).
+Belongs here: what answers are, the contact each belongs to by the decision it names, and the reward that follows. Does
+not belong here: answers that name none (`nextbest.touches`), adding rewards up (`nextbest.evidence`), or following the
+log (`nextbest.learning`).
 
 Everything is a function of the set of records, whatever their order: of several that say the same of a contact the
 earliest counts. Moments are whole microseconds since 1970 in UTC.
@@ -106,6 +106,16 @@ class Trial(msgspec.Struct, frozen=True, array_like=True):
     p: float | None = None
 
 
+class Tried(NamedTuple):
+    """What a record says of a decision."""
+
+    decision_id: str
+    customer: str
+    at: int
+    is_learned: bool
+    trials: tuple[Trial, ...]
+
+
 class Contact(NamedTuple):
     """A contact that was seen, and what it is worth by now."""
 
@@ -126,8 +136,7 @@ class Pending(msgspec.Struct, omit_defaults=True, kw_only=True):
         is_learned: Whether anything is learned from it.
         trials: Its slots.
         said: By target (`Said`), what was said of it.
-        touched: By slot, the answers that fall to it by last touch.
-        due: The second from which on nothing more is heard; 0 at first.
+        touched: By slot, the answers that fall to it by last touch (`nextbest.touches`).
 
     """
 
@@ -137,11 +146,13 @@ class Pending(msgspec.Struct, omit_defaults=True, kw_only=True):
     trials: tuple[Trial, ...] = ()
     said: dict[str, Earliest] = {}
     touched: dict[str, Earliest] = {}
-    due: int = 0
 
-    def hear(self, word: Said) -> None:
+    def hear(self, word: Said | Tried) -> None:
         """Take in what was said."""
-        _earliest(self.said.setdefault(word.target, {}), word.kind, word.at)
+        if isinstance(word, Said):
+            _earliest(self.said.setdefault(word.target, {}), word.kind, word.at)
+        else:
+            self.customer, self.decided, self.is_learned, self.trials = word[1:]
 
     @property
     def last_moment(self) -> int:
@@ -205,65 +216,6 @@ class Pending(msgspec.Struct, omit_defaults=True, kw_only=True):
         if not target:
             return self.trials[0].slot if len(self.trials) == 1 else None
         return next((each.slot for each in self.trials if target in (str(each.slot), each.action)), None)
-
-
-class Touches(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """What a customer saw of an action lately, and the answers to it that name no decision.
-
-    Attributes:
-        seen: By contact (`contact_key`), when.
-        answers: Kinds and moments, each pair once.
-        due: The second from which on the oldest answer that falls to no contact never will; 0 where there is none.
-
-    """
-
-    seen: dict[str, int] = {}
-    answers: list[tuple[str, int]] = []
-    due: int = 0
-
-    def hear(self, word: Said) -> None:
-        """Take in an answer."""
-        self.answers = sorted({*self.answers, (word.kind, word.at)})
-
-    def assigned(self, rewards: Rewards) -> dict[str, Earliest]:
-        """By contact the answers that fall to it: to the last that was seen, not too long, before each."""
-        found: dict[str, Earliest] = {}
-        for kind, at in self.answers:
-            if contact := self._touched(at, rewards):
-                _earliest(found.setdefault(contact, {}), kind, at)
-        return found
-
-    def untouched(self, rewards: Rewards) -> list[int]:
-        """The moments of the answers that fall to no contact, in order."""
-        return sorted(at for _, at in self.answers if self._touched(at, rewards) is None)
-
-    def forget(self, contact: str, rewards: Rewards) -> None:
-        """A contact is settled, and the answers that fell to it are with it."""
-        self.answers = [each for each in self.answers if self._touched(each[1], rewards) != contact]
-        self.seen.pop(contact, None)
-
-    def give_up(self, until: int, rewards: Rewards) -> int:
-        """Forget the answers up to a moment that fall to no contact; returns how many there were."""
-        left = [each for each in self.answers if each[1] > until or self._touched(each[1], rewards)]
-        given_up = len(self.answers) - len(left)
-        self.answers = left
-        return given_up
-
-    def _touched(self, at: int, rewards: Rewards) -> str | None:
-        since = at - rewards.last_touch // _MICROSECOND
-        before = [(seen, contact) for contact, seen in self.seen.items() if since <= seen <= at]
-        return max(before)[1] if before else None
-
-
-def contact_key(decision_id: str, slot: int) -> str:
-    """The name of a contact."""
-    return f"{slot}/{decision_id}"
-
-
-def contact_of(key: str) -> tuple[str, int]:
-    """The decision and the slot of a contact's name."""
-    slot, _, decision_id = key.partition("/")
-    return decision_id, int(slot)
 
 
 def _earliest(words: Earliest, kind: str, at: int) -> None:

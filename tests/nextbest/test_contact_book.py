@@ -10,7 +10,7 @@ from nextbest import contact_book
 from nextbest.contact_book import ContactBook
 from nextbest.moments import to_microseconds
 from nextbest.policy import Rewards
-from nextbest.rewards import Said
+from nextbest.rewards import Said, Trial, Tried
 from tests.contacts import ANSWERS, NOW
 
 REWARDS = Rewards(
@@ -24,17 +24,20 @@ class Kept:
 
     def __init__(self) -> None:
         self.values: dict[str, str] = {}
+        self.asked = 0
 
     async def read(self, keys: Sequence[str]) -> dict[str, str]:
+        self.asked += len(keys)
         return {key: self.values[key] for key in keys if key in self.values}
 
-    def fold(self, day: float, *words: Said) -> None:
+    def fold(self, day: float, *words: Said | Tried) -> None:
         """Take in what was said by this day."""
 
         async def fold() -> dict[str, str | None]:
             book = await ContactBook.opened(self.read, REWARDS)
             book.turn_to(to_microseconds(NOW + day * DAY))
-            await book.take(words, lambda _: ())
+            for word in words:
+                book.hear(word)
             return await book.closed()
 
         changes = asyncio.run(fold())
@@ -80,10 +83,33 @@ def test_much_that_is_due_at_once_is_settled_in_parts(monkeypatch: pytest.Monkey
     assert kept.values["unlearned"] == '{"no_decision":10}'
 
 
-def test_what_comes_for_a_time_that_is_over_is_let_go_with_the_next() -> None:
+def test_what_comes_for_a_time_that_is_over_is_let_go_at_once() -> None:
     """It is no reason to look again at all that was settled."""
     kept = Kept()
     kept.fold(40.0, click("d1", 40.0))
     kept.fold(40.0, click("late", 0.0), click("later", 0.0, named=False))
-    kept.fold(41.0)
     assert pending(kept) == {"d/d1"}
+    assert kept.values["unlearned"] == '{"no_decision":2,"untouched":1}'
+
+
+def tried(name: str, customer: str, day: float) -> Tried:
+    at = to_microseconds(NOW + day * DAY)
+    return Tried(name, customer, at, is_learned=True, trials=(Trial(0, "apples", (1.0,), 0.1),))
+
+
+def seen(name: str, customer: str, day: float) -> Said:
+    return Said("impression", to_microseconds(NOW + day * DAY), name, "0", "apples", customer)
+
+
+def test_what_one_customer_does_does_not_slow_what_follows() -> None:
+    """A probe asks every second: each value that one more contact reads or writes stays small."""
+    kept = Kept()
+    for hour in range(24):
+        day = hour / 24
+        many = [(f"d{hour}/{number}", day + number / 86_400) for number in range(100)]
+        kept.fold(day, *(word(name, "c1", at) for name, at in many for word in (tried, seen)))
+    before, asked = {**kept.values}, kept.asked
+    kept.fold(1.0, tried("one", "c1", 1.0), seen("one", "c1", 1.0), click("c1", 1.0, named=False))
+    assert kept.asked - asked < 20
+    changed = [len(value) for key, value in kept.values.items() if before.get(key) != value]
+    assert max(changed) < 20_000

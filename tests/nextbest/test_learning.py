@@ -69,6 +69,14 @@ def hours(count: float) -> timedelta:
     return timedelta(hours=count)
 
 
+def received(parts: tuple[list[tuple[Envelope, float]], bool]) -> list[Envelope]:
+    """Records as they come, some of them days late: in order of that, or of nothing."""
+    log = [msgspec.structs.replace(each, received_at=each.occurred_at + hours(late)) for each, late in parts[0]]
+    log = sorted(log, key=lambda each: each.received_at) if parts[1] else log
+    return list({each.event_id: each for each in log}.values())
+
+
+long = st.floats(0, 240).map(lambda count: NOW + hours(count))
 moments = st.floats(0, 30).map(lambda count: NOW + hours(count))
 decisions = st.builds(
     lambda number, at, actions, is_learned: decided(f"d{number}", at, actions, learning=is_learned),
@@ -94,6 +102,14 @@ logs = st.tuples(
     st.lists(decisions, max_size=5, unique_by=lambda each: each.decision_id), st.lists(words | touches, max_size=25)
 ).map(lambda parts: list({each.event_id: each for each in [*parts[0], *parts[1]]}.values()))
 
+ever = st.one_of(
+    st.builds(lambda word, at: msgspec.structs.replace(word, occurred_at=at), words | touches, long),
+    st.builds(decided, st.sampled_from([f"d{number}" for number in range(6)]), long, st.just(["apples", "bread"])),
+    st.builds(lambda number, at: erasure(f"e{number}", "c0", at, ["c0", "c1"]), st.integers(0, 9), long),
+)
+late = st.sampled_from([0.0, 0.0, 0.0, 30.0, 80.0]) | st.floats(0, 100)
+long_logs = st.tuples(st.lists(st.tuples(ever, late), max_size=50), st.booleans()).map(received)
+
 
 @settings(max_examples=300)
 @given(logs, st.randoms(use_true_random=False), st.lists(st.integers(0, 30), max_size=6))
@@ -102,6 +118,13 @@ def test_order_and_batches_do_not_matter(log: list[Envelope], chance: Random, ba
     shuffled = [*log]
     chance.shuffle(shuffled)
     assert folded(shuffled, [each for each in batches if each < len(log)]) == folded(log)
+
+
+@settings(max_examples=300)
+@given(long_logs, st.lists(st.integers(0, 50), max_size=8))
+def test_how_the_log_is_cut_does_not_matter(log: list[Envelope], batches: list[int]) -> None:
+    """Over more time than answers have, whatever comes late, in whatever order: to the last bit."""
+    assert folded(log, [each for each in batches if each < len(log)]) == folded(log)
 
 
 @settings(max_examples=100)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nextbest.moments import to_microseconds
 from nextbest.policy import Rewards
-from nextbest.rewards import Pending, Said, Touches, Trial, contact_key, contact_of, said
+from nextbest.rewards import Pending, Said, Trial, said
 from tests.contacts import ANSWERS, NOW, decided, told
 
 WORTH = {"click": 0.1, "conversion": 0.6, "redemption": 1.0, "dismissal": -0.5, "unsubscribe": -1.0}
@@ -99,23 +99,3 @@ def test_what_teaches_nothing_is_counted_by_its_reason() -> None:
     decision.decided = 0
     assert decision.unlearned(REWARDS) == {"no_decision": 3}
     assert pending(("impression", "0", 0), ("click", "0", 1)).unlearned(REWARDS) == {}
-
-
-def test_an_answer_falls_to_the_last_contact_before_it() -> None:
-    """Not to one after it, nor to one that was seen too long ago."""
-    touches = Touches(seen={contact_key("d1", 0): AT, contact_key("d2", 3): AT + 2 * HOUR})
-    for hour in (-1, 0, 1, 2, 26, 27):
-        touches.hear(Said("click", AT + hour * HOUR, None, "apples", "apples", "c1"))
-    assert touches.assigned(REWARDS) == {
-        contact_key("d1", 0): {"click": AT},
-        contact_key("d2", 3): {"click": AT + 2 * HOUR},
-    }
-    assert touches.untouched(REWARDS) == [AT - HOUR, AT + 27 * HOUR]
-    assert touches.give_up(AT, REWARDS) == 1
-    touches.forget(contact_key("d2", 3), REWARDS)
-    assert [at for _, at in touches.answers] == [AT, AT + HOUR, AT + 27 * HOUR]
-
-
-def test_a_contact_has_a_name() -> None:
-    """Whatever is in the decision's."""
-    assert contact_of(contact_key("a/b", 3)) == ("a/b", 3)
