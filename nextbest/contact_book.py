@@ -9,20 +9,19 @@ what it adds now in. It is over once the log is past the time in which answers c
 be on their way; then it only moves to the sums of contacts that are settled. Whether it is over is asked of every
 record at its own place in the log, whenever what is over is settled: so it does not matter how the log is cut.
 
-Keys: `d/DECISION` what is pending; `t/ACTION/CUSTOMER` last touches; `c/HOUR/CUSTOMER` the keys of these that are a
-customer's and due in that hour; `due/SECOND` those that are due then; `s/ACTION` sums by cohort; `delays`, `unlearned`,
-`clock`.
+Keys: `d/DECISION` what is pending; `t/ACTION/CUSTOMER` last touches; `s/ACTION` sums by cohort; `delays`; `unlearned`;
+`clock` how far the log is; and those of `nextbest.agenda`.
 """
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from itertools import chain
-from typing import Final, NamedTuple
+from typing import Final
 
-import msgspec
-
+from nextbest.agenda import Agenda, Place
+from nextbest.delays import SECOND
 from nextbest.evidence import Additions, Table, counted, summed
 from nextbest.policy import Rewards
 from nextbest.projection import Read
@@ -31,12 +30,9 @@ from nextbest.shelf import Shelf
 from nextbest.touches import Touches, contact_key, contact_of
 
 DELAYS, UNLEARNED, CLOCK = "delays", "unlearned", "clock"
-_PENDING, _TOUCHES, _CUSTOMERS, _DUE, _TABLES = "d/", "t/", "c/", "due/", "s/"
+_PENDING, _TOUCHES, _TABLES = "d/", "t/", "s/"
 _LATE: Final = timedelta(days=1)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_SECOND: Final = 1_000_000
-_HOUR_S: Final = 3_600
-_SETTLED_AT_ONCE: Final = 2_000
 _TAKEN_AT_ONCE: Final = 100
 """Words, before others get their turn."""
 
@@ -44,33 +40,6 @@ _TAKEN_AT_ONCE: Final = 100
 def table_key(action: str) -> str:
     """Where the sums of an action are kept."""
     return _TABLES + action
-
-
-class Clock(msgspec.Struct, omit_defaults=True):
-    """How far the log is, the second up to which all is settled that was due, and by hour how many more will be."""
-
-    now: int = 0
-    settled: int = 0
-    hours: dict[str, int] = {}
-
-
-class _Place(NamedTuple):
-    """The customer and the second under which a key is listed; second 0 is nowhere."""
-
-    customer: str = ""
-    second: int = 0
-
-    @property
-    def hour(self) -> str:
-        return str(self.second // _HOUR_S)
-
-    @property
-    def of_customer(self) -> str:
-        return f"{self.hour}/{self.customer}" if self.second and self.customer else ""
-
-    @property
-    def of_due(self) -> str:
-        return str(self.second) if self.second else ""
 
 
 class ContactBook:
@@ -82,13 +51,13 @@ class ContactBook:
         self._window = rewards.last_touch // _MICROSECOND
         self._pending = Shelf[Pending](read, _PENDING, Pending)
         self._touches = Shelf[Touches](read, _TOUCHES, Touches)
-        self._customers = Shelf[list[str]](read, _CUSTOMERS, list[str])
-        self._due = Shelf[list[str]](read, _DUE, list[str])
         self._tables = Shelf[Table](read, _TABLES, Table)
         self._delays = Shelf[dict[str, list[int]]](read, "", dict[str, list[int]])
         self._unlearned = Shelf[dict[str, int]](read, "", dict[str, int])
-        self._clocks = Shelf[Clock](read, "", Clock)
-        self._clock = Clock()
+        self._clocks = Shelf[int](read, "", int)
+        self._agenda = Agenda(read)
+        self._now = 0
+        """The latest moment at which a record was received."""
         self._heard: list[tuple[int, Said | Tried]] = []
         """What is not taken in yet, and how far the log was."""
         self._fallen: dict[str, Earliest] = {}
@@ -103,24 +72,22 @@ class ContactBook:
         """The book as it is kept."""
         book = cls(read, rewards)
         await book._clocks.load([CLOCK])
-        book._clock = book._clocks.get(CLOCK) or Clock()
-        book._clocks.put(CLOCK, book._clock)
+        book._now = book._clocks.get(CLOCK) or 0
+        book._agenda = await Agenda.opened(read)
         return book
 
     def turn_to(self, moment: int) -> None:
         """The log is as far as this."""
-        self._clock.now = max(self._clock.now, moment)
+        self._now = max(self._now, moment)
 
     def hear(self, word: Said | Tried) -> None:
         """Take in what was decided or said, at this place in the log."""
-        self._heard.append((self._clock.now, word))
+        self._heard.append((self._now, word))
 
     async def erase(self, customer_id: str) -> None:
         """Forget what is pending of a customer, as if it had never been; sums of many name nobody."""
         await self._take()
-        names = [f"{hour}/{customer_id}" for hour in self._clock.hours]
-        await self._customers.load(names)
-        await self._load([key for name in names for key in self._customers.get(name) or ()])
+        await self._load(await self._agenda.of(customer_id))
         self._settle()
         for decision_id, pending in self._pending.present():
             if pending.customer == customer_id:
@@ -132,15 +99,14 @@ class ContactBook:
     async def closed(self) -> dict[str, str | None]:
         """Settle what is over, and return what is to be kept."""
         await self._take()
-        self._clock.settled = await self._load_due()
+        await self._load(await self._agenda.due(self._now // SECOND))
         self._settle()
-        await self._index()
+        await self._agenda.move(self._moved())
         await self._sum_up()
-        shelves = (
-            *(self._pending, self._touches, self._customers, self._due),
-            *(self._tables, self._delays, self._unlearned, self._clocks),
-        )
-        return dict(chain.from_iterable(shelf.values().items() for shelf in shelves))
+        self._clocks.put(CLOCK, self._now)
+        sums = self._tables, self._delays, self._unlearned
+        kept = self._pending, self._touches, self._agenda, self._clocks, *sums
+        return dict(chain.from_iterable(each.values().items() for each in kept))
 
     async def _take(self) -> None:
         """Take in what was heard, each at its place in the log."""
@@ -210,7 +176,7 @@ class ContactBook:
 
     def _settle(self) -> None:
         """Close what is at hand and over."""
-        until = self._until(self._clock.now)
+        until = self._until(self._now)
         for decision_id, pending in self._pending.present():
             if pending.last_moment <= until:
                 self._close(decision_id, pending)
@@ -219,21 +185,6 @@ class ContactBook:
             if not touches.seen and not touches.answers:
                 self._touches.put(name, None)
 
-    async def _load_due(self) -> int:
-        """Have at hand what is due, or of much of it a part; returns the second up to which that is all."""
-        found, now_s = 0, self._clock.now // _SECOND
-        for hour in sorted(map(int, self._clock.hours)):
-            begin = max(hour * _HOUR_S, self._clock.settled + 1)
-            seconds = range(begin, min((hour + 1) * _HOUR_S, now_s + 1))
-            await self._due.load(map(str, seconds))
-            for second in seconds:
-                names = self._due.get(str(second)) or []
-                await self._load(names)
-                found += len(names)
-                if found >= _SETTLED_AT_ONCE:
-                    return second
-        return max(now_s, self._clock.settled)
-
     async def _load(self, keys: Sequence[str]) -> None:
         if keys:
             await self._pending.load(key.removeprefix(_PENDING) for key in keys if key.startswith(_PENDING))
@@ -241,32 +192,21 @@ class ContactBook:
 
     def _second(self, moment: int) -> int:
         """The one from which on what began at `moment` is over."""
-        return (moment + self._patience) // _SECOND + 1
+        return (moment + self._patience) // SECOND + 1
 
     def _until(self, now: int) -> int:
         """What began up to this moment is over: `_second` the other way round."""
-        return now // _SECOND * _SECOND - 1 - self._patience
+        return now // SECOND * SECOND - 1 - self._patience
 
-    async def _index(self) -> None:
-        """Keep under customers and seconds the keys of what is pending there."""
-        moved = [(key, before, after) for key, before, after in self._moved() if before != after]
-        await _list(self._customers, [(key, before.of_customer, after.of_customer) for key, before, after in moved])
-        await _list(self._due, [(key, before.of_due, after.of_due) for key, before, after in moved])
-        hours = Counter(self._clock.hours)
-        for _, before, after in moved:
-            hours.subtract([before.hour])
-            hours.update([after.hour])
-        self._clock.hours = {hour: count for hour, count in hours.items() if count and hour != _Place().hour}
-
-    def _moved(self) -> Iterator[tuple[str, _Place, _Place]]:
-        """Keys whose values have changed, with where they were and are listed."""
+    def _moved(self) -> Iterator[tuple[str, Place | None, Place | None]]:
+        """Keys whose values have changed, with where they were listed and are to be."""
         for name, _ in self._pending.changed():
             both = self._pending.before(name), self._pending.get(name)
-            before, after = (_Place(e.customer, self._second(e.last_moment)) if e else _Place() for e in both)
+            before, after = (Place(each.customer, self._second(each.last_moment)) if each else None for each in both)
             yield _PENDING + name, before, after
         for name, _ in self._touches.changed():
-            held = self._touches.before(name), self._touches.get(name)
-            before, after = (_Place(_customer_of(name), self._second(e.oldest)) if e else _Place() for e in held)
+            held, customer = (self._touches.before(name), self._touches.get(name)), _customer_of(name)
+            before, after = (Place(customer, self._second(each.oldest)) if each else None for each in held)
             yield _TOUCHES + name, before, after
 
     async def _sum_up(self) -> None:
@@ -295,16 +235,3 @@ class ContactBook:
 
 def _customer_of(touch_name: str) -> str:
     return touch_name.partition("/")[2]
-
-
-async def _list(shelf: Shelf[list[str]], moves: Sequence[tuple[str, str, str]]) -> None:
-    """Take keys from the lists they were in to those they are in; each list is written once, none is the empty name."""
-    lists: defaultdict[str, tuple[set[str], set[str]]] = defaultdict(lambda: (set(), set()))
-    for key, before, after in moves:
-        if before != after:
-            lists[before][0].add(key)
-            lists[after][1].add(key)
-    lists.pop("", None)
-    await shelf.load(lists)
-    for name, (gone, come) in lists.items():
-        shelf.put(name, sorted({*(shelf.get(name) or ())} - gone | come) or None)

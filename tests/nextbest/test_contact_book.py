@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from nextbest import contact_book
+from nextbest import agenda
 from nextbest.contact_book import ContactBook
 from nextbest.moments import to_microseconds
 from nextbest.policy import Rewards
@@ -65,13 +65,13 @@ def test_what_nobody_hears_of_again_is_let_go() -> None:
     kept.fold(3.1)
     assert pending(kept) == {"d/d2"}
     kept.fold(99.0)
-    assert {*kept.values} == {"unlearned", "clock"}
+    assert {*kept.values} == {"unlearned", "clock", "agenda"}
     assert kept.values["unlearned"] == '{"no_decision":2,"untouched":1}'
 
 
 def test_much_that_is_due_at_once_is_settled_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """No fold takes long because nothing came for a month; the next ones go on."""
-    monkeypatch.setattr(contact_book, "_SETTLED_AT_ONCE", 3)
+    monkeypatch.setattr(agenda, "_AT_ONCE", 3)
     kept = Kept()
     for number in range(10):
         kept.fold(number / 100, click(f"d{number}", number / 100))

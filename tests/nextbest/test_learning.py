@@ -135,7 +135,7 @@ def test_what_is_over_is_kept_as_sums_alone(log: list[Envelope], batches: list[i
     later = told("login", None, NOW + timedelta(days=30))
     ends = [each for each in batches if each < len(log)]
     before, after = learned(log), folded([*log, later], [*ends, len(log)])
-    assert {key.partition("/")[0] for key in after} <= {"clock", "unlearned", "delays", "s"}
+    assert {key.partition("/")[0] for key in after} <= {"clock", "agenda", "unlearned", "delays", "s"}
     now, kept = to_microseconds(later.received_at), Learned.of(after, learning_policy())
     assert all({*table} == {SETTLED} for table in kept.tables.values())
     assert said_at(now, kept) == said_at(now, before)
@@ -189,7 +189,7 @@ def test_nothing_is_learned_from_decisions_that_are_not_for_it(fields: dict[str,
 def test_nothing_is_learned_from_a_shadow_or_from_records_that_say_so() -> None:
     """A shadow was never shown; what is marked `learning: false` is no answer."""
     shadow = decided("s1", mode="shadow")
-    assert folded([shadow]).keys() == {"clock"}
+    assert folded([shadow]).keys() == {"clock", "agenda"}
     marked = msgspec.structs.replace(told("conversion", "d1", NOW), learning=False)
     assert seen_and_answered([decided("d1"), told("impression", "d1", NOW), marked]) == (1, 0)
 
