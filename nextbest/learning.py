@@ -16,7 +16,7 @@ import msgspec
 from scipy.special import expit
 
 from nextbest import records as decisions
-from nextbest.contact_book import DELAYS, UNLEARNED, ContactBook, table_key
+from nextbest.contact_book import CLOCK, DELAYS, UNLEARNED, ContactBook, table_key
 from nextbest.delays import Counts, Delays, Scale, delays
 from nextbest.envelope import Envelope
 from nextbest.erasure import ERASURE, is_erased, names_of
@@ -57,11 +57,13 @@ class Learned(msgspec.Struct, frozen=True):
     delays: Counts
     unlearned: Mapping[str, int]
     is_complete: bool
+    now: int = 0
+    """How far the log is in it: as long as there is more in the log, silence since then is not known to be one."""
 
     @staticmethod
     def keys(policy: Policy) -> list[str]:
         """Where it is kept."""
-        return [COMPLETE, DELAYS, UNLEARNED, *map(table_key, policy.actions)]
+        return [COMPLETE, CLOCK, DELAYS, UNLEARNED, *map(table_key, policy.actions)]
 
     @classmethod
     def of(cls, values: Mapping[str, str], policy: Policy) -> "Learned":
@@ -72,6 +74,7 @@ class Learned(msgspec.Struct, frozen=True):
             delays=msgspec.json.decode(values.get(DELAYS, "{}"), type=dict[str, list[int]]),
             unlearned=msgspec.json.decode(values.get(UNLEARNED, "{}"), type=dict[str, int]),
             is_complete=COMPLETE in values,
+            now=int(values.get(CLOCK, "0")),
         )
 
     def time_to_convert(self, rewards: Rewards, now: int) -> Delays:

@@ -110,6 +110,7 @@ def learning_status(
 
     """
     rewards, arbitration = policy.arbitration.rewards, policy.arbitration
+    now = learned.now if behind > 0 else now
     told = learned.statistics(rewards, now)
     posteriors = Posteriors(policy.roll, known, arbitration.prior_sd, len(arbitration.learning) + 1, told)
     believed = {action.id: _believed(action, told.get(action.id), posteriors, known) for action in policy.roll}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from nextbest.contact_book import CLOCK
 from nextbest.learning import COMPLETE, Learned, projection_name
 from nextbest.log import EventLog, LogUnavailableError
 from nextbest.moments import to_microseconds
@@ -65,15 +66,28 @@ class Lessons:
         told, is_old = (in_force, name, offset), time.monotonic() > self._told_at + _ANYWAY_S
         if told == self._told and not is_old:
             return
-        values = (await self.state.projected(name, log_id, Learned.keys(policy))).values
+        kept = await self.state.projected(name, log_id, Learned.keys(policy))
+        values = {key: value for key, value in kept.values.items() if key != CLOCK}
         if values != self._values or told[:2] != self._told[:2] or is_old:
-            await asyncio.to_thread(_teach, beliefs, policy, models, values, to_microseconds(self.clock()))
+            is_behind = kept.offset < await self.log.last_offset()
+            now = None if is_behind else to_microseconds(self.clock())
+            await asyncio.to_thread(_teach, beliefs, policy, models, kept.values, now)
             self._values, self._told_at = values, time.monotonic()
         is_settled = COMPLETE in values and models is self.models.current
         self._told = told if is_settled else ()  # what completes it leaves the offset as it is
 
 
-def _teach(beliefs: Beliefs, policy: Policy, models: Models, values: Mapping[str, str], now: int) -> None:
-    """In a thread. What is not folded to the log's end yet would be believed only to be taken back."""
+def _teach(beliefs: Beliefs, policy: Policy, models: Models, values: Mapping[str, str], now: int | None) -> None:
+    """In a thread. What is not folded to the log's end yet would be believed only to be taken back.
+
+    Args:
+        beliefs: To be brought up to date.
+        policy: They are of.
+        models: In use.
+        values: What is kept.
+        now: None where the log has more to say of the time until then: it is as late as what is folded of it.
+
+    """
     learned = Learned.of(values, policy)
-    beliefs.learn(models, learned.statistics(policy.arbitration.rewards, now) if learned.is_complete else {})
+    at = learned.now if now is None else now
+    beliefs.learn(models, learned.statistics(policy.arbitration.rewards, at) if learned.is_complete else {})

@@ -37,7 +37,7 @@ def edited(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def status(document: dict[str, Any], learned: Learned, seen: int = 0) -> LearningStatus:
+def status(document: dict[str, Any], learned: Learned, seen: int = 0, behind: int = 0) -> LearningStatus:
     policy = compile_policy(PolicyDocument.model_validate(document))
     return learning_status(
         learned,
@@ -45,7 +45,7 @@ def status(document: dict[str, Any], learned: Learned, seen: int = 0) -> Learnin
         model_set_id="m",
         known={"apples"},
         usage={"bread": Usage(seen, 0)},
-        behind=0,
+        behind=behind,
         now=to_microseconds(NOW),
     )
 
@@ -119,3 +119,11 @@ def test_time_to_convert_is_that_of_the_answers(edited: dict[str, Any]) -> None:
     assert found.p90_s is not None
     assert edges[11] <= found.median_s <= edges[12]
     assert edges[19] <= found.p90_s <= edges[20]
+
+
+def test_silence_counts_only_as_far_as_the_log_is_folded(edited: dict[str, Any]) -> None:
+    """What was answered since stands in records that nobody has read yet."""
+    at = to_microseconds(NOW - timedelta(days=10))
+    learned = Learned({"apples": {Scale.of(timedelta(days=14)).cohort(at): sums(400, 8, 0.2)}}, {}, {}, True, at)
+    effective = [of(status(edited, learned, behind=behind), "apples").effective for behind in (0, 5)]
+    assert effective[1] < effective[0]

@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -127,11 +127,13 @@ def site(home: Callable[[], Settings], publish: Publish, policy_files: dict[str,
         yield site
 
 
-def contacts(answered: int, first: int = 0, action: str = "beef") -> list[Envelope]:
+def contacts(
+    answered: int, first: int = 0, action: str = "beef", at: datetime = NOW - timedelta(days=20)
+) -> list[Envelope]:
     """Contacts that were seen, of which so many were answered."""
     log = []
     for number in range(first, first + SEEN):
-        name, at = f"d{number}", NOW - timedelta(days=20)
+        name = f"d{number}"
         log += [decided(name, at, [action], customer_id=f"c{number}"), told("impression", name, at)]
         log += [told("redemption", name, at)] * (number - first < answered)
     return log
@@ -241,6 +243,25 @@ def test_state_that_is_emptied_is_learned_again(site: Site) -> None:
         await site.learner.step()
         await site.lessons.step()
         assert site.correction("beef") > 1.0
+
+    asyncio.run(learn())
+
+
+def test_silence_counts_only_as_far_as_the_log_is_folded(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the processor stands still, nobody knows whether there were answers: it is believed what was before."""
+    site.use_models(0.1)
+    monkeypatch.setattr("serving.lessons._ANYWAY_S", 0.0)
+    site.log.append_sync(contacts(answered=0, at=NOW))
+
+    async def learn() -> None:
+        await site.learner.step()
+        await site.log.append([told("login", None, NOW)])
+        site.lessons.clock = lambda: NOW + timedelta(days=30)
+        await site.lessons.step()
+        behind = site.correction("beef")
+        await site.processed()
+        await site.lessons.step()
+        assert site.correction("beef") < behind < 0.0
 
     asyncio.run(learn())
 
