@@ -42,11 +42,14 @@ _DECODED_AT_ONCE: Final = 20
 def projection_name(policy: Policy, model_set_id: str) -> str:
     """Under which it is kept: another where the policy lets something else be learned, or from something else."""
     arbitration = policy.arbitration
-    starts = {each.id: each.starting.propensity for each in policy.startings if each.starting}
     rewards = arbitration.rewards
     of_rewards = rewards.worth, rewards.default, rewards.delay.total_seconds(), rewards.last_touch.total_seconds()
     features = [(each.name, each.scale) for each in arbitration.learning]
-    content = msgspec.json.encode([_FORM, features, of_rewards, starts], order="sorted")
+    # What decisions of other models are scored again by, and what new actions start with.
+    actions = {
+        each.id: (each.starting.propensity if each.starting else None, each.context) for each in policy.actions.values()
+    }
+    content = msgspec.json.encode([_FORM, features, of_rewards, actions, policy.signals], order="sorted")
     return f"learning:{model_set_id}:{hashlib.sha256(content).hexdigest()[:16]}"
 
 

@@ -253,3 +253,18 @@ def test_a_projection_is_of_what_is_learned() -> None:
     names = [projection_name(learning_policy(**each), "m") for each in changes]
     assert len({*names, projection_name(learning_policy(), "other")}) == len(names) + 1
     assert projection_name(learning_policy(prior_sd=1.0), "m") == names[0]
+
+
+def test_a_projection_is_of_the_actions_there_are(document: dict[str, Any]) -> None:
+    """One that comes, goes or changes what models are told of it may be scored otherwise; a lever changes no score."""
+
+    def name() -> str:
+        return projection_name(compile_policy(PolicyDocument.model_validate(document)), "m")
+
+    first, actions = name(), document["actions"]["actions"]
+    actions[0]["lever"] = 150.0
+    assert name() == first
+    actions[0]["attributes"] = {"size": 3.0}
+    second = name()
+    actions.append(actions[0] | {"id": "pears"})
+    assert len({first, second, name()}) == 3
