@@ -139,10 +139,11 @@ class ContactBook:
         yield from (f"{trial.action}/{customer}" for customer, trials in tried if customer for trial in trials)
 
     def _hear_of(self, decision_id: str, word: Said | Tried, now: int) -> None:
-        pending = self._pending.get(decision_id) or Pending()
-        if pending != Pending() and pending.last_moment <= self._until(now):
+        pending = self._pending.get(decision_id)
+        if pending and pending.last_moment <= self._until(now):
             self._close(decision_id, pending)
-            pending = Pending()
+            pending = None
+        pending = pending or Pending()
         before = pending.seen()
         pending.hear(word)
         self._pending.put(decision_id, pending)
@@ -163,11 +164,13 @@ class ContactBook:
         return touches
 
     def _let_fall(self, decision_id: str, pending: Pending) -> None:
+        """Let a decision have what falls to its contacts."""
         for trial in pending.trials:
             words = self._fallen.pop(contact_key(decision_id, trial.slot), None)
             if words is not None:
                 pending.touched.pop(str(trial.slot), None)
-                pending.touched |= {str(trial.slot): words} if words else {}
+                if words:
+                    pending.touched[str(trial.slot)] = words
 
     def _close(self, decision_id: str, pending: Pending) -> None:
         self._let_fall(decision_id, pending)
