@@ -31,6 +31,8 @@ from nextbest.rewards import Trial, Tried, said
 from nextbest.scoring import context_columns
 from nextbest.situation import PROPENSITY, Models, known_actions
 
+LEARNING: Final = "learning:"
+"""How the names of these projections begin."""
 COMPLETE: Final = "complete"
 """The key of the mark that the projection has been at the log's end."""
 _FORM: Final = 2
@@ -50,7 +52,7 @@ def projection_name(policy: Policy, model_set_id: str) -> str:
         each.id: (each.starting.propensity if each.starting else None, each.context) for each in policy.actions.values()
     }
     content = msgspec.json.encode([_FORM, features, of_rewards, actions, policy.signals], order="sorted")
-    return f"learning:{model_set_id}:{hashlib.sha256(content).hexdigest()[:16]}"
+    return f"{LEARNING}{model_set_id}:{hashlib.sha256(content).hexdigest()[:16]}"
 
 
 class Learned(msgspec.Struct, frozen=True):

@@ -45,6 +45,8 @@ class FollowingStatus(msgspec.Struct, frozen=True, kw_only=True):
     """How long the first record that State does not have has been in the log; none where it has all."""
     is_caught_up: bool
     """Whether it has once been at the log's end, without which nothing is decided by it."""
+    projections: dict[str, int]
+    """By name of what else is made of the log, such as live features, how many records it does not have."""
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -85,11 +87,13 @@ async def status_of_following(log: EventLog, state: State, now: datetime) -> Fol
     log_id = await log.log_id()
     applied = await state.applied_offset(log_id)
     waits = await waiting(log, applied)
+    projections, last = await state.projections(log_id), await log.last_offset()
     return FollowingStatus(
         applied_offset=applied,
         lag_records=waits.records,
         oldest_unprocessed_seconds=(now - waits.since).total_seconds() if waits.since else None,
         is_caught_up=await state.is_caught_up(log_id),
+        projections={name: max(last - offset, 0) for name, offset in sorted(projections.items())},
     )
 
 

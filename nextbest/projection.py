@@ -52,6 +52,10 @@ class ProjectionStore(Protocol):
         """Write values and the new offset in one step where the offset is still `after`; else nothing, and false."""
         ...
 
+    async def projections(self, log_id: str) -> dict[str, int]:
+        """By name the offset of each projection that there is; 0 of one of another log."""
+        ...
+
     async def discard(self, name: str) -> None:
         """Forget a projection as a whole."""
         ...

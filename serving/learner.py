@@ -10,10 +10,8 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 
-import msgspec
-
 from nextbest.following import Skip, advance
-from nextbest.learning import COMPLETE, Learning, projection_name
+from nextbest.learning import COMPLETE, LEARNING, Learning, projection_name
 from nextbest.log import EventLog, LogUnavailableError
 from nextbest.projection import Projection
 from nextbest.state import State, StateUnavailableError
@@ -24,8 +22,6 @@ _log = logging.getLogger(__name__)
 _LOOK_S = 0.25
 _RETRY_S = 1.0
 _TRIES = 5
-_BOOK, _NAMES = "learning", "names"
-"""Where the names of all that were begun are kept, so that none is forgotten whoever began it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,8 +61,6 @@ class Learner:
 
     async def _built(self, learning: Learning) -> Learning:
         """Bring it to the log's end, and have the processor go on with it instead of the one before."""
-        log_id = await self.log.log_id()
-        await self._remember(log_id, {learning.name}, forgotten=set())
         _log.info("%s is built from the log", learning.name)
         while not await advance(self.log, self.state, learning, skip=self.skip):
             pass
@@ -90,15 +84,6 @@ class Learner:
                 break  # else the processor has just brought it on
         else:
             return
-        names = await self._names(log_id) - {learning}
-        for name in names:
-            await self.state.discard(name)
-        await self._remember(log_id, {learning}, forgotten=names)
-
-    async def _names(self, log_id: str) -> set[str]:
-        kept = (await self.state.projected(_BOOK, log_id, [_NAMES])).values
-        return msgspec.json.decode(kept.get(_NAMES, "[]"), type=set[str])
-
-    async def _remember(self, log_id: str, begun: set[str], forgotten: set[str]) -> None:
-        names = sorted((await self._names(log_id) | begun) - forgotten)
-        await self.state.project(_BOOK, log_id, {_NAMES: msgspec.json.encode(names).decode()}, after=0, offset=0)
+        for name in await self.state.projections(log_id):
+            if name.startswith(LEARNING) and name != learning:
+                await self.state.discard(name)

@@ -259,6 +259,11 @@ class RedisState:
         words = (name, log_id, str(after), str(offset), _encode(values))
         return bool(await self._script(PROJECT_DIGEST, PROJECT, *words))
 
+    async def projections(self, log_id: str) -> dict[str, int]:
+        found = await self._ask("HGETALL", f"{PREFIX}projections")
+        kept = {name: text.split(" ", 1) for name, text in zip(found[::2], found[1::2], strict=True)}
+        return {name: int(offset) if whose == log_id else 0 for name, (offset, whose) in kept.items()}
+
     async def discard(self, name: str) -> None:
         await self._ask("HDEL", f"{PREFIX}projections", name)
         await self._ask("UNLINK", f"{PREFIX}projection:{name}")

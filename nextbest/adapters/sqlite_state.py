@@ -174,6 +174,9 @@ class SqliteState:
             lambda connection: _project(connection, name, log_id, values, after=after, offset=offset)
         )
 
+    async def projections(self, log_id: str) -> dict[str, int]:
+        return dict(self._rows(sql.PROJECTIONS, (log_id,)))
+
     async def discard(self, name: str) -> None:
         await self._discard(name)
 

@@ -202,6 +202,7 @@ UNION ALL SELECT p.key, p.value FROM projected AS p JOIN projections USING (name
   WHERE p.name = :name AND log_id = :log_id AND p.key IN (SELECT value FROM json_each(:keys))
 """
 PROJECTION = "SELECT log_id, at FROM projections WHERE name = ?"
+PROJECTIONS = "SELECT name, iif(log_id = ?, at, 0) FROM projections"
 DISCARD = "DELETE FROM projections WHERE name = :name AND log_id <> :unless"
 FORGET_DISCARDED = """
 DELETE FROM projected WHERE name = :name AND NOT EXISTS (SELECT 1 FROM projections WHERE name = :name)

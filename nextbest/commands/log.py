@@ -52,7 +52,9 @@ def log() -> None:
 @log.command()
 @click.option("--json", "report", type=ReportFile(), help="Write all of it to this file.")
 def status(report: Path | None) -> None:
-    """Show what came in, how far State is behind, and which records it could not take; servers need not run.
+    """Show what came in, how far State and what else is made of it are behind, and what could not be taken.
+
+    Servers need not run.
 
     Example: nextbest log status --json log.json
     """
@@ -178,7 +180,8 @@ def _state_rows(following: FollowingStatus | None, mistake: str) -> list[tuple[s
     waits = following.oldest_unprocessed_seconds
     rows = [("State", f"{mark}, up to offset {following.applied_offset:,}")]
     oldest = "" if waits is None else f", the oldest for {waits:,.1f} s"
-    return [*rows, ("lag", f"{following.lag_records:,} records wait{oldest}")]
+    rows.append(("lag", f"{following.lag_records:,} records wait{oldest}"))
+    return [*rows, *((name, f"{records:,} records wait") for name, records in following.projections.items())]
 
 
 def _last_hour(found: LogStatus) -> Table:

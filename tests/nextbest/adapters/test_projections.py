@@ -81,6 +81,8 @@ def test_a_projection_is_of_one_log(state: OpenState) -> None:
     assert project(state, {"a": "2"}, 0, 1, "other")
     assert projected(state, "other") == Projected(1, {"a": "2"})
     assert projected(state) == Projected(0, {})
+    assert asyncio.run(state.projections("other")) == {"sum": 1}
+    assert asyncio.run(state.projections(LOG)) == {"sum": 0}
 
 
 @pytest.mark.parametrize("forget", [lambda state: state.discard("sum"), lambda state: state.clear()])
@@ -89,6 +91,7 @@ def test_a_projection_is_forgotten_as_a_whole(state: OpenState, forget: Callable
     project(state, {f"k{number}": "1" for number in range(1_200)} | {"a": "1"}, 0, 5)
     asyncio.run(forget(state))  # type: ignore[arg-type]
     assert projected(state) == Projected(0, {})
+    assert asyncio.run(state.projections(LOG)) == {}
     assert project(state, {}, 0, 5)
     assert projected(state) == Projected(5, {})
     assert asyncio.run(state.projected("sum", LOG, ["k0", "k1199"])).values == {}

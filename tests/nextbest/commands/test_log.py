@@ -59,7 +59,7 @@ def story(count: int, now: datetime) -> list[Envelope]:
 
 @pytest.fixture
 def settings(home: Callable[[], Settings], monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """A home with a log of 15 records, of which State has 9."""
+    """A home with a log of 15 records, of which State has 9, and live features 5."""
     settings = home()
     for name, value in settings.environment().items():
         monkeypatch.setenv(name, value)
@@ -67,6 +67,7 @@ def settings(home: Callable[[], Settings], monkeypatch: pytest.MonkeyPatch) -> S
     with closing(open_log(settings)) as log, closing(open_state(settings)) as state:
         log.append_sync(entries[:9])
         asyncio.run(step(log, state))
+        asyncio.run(state.project("live", asyncio.run(log.log_id()), {}, after=0, offset=5))
         log.append_sync(entries[9:])
     return settings
 
@@ -103,11 +104,13 @@ def test_status_says_how_log_and_state_stand(settings: Settings, tmp_path: Path)
     assert report["last_hour"] == [{"contract": "events", "type": "event", "records": 12}]
     state = report["state"]
     assert (state["applied_offset"], state["lag_records"], state["is_caught_up"]) == (9, 6, True)
+    assert state["projections"] == {"live": 10}
     assert 0 < state["oldest_unprocessed_seconds"] < 600
     assert [each["event_id"] for each in report["skipped"]["last"]] == ["events/9"]
     assert "15 came in so far" in text
     assert "has caught up, up to offset 9" in text
     assert "6 records wait, the oldest for " in text
+    assert re.search(r"live +10 records wait", text)
     assert "1 records could not be brought into State" in text
     assert "events/9  (event, offset 7): OverflowError, 2026-01-01 00:00:00" in text
     assert "secret" not in text
