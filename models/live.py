@@ -3,7 +3,8 @@
 Belongs here: the landed rows that live states are made of, and a frame of their features. Does not belong here: the
 features (`nextbest.live_features`), or features of a day and longer, which come from Feast (`models.frames`).
 
-A landed row that does not say when it was received was known when it happened.
+Only what came through the log counts in live states. A landed row that does not say when it was received came by a
+file, and no decision met it so; whoever lands the history of another platform says there when it was received.
 """
 
 from collections.abc import Iterable, Iterator
@@ -49,12 +50,13 @@ def landed_records(settings: Settings, customers: list[str]) -> Iterator[Envelop
         envelopes = Envelopes(contract)
         columns = list(dict.fromkeys((*contract.key, *READS[name], "source")))
         for row in _newest(door.read(name, columns), contract, customers).to_pylist():
-            yield envelopes.of(row, row.get(RECEIVED_AT) or row["occurred_at"])
+            yield envelopes.of(row, row[RECEIVED_AT])
 
 
 def _newest(landed: pa.Table, contract: Contract, customers: list[str]) -> pa.Table:
     """Each row of the customers once: of one in two deliveries what was said later, else what was delivered later."""
-    theirs = landed.filter(pc.is_in(landed["customer_id"], pa.array(customers, pa.string())))
+    of_customers = pc.is_in(landed["customer_id"], pa.array(customers, pa.string()))
+    theirs = landed.filter(pc.and_(of_customers, pc.is_valid(landed[RECEIVED_AT])))
     numbered = theirs.append_column("__delivered", pa.array(range(len(theirs))))
     ordered = numbered.sort_by([("occurred_at", "ascending"), ("__delivered", "ascending")])
     keys = ordered.select(list(contract.key)).append_column("__row", pa.array(range(len(ordered))))

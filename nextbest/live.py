@@ -33,8 +33,8 @@ CATEGORY: Final = "category/"
 READS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "events": ("customer_id", "type", "category", "action", "value", "occurred_at", "received_at"),
-        "outcomes": ("customer_id", "kind", "action", "value", "occurred_at"),
-        "transactions": ("customer_id", "sales_value", "occurred_at"),
+        "outcomes": ("customer_id", "kind", "action", "value", "occurred_at", "received_at"),
+        "transactions": ("customer_id", "sales_value", "occurred_at", "received_at"),
     }
 )
 """Of which contracts' rows in the log a state is made, and of which of their fields."""

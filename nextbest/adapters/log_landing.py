@@ -17,6 +17,7 @@ from nextbest.adapters.logs import OpenLog
 from nextbest.adapters.migrations import major
 from nextbest.contracts import Contract
 from nextbest.envelope import UNREADABLE, Envelope
+from nextbest.intake import RECEIVED_AT
 from nextbest.log import Arrived
 
 LOG_CONTRACTS = ("decisions", "outcomes", "events", "consents", "transactions", "signals")
@@ -75,13 +76,21 @@ def _pages(log: OpenLog, door: Door, contract: Contract, arrived: Arrived) -> It
     while page := log.of_day_sync(arrived, after, _PAGE):
         after = page[-1][0]
         for version, sent in groupby((envelope for _, envelope in page), key=lambda each: _major(each, contract)):
-            rows = [envelope.properties for envelope in sent]
+            rows = [_received(envelope, contract) for envelope in sent]
             # As JSON has them, in the one form as in the other: a time is a text.
             yield (
                 rows
                 if version == contract.major
                 else msgspec.to_builtins(door.migrations.carry(contract, version, rows))
             )
+
+
+def _received(envelope: Envelope, contract: Contract) -> Mapping[str, Any]:
+    """The row; one that was sent before its contract had a column for when it was received says it all the same."""
+    row = envelope.properties
+    if not row or row.get(RECEIVED_AT) or RECEIVED_AT not in contract.schema.names:
+        return row
+    return row | {RECEIVED_AT: envelope.received_at.isoformat()}
 
 
 def _major(envelope: Envelope, contract: Contract) -> int:

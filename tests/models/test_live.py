@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 import pandas as pd
@@ -16,6 +17,7 @@ from nextbest.settings import Settings
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 NAMES = ["live_click_count_1h", "live_hours_since__beef", "live_purchase_value_1d", "live_last_campaign"]
+CUSTOMER = {"customer_id": "c1", "time_zone": "Asia/Tokyo", "updated_at": AT, "source": "import"}
 Land = Callable[[str, list[dict[str, Any]]], None]
 
 
@@ -29,16 +31,36 @@ def land(settings: Settings) -> Land:
     """Put rows through the door, each call being a delivery."""
     door = Door.of(settings)
     door.prepare()
+    door.land("customers", pa.Table.from_pylist([CUSTOMER]), source_name="customers")
+    deliveries = count()
 
     def landed(contract: str, rows: list[dict[str, Any]]) -> None:
-        door.land(contract, pa.Table.from_pylist(rows), source_name=str(rows[0]["occurred_at"]))
+        delivered = next(deliveries)
+        door.land(contract, pa.Table.from_pylist(rows), source_name=f"delivery {delivered}")
 
     return landed
 
 
 def event(name: str, ago: timedelta, late: timedelta = timedelta(0), **said: Any) -> dict[str, Any]:
-    row = {"event_id": name, "customer_id": "c1", "type": "click", "channel": "web", "source": "live"}
-    return row | {"occurred_at": AT - ago, "received_at": AT - ago + late} | said
+    row = {"event_id": name, "customer_id": "c1", "type": "click", "channel": "web"}
+    return row | when(ago, late) | said
+
+
+def when(ago: timedelta, late: timedelta | None) -> dict[str, Any]:
+    """When it happened and was received; a file may not say the latter."""
+    return {"source": "live", "occurred_at": AT - ago, "received_at": None if late is None else AT - ago + late}
+
+
+def line(basket: str, ago: timedelta, late: timedelta | None) -> dict[str, Any]:
+    """A line bought for 3."""
+    row = {"basket_id": basket, "product_id": "p1", "customer_id": "c1", "store_id": "s1", "currency": "USD"}
+    numbers = {"quantity": 1, "sales_value": 3.0, "retail_discount": 0.0, "coupon_discount": 0.0}
+    return row | numbers | {"coupon_match_discount": 0.0} | when(ago, late)
+
+
+def outcome(name: str, ago: timedelta, late: timedelta | None) -> dict[str, Any]:
+    row = {"outcome_id": name, "customer_id": "c1", "action": "beef", "kind": "click", "currency": "USD"}
+    return row | when(ago, late)
 
 
 def seen(settings: Settings, *times: datetime) -> list[dict[str, Any]]:
@@ -63,6 +85,27 @@ def test_columns_are_what_was_known_then(settings: Settings, land: Land) -> None
     }
     assert after["live_click_count_1h"] == 0.25 + 0.5
     assert {record.event_id for record in landed_records(settings, ["c1"])} == {"events/e1", "events/e2"}
+
+
+def test_what_comes_late_was_not_known_before(settings: Settings, land: Land) -> None:
+    """A purchase and an answer count from when they were received, however long ago they happened."""
+    hour = timedelta(hours=1)
+    land("transactions", [line("b1", 3 * hour, late=2 * hour)])
+    land("outcomes", [outcome("o1", 3 * hour, late=2 * hour)])
+    before, after = seen(settings, AT - 2 * hour, AT - hour)
+    assert (before["live_purchase_value_1d"], "live_last_campaign" in before) == (0.0, False)
+    assert after["live_purchase_value_1d"] == pytest.approx(3.0 * 2.0 ** (-1 / 24))
+    assert after["live_last_campaign"] == "beef"
+
+
+def test_what_no_live_state_has_met_counts_nowhere(settings: Settings, land: Land) -> None:
+    """A file says nothing of when its rows were received; nor does it take that from a row that the log delivered."""
+    hour = timedelta(hours=1)
+    land("transactions", [line("b1", hour, late=timedelta(0))])
+    land("transactions", [line("b1", hour, late=None), line("b2", hour, late=None)])
+    land("outcomes", [outcome("o1", hour, late=None)])
+    (features,) = seen(settings, AT)
+    assert (features["live_purchase_value_1d"], "live_last_campaign" in features) == (3.0, False)
 
 
 def test_a_row_in_two_deliveries_counts_once(settings: Settings, land: Land) -> None:

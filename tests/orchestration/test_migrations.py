@@ -66,7 +66,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
         pyarrow.csv.write_csv(pa.table(rows), path)
         door.land_file(contract, path)
     path = tmp_path / "data_contracts" / "transactions.odcs.yaml"
-    document = yaml.safe_load(path.read_text().replace("version: 2.1.0", "version: 3.0.0"))
+    document = yaml.safe_load(path.read_text().replace("version: 2.2.0", "version: 3.0.0"))
     columns = document["schema"][0]["properties"]
     next(each for each in columns if each["name"] == "sales_value")["name"] = "revenue"
     columns.append({"name": "till_id", "logicalType": "string", "physicalType": "VARCHAR", "required": True})
@@ -164,7 +164,7 @@ def test_the_command_shows_what_was_migrated(home: Settings) -> None:
     result = _migrate(home)
     assert result.exit_code == 0
     assert "1 batches migrated, 0 contracts could not be" in result.output
-    assert {"transactions", "2.1.0", "3.0.0"} <= set(result.output.replace("│", " ").split())
+    assert {"transactions", "2.2.0", "3.0.0"} <= set(result.output.replace("│", " ").split())
     assert "0 batches migrated, 0 contracts could not be" in _migrate(home).output
 
 

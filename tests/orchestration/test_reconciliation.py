@@ -28,7 +28,7 @@ def _sales(*lines: tuple[str, str, float], day: int = 1) -> pa.Table:
     """Lines of (product, customer, value) in one basket."""
     products, customers, values = zip(*lines, strict=True)
     count = len(lines)
-    given = {field.name: [0.0 if field.type == "number" else "?"] * count for field in SALES.fields}
+    given = {field.name: [{"number": 0.0, "string": "?"}.get(field.type)] * count for field in SALES.fields}
     columns: dict[str, Any] = {
         "product_id": products,
         "customer_id": customers,

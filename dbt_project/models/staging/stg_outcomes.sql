@@ -22,6 +22,7 @@ final as (
         {{ money('value') }} as value,
         currency,
         occurred_at,
+        received_at,
         source
     from newest
 )

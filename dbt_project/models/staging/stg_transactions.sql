@@ -22,6 +22,7 @@ final as (
         {{ money('coupon_match_discount') }} as coupon_match_discount,
         currency,
         occurred_at,
+        received_at,
         source
     from newest
 )

@@ -133,6 +133,7 @@ SELECT
     coupon_match_disc AS coupon_match_discount,
     'USD' AS currency,
     shifted(timezone('UTC', transaction_timestamp)) AS occurred_at,
+    NULL::TIMESTAMPTZ AS received_at,
     'import' AS source
 FROM transactions SEMI JOIN household USING (household_id)
 ORDER BY transactions.basket_id, transactions.product_id
@@ -174,6 +175,7 @@ SELECT
     round(sales, 2)::DOUBLE AS value,
     'USD' AS currency,
     redeemed_at AS occurred_at,
+    NULL::TIMESTAMPTZ AS received_at,
     'import' AS source
 FROM redemption JOIN category_action USING (category)
 ORDER BY outcome_id

@@ -67,6 +67,7 @@ def test_lines_of_a_basket_become_one_row_per_product() -> None:
         "coupon_match_discount": 0.0,
         "currency": "USD",
         "occurred_at": datetime(2010, 7, 1, 7, 26, tzinfo=UTC),
+        "received_at": None,
         "source": "import",
     }
     assert (second["basket_id"], second["store_id"], second["sales_value"]) == ("2", "unknown", 1.0)
