@@ -108,6 +108,16 @@ def test_what_no_live_state_has_met_counts_nowhere(settings: Settings, land: Lan
     assert (features["live_purchase_value_1d"], "live_last_campaign" in features) == (3.0, False)
 
 
+def test_a_day_is_one_of_the_customers_own_clock(settings: Settings, land: Land) -> None:
+    """What was done on Monday evening is no part of what is done after midnight; by UTC, of whom nobody says where."""
+    now = timedelta(0)
+    land("events", [event("e1", now), event("e2", now, customer_id="c2")])
+    times = pd.Series([AT + timedelta(hours=4)] * 2)
+    frame = live_columns(settings, ["live_share_of_weekday"], pd.Series(["c1", "c2"]), times)
+    shares = dict(zip(frame["customer_id"], frame["live_share_of_weekday"], strict=True))
+    assert shares == {"c1": 1 / 8, "c2": 2 / 8}
+
+
 def test_a_row_in_two_deliveries_counts_once(settings: Settings, land: Land) -> None:
     """As it was said last."""
     land("events", [event("e1", timedelta(hours=3), category="MILK")])

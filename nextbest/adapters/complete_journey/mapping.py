@@ -120,6 +120,7 @@ SELECT
 FROM products
 ORDER BY products.product_id
 """,
+    # The tills of this shop are taken to tell whoever decides at once.
     "transactions": """
 SELECT
     basket_id::VARCHAR AS basket_id,
@@ -133,7 +134,7 @@ SELECT
     coupon_match_disc AS coupon_match_discount,
     'USD' AS currency,
     shifted(timezone('UTC', transaction_timestamp)) AS occurred_at,
-    NULL::TIMESTAMPTZ AS received_at,
+    occurred_at AS received_at,
     'import' AS source
 FROM transactions SEMI JOIN household USING (household_id)
 ORDER BY transactions.basket_id, transactions.product_id
@@ -175,7 +176,7 @@ SELECT
     round(sales, 2)::DOUBLE AS value,
     'USD' AS currency,
     redeemed_at AS occurred_at,
-    NULL::TIMESTAMPTZ AS received_at,
+    redeemed_at AS received_at,
     'import' AS source
 FROM redemption JOIN category_action USING (category)
 ORDER BY outcome_id
