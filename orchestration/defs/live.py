@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
+import msgspec
 import pandas as pd
 
 from nextbest.adapters.marts import live_history_file
 from nextbest.adapters.policy_files import read_document
+from nextbest.live import READS
 from nextbest.live_features import PREFIX
 from nextbest.policy_compiler import rule_features
 from nextbest.settings import Settings
@@ -24,6 +26,17 @@ from orchestration.unchanged import code_digest, digest
 
 LIVE_HISTORY = dg.AssetKey([GROUP, "live_history"])
 _LABELS = "propensity_labels"
+_CODE = (
+    "models.live",
+    "nextbest.contact_rules",
+    "nextbest.envelope",
+    "nextbest.intake",
+    "nextbest.live",
+    "nextbest.live_features",
+    "nextbest.live_history",
+    "nextbest.moments",
+    "nextbest.source",
+)
 
 
 @dg.asset(
@@ -40,7 +53,7 @@ def live_history(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.
     with explained():
         names = _declared(settings)
     snapshot = (settings.marts / "current").resolve().name
-    version = digest(snapshot, *names, code_digest("models.live", "nextbest.live", "nextbest.live_features"))
+    version = digest(snapshot, *names, *_landed(workspace), code_digest(*_CODE))
 
     def work() -> Mapping[str, Any]:
         from models.live import live_columns  # noqa: PLC0415  pyarrow's datasets take a moment, for whom it concerns
@@ -54,6 +67,14 @@ def live_history(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.
         return {"path": dg.MetadataValue.path(path), "rows": len(frame), "features": len(names)}
 
     return unchanged.materialize(context, LIVE_HISTORY, version, work, is_present=path.exists())
+
+
+def _landed(workspace: Workspace) -> list[object]:
+    """What it is made of beside the snapshot: contracts, and the batches that have landed under them."""
+    door, contracts = workspace.migrated_door(), workspace.contracts()
+    names = [*READS, "customers"]
+    batches = [receipt.batch_id for name in names for receipt in door.receipts(name)]
+    return [*batches, *(msgspec.json.encode(contracts[name]) for name in names)]
 
 
 def _declared(settings: Settings) -> list[str]:
