@@ -100,11 +100,6 @@ def decode(text: str) -> LiveState:
     return _decoder.decode(text)
 
 
-def add(state: LiveState, record: Envelope) -> LiveState:
-    """The state with one more record."""
-    return union([state], [record])
-
-
 def union(states: Iterable[LiveState], records: Iterable[Envelope] = ()) -> LiveState:
     """The state of all that is in `states`, and of `records`; no record may be in two of them."""
     tally = Tally()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nextbest import live
 from nextbest.envelope import Envelope
-from nextbest.live import NOTHING, LiveState, add, decode, encode, member_of, union
+from nextbest.live import NOTHING, LiveState, decode, encode, member_of, union
 
 AT = datetime(2026, 11, 26, 12, tzinfo=UTC)
 _DAYS = 40
@@ -78,7 +78,7 @@ def state(said: Sequence[Envelope]) -> LiveState:
 def test_order_does_not_matter(said: list[Envelope], chance: Any) -> None:
     """One at a time, in any order, is all at once; and equal states are equal texts."""
     shuffled = chance.sample(said, len(said))
-    assert encode(reduce(add, shuffled, NOTHING)) == encode(state(said))
+    assert encode(reduce(lambda before, record: union([before], [record]), shuffled, NOTHING)) == encode(state(said))
 
 
 @given(_some, _some, _some)
@@ -154,12 +154,12 @@ def test_other_records_are_nobodys(kind: str) -> None:
         properties={"customer_id": "c1"},
     )
     assert member_of(other) is None
-    assert add(NOTHING, other) == NOTHING
+    assert union([], [other]) == NOTHING
     bare = Envelope(
         **{name: getattr(other, name) for name in other.__struct_fields__} | {"type": "impression", "properties": {}}
     )
     assert member_of(bare) is None
-    assert add(NOTHING, bare) == NOTHING
+    assert union([], [bare]) == NOTHING
 
 
 def test_a_record_is_its_customers() -> None:

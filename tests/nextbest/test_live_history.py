@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nextbest.envelope import Envelope
-from nextbest.live import NOTHING, add, union
+from nextbest.live import union
 from nextbest.live_features import Plan
 from nextbest.live_history import history
 
@@ -62,9 +62,7 @@ def test_history_is_what_was_seen_online(said: list[Envelope], minutes: list[int
     seen = list(history(chance.sample(said, len(said)), {"c1": times}, PLAN, {"c1": ZONE}))
     assert [at for _, at, _ in seen] == sorted(times)
     for _, at, features in seen:
-        state = NOTHING
-        for record in said:
-            state = add(state, record) if record.received_at <= at else state
+        state = union([], (record for record in said if record.received_at <= at))
         assert features == PLAN.features(state, ZONE, at)
 
 
