@@ -9,6 +9,7 @@ from typing import Final
 
 from nextbest.features import rule_values
 from nextbest.findings import Level, Place, Problem
+from nextbest.policy_checks.live import to_declare
 from nextbest.policy_checks.subject import Subject, meant
 from nextbest.policy_document import ActionDocument
 from nextbest.records import Attribute
@@ -52,7 +53,8 @@ def _text(
     for name in unknown:
         if name.partition(".")[2] not in subject.lost:
             known = {f"{origin}.{each}" for origin, found in values.items() for each in found}
-            yield Problem(place, f"nobody supplies `{name}`{_meant(name, known)}", "policy-template")
+            instead = to_declare(subject, name.removeprefix("customer.")) or _meant(name, known)
+            yield Problem(place, f"nobody supplies `{name}`{instead}", "policy-template")
 
 
 def _is_supplied(name: str, values: Mapping[str, Collection[str]]) -> bool:

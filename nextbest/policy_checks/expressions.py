@@ -10,6 +10,7 @@ from typing import Final
 from nextbest.expressions import Expression, ExpressionError, compile_expression, evaluation_context
 from nextbest.features import RuleFeature, rule_values
 from nextbest.findings import Place, Problem
+from nextbest.policy_checks.live import to_declare
 from nextbest.policy_checks.logic import Kind, leaves
 from nextbest.policy_checks.subject import Subject, meant
 from nextbest.policy_document import ActionDocument, FormulaDocument
@@ -92,7 +93,8 @@ def _problem(subject: Subject, place: Place, source: str, features: _Features, k
         return
     unknown = sorted(expression.variables - features.keys() - subject.lost)
     for name in unknown:
-        yield Problem(place, f"`{source}`: unknown feature `{name}`{_meant(name, features)}", "policy-unknown-name")
+        instead = to_declare(subject, name) or _meant(name, features)
+        yield Problem(place, f"`{source}`: unknown feature `{name}`{instead}", "policy-unknown-name")
     if not unknown and _known(subject, source) and (message := _mistake(expression, features, kind)):
         yield Problem(place, f"`{source}`: {message}", "policy-expression")
 

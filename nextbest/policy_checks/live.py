@@ -1,9 +1,10 @@
 """Live features: those that features.yaml declares are there, for what can happen.
 
-Belongs here: their names and kinds. Does not belong here: computing them (`nextbest.live_features`).
+Belongs here: their names and kinds, and telling that one is named and not declared. Does not belong here: computing
+them (`nextbest.live_features`).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from itertools import product
 from typing import Final
 
@@ -23,12 +24,24 @@ def live_features(subject: Subject) -> Iterator[Problem]:
             continue
         place: Place = ("features", "features", index, "name")
         counted = subject_of(feature.name + _ANY if feature.per_action else feature.name)
-        if counted is None or (happens is not None and counted and counted not in happens):
+        if not _is_there(counted, happens):
             known = PER_CATEGORY if feature.per_action else {*SINGLE, *_counting(happens or ())}
             yield from subject.unknown(place, "live feature", feature.name, known)
         kind = "text" if feature.name in TEXTS else "number"
         if counted is not None and feature.kind != kind:
             yield Problem(place, f"`{feature.name}` is a {kind}", "policy-feature")
+
+
+def to_declare(subject: Subject, name: str) -> str:
+    """What to say of a name that nobody declared, if it is that of a live feature that there is; else nothing."""
+    declared = {feature.name for feature in subject.policy.features.features}
+    is_live = name.startswith(PREFIX) and _is_there(subject_of(name), _what_happens(subject))
+    # Where it is declared per action, the action is wrong.
+    return ": declare it in features.yaml" if is_live and name.partition("__")[0] not in declared else ""
+
+
+def _is_there(counted: str | None, happens: Container[str] | None) -> bool:
+    return counted is not None and (not counted or happens is None or counted in happens)
 
 
 def _what_happens(subject: Subject) -> set[str] | None:

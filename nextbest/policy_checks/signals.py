@@ -34,7 +34,10 @@ def _signal(feature: FeatureDocument, place: Place) -> Iterator[Problem]:
         message = f"`{feature.name}` takes one key: `key` where it is always the same, else `key_from`"
         yield Problem(place, message, "policy-signal")
     if feature.per_action:
-        message = f"`{feature.name}` has one key: for a signal of each action, declare a feature of each"
+        message = (
+            f"`{feature.name}` reads one signal, the same for every action: leave out `per_action`; where each action has "
+            "a signal, declare a feature of each, with a `key` of its own"
+        )
         yield Problem((*place, "per_action"), message, "policy-signal")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from nextbest.findings import Place, Problem
+from nextbest.policy_checks.live import to_declare
 from nextbest.policy_checks.subject import Subject
 from nextbest.policy_document import ChangesDocument, ExplorationDocument, FormulaDocument, RolloutDocument
 
@@ -76,7 +77,10 @@ def learning(subject: Subject) -> Iterator[Problem]:
     names = [feature.name for feature in subject.policy.arbitration.learning.features]
     for position, name in enumerate(names):
         place: Place = ("arbitration", "learning", "features", position, "name")
-        yield from subject.unknown(place, "feature", name, subject.features)
+        if name not in subject.features and (instead := to_declare(subject, name)):
+            yield Problem(place, f"unknown feature `{name}`{instead}", "policy-unknown-name")
+        else:
+            yield from subject.unknown(place, "feature", name, subject.features)
         if name in subject.features and subject.features[name].kind != "number":
             message = f"`{name}` is a {subject.features[name].kind}: models are corrected by numbers"
             yield Problem(place, message, "policy-feature")

@@ -124,7 +124,7 @@ MISTAKES: list[tuple[Edit, str]] = [
     (lambda d: feature(d, origin="signal", key="here"), "name one, such as `signal: heat`"),
     (lambda d: feature(d, origin="signal", signal="heat"), "`heat` takes one key"),
     (lambda d: feature(d, origin="signal", signal="heat", key="a", key_from="weather"), "`heat` takes one key"),
-    (lambda d: feature(d, origin="signal", signal="heat", key="a", per_action=True), "declare a feature of each"),
+    (lambda d: feature(d, origin="signal", signal="heat", key="a", per_action=True), "leave out `per_action`"),
     (lambda d: feature(d, origin="context", signal="heat"), "`signal` takes `origin: signal` beside it"),
     (lambda d: feature(d, key_from="weather"), "`key_from` takes `origin: signal` beside it"),
     (lambda d: feature(d, origin="signal", signal="heat", key_from="wether"), "did you mean `weather`?"),

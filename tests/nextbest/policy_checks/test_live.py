@@ -68,3 +68,34 @@ def test_what_there_is_not_is_told(document: dict[str, Any], feature: dict[str, 
 def test_without_contracts_nobody_knows_what_can_happen(document: dict[str, Any]) -> None:
     """Then a name is as good as its form."""
     assert found(document, Vocabulary(), name="live_anything_count_1h") == []
+
+
+DECLARE = ": declare it in features.yaml"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("live_click_count_1h", DECLARE),
+        ("live_outcome_redemption_count_7d", DECLARE),
+        ("live_cart_value", DECLARE),
+        ("live_category_count_1d__apples", DECLARE),
+        ("live_hours_since__aples", ": did you mean `live_hours_since__apples`?"),
+        ("live_clicks_count_1d", ": did you mean `live_click_count_1d`?"),
+        ("live_wonder", ": "),
+    ],
+)
+def test_what_there_is_but_nobody_declared_is_told_so(document: dict[str, Any], name: str, said: str) -> None:
+    """In a rule, a text and the learning: not with the name of another that is declared."""
+    action = document["actions"]["actions"][0]
+    action["eligibility"] = [f"{name} > 1.0"]
+    action["treatments"][0]["content"]["headline"] = f"{{{{ customer.{name} }}}}"
+    document["arbitration"]["learning"] = {"features": [{"name": name}]}
+    document["features"]["features"].append(
+        {"name": "live_hours_since", "per_action": True, "description": "hours"},
+    )
+    told = [each for each in found(document, name="live_click_count_1d") if f"{name}`" in each]
+    assert len(told) == 3
+    for message in told:
+        assert said.replace("`live", "`customer.live" if "supplies" in message else "`live") in message
+        assert (DECLARE in message) == (said == DECLARE)
