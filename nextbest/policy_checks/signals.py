@@ -35,8 +35,8 @@ def _signal(feature: FeatureDocument, place: Place) -> Iterator[Problem]:
         yield Problem(place, message, "policy-signal")
     if feature.per_action:
         message = (
-            f"`{feature.name}` reads one signal, the same for every action: leave out `per_action`; where each action has "
-            "a signal, declare a feature of each, with a `key` of its own"
+            f"`{feature.name}` reads one signal, the same for every action: leave out `per_action`; where each action "
+            "has a signal, declare a feature of each, with a `key` of its own"
         )
         yield Problem((*place, "per_action"), message, "policy-signal")
 
