@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from nextbest.commands.policy import policy
+from nextbest.commands.trial import try_policy
 from nextbest.settings import CHECKOUT
 
 AFTERNOON = ("--at", "2026-11-25T19:00")
@@ -30,6 +31,15 @@ def test_says_what_becomes_of_every_action() -> None:
     assert line(result, "yogurt").startswith("yogurt arbitration 0.0100 6.0500 0.0302 0.0303")
     assert "not so: category_spend_182d__seafood_frozen > 0.0" in line(result, "seafood_frozen")
     assert re.search(r"drawn: \w+ \(.*\), which shows headline: ", result.output)
+
+
+def test_the_examples_of_its_help_work() -> None:
+    """A person copies them."""
+    examples = re.findall(r"nextbest policy try (.*)", try_policy.help or "")
+    assert len(examples) > 1
+    for example in examples:
+        result = tried(*example.split())
+        assert result.exit_code == 0, result.output
 
 
 @pytest.mark.parametrize(
