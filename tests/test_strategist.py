@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from nextbest.settings import CHECKOUT
+from nextbest.templates import FILTERS, TAGS
 
 PAGE = CHECKOUT / "docs" / "strategist.md"
 
@@ -30,7 +31,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 def test_every_command_of_the_page_works(said: list[str]) -> None:
     """Check, try, diff: each block says what the page says it says."""
-    checked, tried, more, changed, mistaken, explored, sides = said
+    checked, tried, more, changed, mistaken, rounded, explored, sides = said
     assert "6 files of the policy, 0 errors" in checked
     assert "drawn: " in tried
     assert "dismissed_twice: until" in more
@@ -42,6 +43,13 @@ def test_every_command_of_the_page_works(said: list[str]) -> None:
     assert "at most 2 → 3" in changed
     assert "did you mean `baskets_28d`" in mistaken
     assert "it can never be proposed" in mistaken
+    assert "Your receipt is ready. Lately: 23.46 USD." in rounded
     assert "inverse gap" in explored.lower()
     assert "100.00 %" not in tried
     assert "experiments: universal_control: " in sides
+
+
+def test_the_page_names_every_tag_and_filter_of_texts() -> None:
+    """One that is added is added there, or this fails."""
+    page = PAGE.read_text()
+    assert [name for name in sorted(FILTERS | TAGS) if f"`{name}`" not in page] == []
