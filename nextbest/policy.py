@@ -335,6 +335,11 @@ class Policy:
         signals = tuple(dict.fromkeys((*keys, *self.stocks))) if keys else self.stocks
         return SnapshotScope(now - contacts, now - interactions, counters, now, signals)
 
+    def reads(self, signal: str, key: str) -> bool:
+        """Whether any decision may ask for a signal of this key, be it the context's."""
+        of_context = {each.signal for each in self.signals if not isinstance(each.key, str)}
+        return signal in of_context or (signal, key) in {*self.stocks, *((s.signal, s.key) for s in self.signals)}
+
     def context(
         self, context: Mapping[str, Attribute], signals: Sequence[Signal], now: datetime
     ) -> Mapping[str, Attribute]:

@@ -20,6 +20,7 @@ from nextbest.adapters.logs import mirror, open_log
 from nextbest.adapters.quarantine import Quarantine
 from nextbest.adapters.skipped_records import SkippedRecords
 from nextbest.adapters.states import open_state
+from nextbest.following import Step
 from nextbest.projection import Projection
 from nextbest.settings import Settings
 from serving.app import IN_FLIGHT, build
@@ -32,6 +33,7 @@ from serving.model_sets import ModelSets
 from serving.policies import Policies
 from serving.processor import Processor
 from serving.stream_monitor import StreamMonitor
+from serving.unread_signals import UnreadSignals
 
 _STOP_S = 2.0
 _DRAIN_S = 0.1
@@ -81,6 +83,12 @@ class EventProcessor:
         )
         state = open_state(settings)
         policies, models = Policies(settings.policies_archive, state), ModelSets(settings.bundles, state)
+        unread = UnreadSignals(policies=policies)
+
+        def note(made: Step) -> None:
+            monitor.note(made)
+            unread.note(made)
+
         live = LiveStore(settings, _now)
         projections: list[Projection] = [LiveFeatures(state, live)]
         processor = Processor(
@@ -89,7 +97,7 @@ class EventProcessor:
             projections=projections,
             skipped=SkippedRecords(settings.skipped_records),
             clock=_now,
-            note=monitor.note,
+            note=note,
             note_skipped=monitor.note_skipped,
         )
         learner = Learner(

@@ -124,6 +124,23 @@ def test_a_decision_asks_for_what_its_policy_reads(document: dict[str, Any]) -> 
     assert policy.scope(NOW, {"weather": "rain"}).signals[0] == ("temperature", "rain")
 
 
+@pytest.mark.parametrize(
+    ("feature", "read"),
+    [
+        ({}, [("stock", "cheese"), ("temperature", "here"), ("temperature", "there")]),
+        ({"key": "here", "key_from": None}, [("stock", "cheese"), ("temperature", "here")]),
+    ],
+)
+def test_what_a_policy_reads_is_known_before_anybody_asks(
+    document: dict[str, Any], feature: dict[str, Any], read: list[tuple[str, str]]
+) -> None:
+    """Stocks by their key; of a signal whose key is the context's, any."""
+    document["actions"]["actions"][2]["stock"] = {}
+    policy = heated(document, **feature)
+    asked = [(signal, key) for signal in ("stock", "temperature", "wind") for key in ("cheese", "here", "there")]
+    assert [each for each in asked if policy.reads(*each) and each != ("temperature", "cheese")] == read
+
+
 NUMBERS = st.none() | st.floats(-1e9, 1e9)
 
 

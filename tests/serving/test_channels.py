@@ -143,7 +143,12 @@ def test_every_example_of_the_page_works(said: list[str]) -> None:
     assert '"accepted":2,"duplicates":0,"rejected":0' in signalled
     assert "events.channel is 'wap': it takes web, app, email" in mended
     assert mended.endswith("1 accepted, 0 there already, 0 rejected again\n")
-    assert '"accepted":2,"duplicates":0,"rejected":0' in merged
+    viewed, granted, visitor, logged_in, known = merged.splitlines()
+    assert '"accepted":1' in viewed
+    assert '"purpose":"marketing","regime":"opt_in","status":"granted","is_allowed":true' in granted
+    assert '"customer_id":"anonymous_id:' in visitor
+    assert '"accepted":1' in logged_in
+    assert '"customer_id":"439"' in known
     assert '"purpose":"personalization","regime":"opt_in","status":"withdrawn","is_allowed":false' in consents
     assert re.match(r"home_banner \w+ [\d.e-]+ \{'headline': ", blocking)
     assert "1 accepted" in blocking
