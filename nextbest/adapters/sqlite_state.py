@@ -1,7 +1,8 @@
 """State on SQLite: one file that decision replicas, the event processor and the follower share.
 
 Belongs here: what each call asks and changes, in one transaction. Times are microseconds since 1970 UTC. Does not
-belong here: the tables and the texts of statements (`nextbest.adapters.sqlite_state_sql`), counting under caps
+belong here: the tables and the texts of statements (`nextbest.adapters.sqlite_state_sql`), projections
+(`nextbest.adapters.sqlite_projections`), who is one (`nextbest.adapters.sqlite_identity`), counting under caps
 (`nextbest.reservations`), what becomes of a contact (`nextbest.ledger`), what a record means (`nextbest.state`), or how
 commits are grouped (`nextbest.adapters.sqlite`).
 """
@@ -19,7 +20,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from nextbest import identity, ledger
-from nextbest.adapters import sqlite_identity
+from nextbest.adapters import sqlite_identity, sqlite_projections
 from nextbest.adapters import sqlite_state_sql as sql
 from nextbest.adapters.sqlite import PATIENCE_S, Parameters, Reader, Writer
 from nextbest.adapters.state_effects import Others, Part, Ties, signal_name, steps, well_formed
@@ -62,7 +63,7 @@ _OVERRUNS = "overruns"
 _FORGOTTEN = "contacts_forgotten"
 """Up to when contacts have been forgotten."""
 _AT_ONCE = 500
-"""Most decisions, interactions, or values of a projection, that are forgotten in one transaction."""
+"""Most decisions, or interactions, that are forgotten in one transaction."""
 
 _of_signal = attrgetter("signal", "key")
 _signal_of = msgspec.json.Decoder(Signal).decode
@@ -160,34 +161,24 @@ class SqliteState:
         await self._write(_clear)
 
     async def projected(self, name: str, log_id: str, keys: Sequence[str]) -> Projected:
-        asked = {"name": name, "log_id": log_id, "keys": msgspec.json.encode(keys).decode()}
-        found = self._rows(sql.PROJECTED, asked)
-        return Projected(
-            offset=next((int(value) for key, value in found if key is None), 0),
-            values={key: value for key, value in found if key is not None},
-        )
+        return sqlite_projections.projected(self._rows, name, log_id, keys)
 
     async def project(self, name: str, log_id: str, values: Values, *, after: int, offset: int) -> bool:
         if after == 0:
             await self._discard(name, unless=log_id)
-        return await self._write(
-            lambda connection: _project(connection, name, log_id, values, after=after, offset=offset)
-        )
+        write = partial(sqlite_projections.project, name=name, log_id=log_id, values=values, after=after, offset=offset)
+        return await self._write(write)
 
     async def projections(self, log_id: str) -> dict[str, int]:
-        return dict(self._rows(sql.PROJECTIONS, (log_id,)))
+        return sqlite_projections.offsets(self._rows, log_id)
 
     async def discard(self, name: str) -> None:
         await self._discard(name)
 
     async def _discard(self, name: str, unless: str = "") -> None:
-        """Forget a projection, but not of the log `unless`: at once what tells of it, then the rest piece by piece.
-
-        Somebody else may begin it again in between.
-        """
-        await self._write(lambda connection: connection.execute(sql.DISCARD, {"name": name, "unless": unless}))
-        piece = {"name": name, "most": _AT_ONCE}
-        while await self._write(lambda connection: connection.execute(sql.FORGET_DISCARDED, piece).rowcount):
+        """At once what tells of it goes, then the rest piece by piece, while others write."""
+        await self._write(partial(sqlite_projections.discard, name=name, unless=unless))
+        while await self._write(partial(sqlite_projections.forget_some, name=name)):
             pass
 
     async def publish_policy(self, policy_hash: str) -> None:
@@ -385,21 +376,6 @@ def _apply(connection: sqlite3.Connection, changes: Sequence[Effect], part: Part
         _take_effects(connection, changes, limits)
     if part.is_end:
         connection.execute(sql.SET_FACT, (f"{_CAUGHT_UP}:{part.log_id}", "1"))
-
-
-def _project(
-    connection: sqlite3.Connection, name: str, log_id: str, values: Values, *, after: int, offset: int
-) -> bool:
-    kept = connection.execute(sql.PROJECTION, (name,)).fetchone()
-    is_of_this = kept is not None and kept[0] == log_id
-    if after != (kept[1] if is_of_this else 0):
-        return False
-    if not is_of_this:
-        connection.execute("DELETE FROM projected WHERE name = ?", (name,))  # of one that was not forgotten whole
-    connection.execute(sql.PROJECT_TO, (name, log_id, offset))
-    connection.executemany(sql.PROJECT, [(name, key, value) for key, value in values.items() if value is not None])
-    connection.executemany(sql.UNPROJECT, [(name, key) for key, value in values.items() if value is None])
-    return True
 
 
 def _clear(connection: sqlite3.Connection) -> None:

@@ -196,18 +196,3 @@ SELECT DISTINCT decision_id FROM contacts
 WHERE decision_id > ? AND max(expires_at, decided_at, coalesce(impressed_at, 0)) <= ? ORDER BY decision_id LIMIT ?
 """
 OLD_INTERACTIONS = "SELECT event_id FROM interactions WHERE event_id > ? AND at <= ? ORDER BY event_id LIMIT ?"
-PROJECTED = """
-SELECT NULL, at FROM projections WHERE name = :name AND log_id = :log_id
-UNION ALL SELECT p.key, p.value FROM projected AS p JOIN projections USING (name)
-  WHERE p.name = :name AND log_id = :log_id AND p.key IN (SELECT value FROM json_each(:keys))
-"""
-PROJECTION = "SELECT log_id, at FROM projections WHERE name = ?"
-PROJECTIONS = "SELECT name, iif(log_id = ?, at, 0) FROM projections"
-DISCARD = "DELETE FROM projections WHERE name = :name AND log_id <> :unless"
-FORGET_DISCARDED = """
-DELETE FROM projected WHERE name = :name AND NOT EXISTS (SELECT 1 FROM projections WHERE name = :name)
-  AND key IN (SELECT key FROM projected WHERE name = :name LIMIT :most)
-"""
-PROJECT_TO = "INSERT OR REPLACE INTO projections (name, log_id, at) VALUES (?, ?, ?)"
-PROJECT = "INSERT OR REPLACE INTO projected (name, key, value) VALUES (?, ?, ?)"
-UNPROJECT = "DELETE FROM projected WHERE name = ? AND key = ?"
