@@ -70,7 +70,8 @@ class State(ProjectionStore, Protocol):
         """What is known of the customer of this name, as far as `scope` asks; for nobody only pauses and usage.
 
         One round trip. It is the union of what is known under each of the customer's names: the stricter consent and
-        the earliest arm hold.
+        the earliest arm hold. All that is under one name is of one moment; what a cap rests on is read again when it is
+        reserved.
         """
         ...
 
