@@ -71,6 +71,19 @@ class Limits:
         identifiers = given.pop("identifiers", USUAL_LIMITS.identifiers)
         return cls(MappingProxyType({**USUAL_LIMITS.by_kind, **given}), customers, identifiers)
 
+    def check(self, kinds: Collection[str]) -> None:
+        """See that limits are of kinds of identifiers that there are.
+
+        Raises:
+            SettingError: one is of none.
+
+        """
+        if unknown := sorted(self.by_kind.keys() - {*kinds, *USUAL_LIMITS.by_kind}):
+            raise SettingError(
+                f"NEXTBEST_IDENTITY_LIMITS: {', '.join(unknown)} is no kind of identifier; the contract `identities` "
+                f"has {', '.join(kinds)}"
+            )
+
     def of(self, identifier: str) -> int:
         """How many customers may claim an identifier."""
         return self.by_kind.get(identifier.partition(":")[0], 1)

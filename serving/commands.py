@@ -21,6 +21,8 @@ from nextbest.adapters.policy_archive import read_and_archive
 from nextbest.adapters.states import check_state, open_state
 from nextbest.adapters.supervisor import ServiceError, Supervisor
 from nextbest.commands.processes import console
+from nextbest.identity import Limits
+from nextbest.names import CustomerNames
 from nextbest.settings import Settings, is_topic
 from nextbest.state import StateUnavailableError
 from nextbest.wire import INTAKE
@@ -48,7 +50,8 @@ def serve() -> None:
         check_log(settings)
     Supervisor.of(settings).become("serving")
     _publish_policy(settings)  # a mistake in a file is said here, not in a replica's log
-    load_contracts(settings.folder("contracts"))
+    contracts = load_contracts(settings.folder("contracts"))
+    Limits.parse(settings.identity_limits).check(CustomerNames(contracts["identities"]).kinds)
     cluster, environment = Cluster(settings), dict(os.environ)
     with cluster.alone():
         cluster.prepare()

@@ -287,6 +287,13 @@ def test_limits_that_are_none_are_refused(text: str) -> None:
         Limits.parse(text)
 
 
+def test_limits_are_of_kinds_that_there_are() -> None:
+    """A kind that is mistyped would leave the usual limit in force."""
+    Limits.parse("email=3 customers=2").check(["email", "device"])
+    with pytest.raises(SettingError, match=r"emial is no kind of identifier; .* has email, device"):
+        Limits.parse("emial=3").check(["email", "device"])
+
+
 def test_an_identifier_and_its_name_are_one() -> None:
     """A customer id is no identifier's name."""
     identifier = Identifier(kind="email", hmac="0" * 63 + "1")
