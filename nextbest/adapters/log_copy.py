@@ -5,6 +5,7 @@ forgetting whom an entry says to forget, which the source does not. Does not bel
 (`nextbest.adapters.kafka_mirror`).
 """
 
+import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +23,8 @@ ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset
 _TIED = """
 SELECT json_extract(envelope, '$.partition_key') FROM records
 WHERE contract IN ('identities', '') AND json_valid(envelope)
-  AND ? IN (json_extract(envelope, '$.properties.customer_id'), json_extract(envelope, '$.properties.other_id'))
+  AND (json_extract(envelope, '$.properties.customer_id') IN (SELECT value FROM json_each(:names))
+       OR json_extract(envelope, '$.properties.other_id') IN (SELECT value FROM json_each(:names)))
 """
 _ERASURES = """
 SELECT position, envelope, event_id, contract, day FROM records
@@ -120,7 +122,7 @@ def _around(connection: sqlite3.Connection, names: Sequence[str]) -> list[tuple[
     """What is filed under names, and under those that entries tie to them."""
     found = [each for name in names for each in filed(connection, name)]
     near = {end for _, entry in found for end in names_in(entry)}
-    near.update(key for name in names for (key,) in connection.execute(_TIED, (name,)))
+    near.update(key for (key,) in connection.execute(_TIED, {"names": json.dumps(names)}))
     return found + [each for name in near.difference(names) for each in filed(connection, name)]
 
 
