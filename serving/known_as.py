@@ -1,8 +1,8 @@
 """What a customer is known as: every name under which something of theirs may be kept.
 
 Belongs here: the names that State counts, the identifiers that are too many for it to count, and the names around
-these, under which something of theirs may be filed. Does not belong here:
-whom State takes for one person (`nextbest.identity`), or what is done about the names (`serving.customers`).
+these, under which something of theirs may be filed. Does not belong here: whom State takes for one person
+(`nextbest.identity`), or what is done about the names (`serving.customers`).
 """
 
 from collections import defaultdict

@@ -27,8 +27,6 @@ _REFERENCE = "#/components/schemas/{name}"
 _KEY, _WRITE_KEY = "key", "write_key"
 _NULL, _TEXT = {"type": "null"}, {"type": "string"}
 _JSON = "application/json"
-_KEYED_HASH = r"^([\s\S]*:)?[0-9a-f]{64}$"
-"""What a visitor's id does not end with: behind `visitor:` it would be an identifier of some kind."""
 _DESCRIPTION = """\
 Ask for decisions and say what happened. Errors are problem details (RFC 9457).
 

@@ -46,7 +46,8 @@ def status(path: Path | None) -> None:
     correction is of the model's log odds, for the customer the action has mostly been shown to, with how unsure it is.
     The bar is the action's priority beside the best one's. Servers may run or not; nothing is changed.
 
-    The status is 0, also where nothing has been learned yet; and 2 if the command was called wrongly.
+    The status is 0, also where nothing has been learned yet; 1 if State, log, policy or models cannot be read; and 2 if
+    the command was called wrongly.
 
     Example: nextbest learning status --json learning.json
     """
