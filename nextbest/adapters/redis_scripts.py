@@ -400,11 +400,19 @@ return 1
 """
 """Values and offset are written where the offset is as it was read: 1, else 0."""
 
+DISCARD = """
+local p, name = KEYS[1], ARGV[1]
+redis.call('HDEL', p .. 'projections', name)
+redis.call('UNLINK', p .. 'projection:' .. name)
+return 1
+"""
+"""In one step: whoever begins the projection anew in between would lose its first values, and keep the offset."""
+
 
 def _digest(script: str) -> str:
     return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
 READ_DIGEST, WRITE_DIGEST, FORGET_DIGEST, CLEAR_DIGEST = map(_digest, (READ, WRITE, FORGET, CLEAR))
-NODES_DIGEST, PROJECTED_DIGEST, PROJECT_DIGEST = map(_digest, (NODES, PROJECTED, PROJECT))
+NODES_DIGEST, PROJECTED_DIGEST, PROJECT_DIGEST, DISCARD_DIGEST = map(_digest, (NODES, PROJECTED, PROJECT, DISCARD))
 """What the server calls them."""

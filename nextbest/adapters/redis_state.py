@@ -43,6 +43,8 @@ from nextbest.adapters.redis_plans import (
 from nextbest.adapters.redis_scripts import (
     CLEAR,
     CLEAR_DIGEST,
+    DISCARD,
+    DISCARD_DIGEST,
     FORGET,
     FORGET_DIGEST,
     NODES,
@@ -265,8 +267,7 @@ class RedisState:
         return {name: int(offset) if whose == log_id else 0 for name, (offset, whose) in kept.items()}
 
     async def discard(self, name: str) -> None:
-        await self._ask("HDEL", f"{PREFIX}projections", name)
-        await self._ask("UNLINK", f"{PREFIX}projection:{name}")
+        await self._script(DISCARD_DIGEST, DISCARD, name)
 
     async def publish_policy(self, policy_hash: str) -> None:
         await self._ask("HSET", _FACTS, _POLICY, policy_hash)
