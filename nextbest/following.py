@@ -7,13 +7,14 @@ down (the event processor and `nextbest log replay`, which both go this way), or
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
 from nextbest.envelope import UNREADABLE, Envelope
 from nextbest.errors import NextbestError
 from nextbest.log import EventLog
-from nextbest.projection import Projection, ProjectionStore
+from nextbest.projection import Projection
 from nextbest.state import State
 
 BATCH_RECORDS = 1_000
@@ -110,15 +111,16 @@ async def _apply_singly(state: State, made: Step, skip: Skip) -> None:
 
 
 async def advance(
-    log: EventLog, store: ProjectionStore, projection: Projection, made: Step | None = None, skip: Skip | None = None
+    log: EventLog, state: State, projection: Projection, made: Step | None = None, skip: Skip | None = None
 ) -> bool:
     """Fold the records that come next; whether it is at the log's end.
 
     Args:
         log: What is followed.
-        store: Where the projection is kept.
+        state: Where the projection is kept.
         projection: What is folded.
-        made: What somebody has just read, so that it need not be read again where it is what comes next.
+        made: What State has just taken in. It need not be read again where it is what comes next; and where it is not,
+            nothing is folded that State has not yet, for State says who is one.
         skip: Told of records that cannot be folded; without it, what folding one raised is raised.
 
     Raises:
@@ -127,49 +129,68 @@ async def advance(
 
     """
     log_id = await log.log_id()
-    after = (await store.projected(projection.name, log_id, ())).offset
+    after = (await state.projected(projection.name, log_id, ())).offset
     if after > await log.last_offset():  # an older copy of the log: what it says is not what was folded
-        await store.discard(projection.name)
+        await state.discard(projection.name)
         after = 0
     is_next = made is not None and (made.log_id, made.after) == (log_id, after)
     if made is not None and is_next:
         records, most = made.records, BATCH_RECORDS
     else:
         records, most = await log.read(after, FOLDED_RECORDS), FOLDED_RECORDS
-    folding = _Folding(store, projection, log_id)
+    is_end = len(records) < most
+    if made is not None and not is_next:
+        applied = await state.applied_offset(log_id)
+        records = [(offset, record) for offset, record in records if offset <= applied]
     try:
-        await folding.take(records, after)
-    except NextbestError:
-        raise
-    except Exception:
-        if skip is None:
-            raise
-        await folding.take_singly(records, after, skip)
-    return len(records) < most
+        await _Folding(state, projection, log_id).take(records, after, skip)
+    except _OvertakenError:
+        return False
+    return is_end
+
+
+class _OvertakenError(NextbestError):
+    """Somebody else has folded on, or begun anew: what is kept is not what was there before these records."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Folding:
-    store: ProjectionStore
+    state: State
     projection: Projection
     log_id: str
 
-    async def take(self, records: Sequence[tuple[int, Envelope]], after: int) -> None:
-        if records:
-            values = await self.projection.fold(records, self._read)
-            await self.store.project(self.projection.name, self.log_id, values, after=after, offset=records[-1][0])
+    async def take(self, records: Sequence[tuple[int, Envelope]], after: int, skip: Skip | None) -> None:
+        try:
+            await self._take(records, after)
+        except NextbestError:
+            raise
+        except Exception:
+            if skip is None:
+                raise
+            await self._take_singly(records, after, skip)
 
-    async def take_singly(self, records: Sequence[tuple[int, Envelope]], after: int, skip: Skip) -> None:
+    async def _take(self, records: Sequence[tuple[int, Envelope]], after: int) -> None:
+        if records:
+            values = await self.projection.fold(records, partial(self._read, after))
+            await self.state.project(self.projection.name, self.log_id, values, after=after, offset=records[-1][0])
+
+    async def _take_singly(self, records: Sequence[tuple[int, Envelope]], after: int, skip: Skip) -> None:
         """One that cannot be folded holds up none after it."""
         for offset, record in records:
             try:
-                await self.take([(offset, record)], after)
+                await self._take([(offset, record)], after)
             except NextbestError:
                 raise
             except Exception as error:  # noqa: BLE001  it is told, and what comes after it must not wait
                 skip(self.log_id, offset, record, error)
-                await self.store.project(self.projection.name, self.log_id, {}, after=after, offset=offset)
+                await self.state.project(self.projection.name, self.log_id, {}, after=after, offset=offset)
             after = offset
 
-    async def _read(self, keys: Sequence[str]) -> dict[str, str]:
-        return (await self.store.projected(self.projection.name, self.log_id, keys)).values if keys else {}
+    async def _read(self, after: int, keys: Sequence[str]) -> dict[str, str]:
+        """What was kept before these records: what is written elsewhere, before the offset moves, has them once."""
+        if not keys:
+            return {}
+        kept = await self.state.projected(self.projection.name, self.log_id, keys)
+        if kept.offset != after:
+            raise _OvertakenError
+        return kept.values

@@ -9,7 +9,7 @@ import pytest
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.states import OpenState, open_state
 from nextbest.envelope import Envelope
-from nextbest.following import FOLDED_RECORDS, Step, advance
+from nextbest.following import FOLDED_RECORDS, Step, advance, step
 from nextbest.projection import Projected, Read, Values
 from nextbest.settings import Settings
 
@@ -136,6 +136,46 @@ def test_a_projection_follows_its_log(state: OpenState, log: SqliteLog, record: 
         assert await advance(log, state, counting, read)
         kept = await state.projected("sum", await log.log_id(), KEYS)
         assert kept == Projected(many + 1, {"a": str(many), "größer": "1"})
+
+    asyncio.run(follow())
+
+
+def test_who_is_overtaken_folds_nothing_twice(
+    state: OpenState, log: SqliteLog, record: Callable[..., Envelope]
+) -> None:
+    """Not even for what it would write elsewhere: it begins again from where the other one is."""
+    written = list[Values]()
+
+    class Slow(Counting):
+        async def fold(self, records: Sequence[tuple[int, Envelope]], read: Read) -> Values:
+            await advance(log, state, Counting())
+            written.append(await super().fold(records, read))
+            return written[-1]
+
+    async def follow() -> None:
+        await log.append([record("1", partition_key="a")])
+        assert not await advance(log, state, Slow())
+        assert await advance(log, state, Slow())
+        assert await state.projected("sum", await log.log_id(), KEYS) == Projected(1, {"a": "1"})
+
+    asyncio.run(follow())
+    assert written == []
+
+
+def test_nothing_is_folded_that_state_does_not_have_yet(
+    state: OpenState, log: SqliteLog, record: Callable[..., Envelope]
+) -> None:
+    """State says who is one: what is folded ahead of it would be filed for whom they were before, and stay there."""
+
+    async def follow() -> None:
+        await log.append([record("1", partition_key="a")])
+        await step(log, state)
+        made = await step(log, state)
+        await log.append([record("2", partition_key="a")])
+        for offset in (1, 2):
+            await advance(log, state, Counting(), made)
+            assert (await state.projected("sum", await log.log_id(), ())).offset == offset
+            made = await step(log, state)
 
     asyncio.run(follow())
 
