@@ -84,6 +84,7 @@ class Learner:
                 break  # else the processor has just brought it on
         else:
             return
+        self._goal = None  # State may be emptied and filled again: then the log's end is a later one
         for name in await self.state.projections(log_id):
             if name.startswith(LEARNING) and name != learning:
                 await self.state.discard(name)
