@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from nextbest.errors import SettingError
 from nextbest.identity import Limits
+from nextbest.links import REVIEW_FROM
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -25,7 +26,6 @@ _PORTS = range(1, 65_536)
 _BROKER = r"([\w.-]+|\[[0-9a-fA-F:.]+\])(:[1-9]\d{0,4})?"
 # A topic's name has up to 249 characters, and `….dead` beside it needs one too.
 _TOPIC = r"(?!\.{1,2}(\?|$))[a-zA-Z0-9._-]{1,240}"
-_LEAST_LINK_PROBABILITY = 0.5
 _LOG_URL = re.compile(rf"kafka://{_BROKER}(,{_BROKER})*/{_TOPIC}(\?partitions=[1-9]\d{{0,3}})?")
 
 
@@ -122,9 +122,9 @@ class Settings:
         _check_state_url(self.state_url)
         _check_log_url(self.log_url)
         Limits.parse(self.identity_limits)
-        if not self.link_probability >= _LEAST_LINK_PROBABILITY:
+        if not self.link_probability >= REVIEW_FROM:
             raise SettingError(
-                f"NEXTBEST_LINK_PROBABILITY is {self.link_probability}: it takes {_LEAST_LINK_PROBABILITY} or more, "
+                f"NEXTBEST_LINK_PROBABILITY is {self.link_probability}: it takes {REVIEW_FROM} or more, "
                 "for what is less probable is more likely two people"
             )
         ports: dict[int, str] = {}

@@ -134,6 +134,17 @@ class RedisServer(_Server):
         with redis.Redis(port=self.port, decode_responses=True) as client:
             return set(client.scan_iter())
 
+    def content(self) -> dict[str, Any]:
+        """Everything it holds, by name."""
+        with redis.Redis(port=self.port, decode_responses=True) as client:
+            read = {
+                "hash": client.hgetall,
+                "set": client.smembers,
+                "zset": lambda key: client.zrange(key, 0, -1),
+                "string": client.get,
+            }
+            return {key: read[client.type(key)](key) for key in client.scan_iter()}
+
     def _answers(self) -> bool:
         try:
             self.command("PING")

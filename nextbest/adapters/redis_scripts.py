@@ -17,12 +17,15 @@ Keys, all below one prefix:
     consents:ID, arms:ID, pauses, signals
                       hash    name -> "moment rank value"
     ties:NAME         hash    name at the other end -> tie
+    nodes             hash    name -> how often its ties, or whose it is, were changed
     members           hash    name -> customer, of those who go by several
     group:ID          set     names of such a customer
     projections       hash    name -> "offset log_id"
     projection:NAME   hash    key -> value
-    facts             hash    log_offset:ID and caught_up:ID of each log, model_set_id, policy_hash, overruns,
-                              contacts_forgotten, graph (how often it was changed who is one)
+    facts             hash    log_offset/2:ID and caught_up/2:ID of each log, model_set_id, policy_hash, overruns, home
+                              contacts_forgotten, emptied (how often State was, or somebody erased)
+
+Offsets are named with the form of what is kept: a State of the form before has all of the log applied to it anew.
 """
 
 import hashlib
@@ -118,13 +121,17 @@ class Writes(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Event id, customer, moment and interaction."""
     forget: list[str] = []
     """Names: everything else said of them goes."""
-    graph: str | None = None
-    """How often it had been changed who is one."""
+    emptied: str | None = None
+    """How often State had been emptied, or somebody erased."""
+    nodes: list[tuple[str, str]] = []
+    """Names, and how often what ties each, or whose it is, had been changed."""
     ties: list[tuple[str, str, str]] = []
     """Two names and what was said of them."""
     untie: list[tuple[str, str]] = []
     customers: list[tuple[str, str]] = []
     """A name and the customer it belongs to; none where it stands alone."""
+    erased: list[str] = []
+    """Names of which not even that is left how often they were changed."""
     overruns: int = 0
 
 
@@ -159,7 +166,7 @@ local function entries(ids)
   return found
 end
 
-if ask.log_id and redis.call('HEXISTS', p .. 'facts', 'caught_up:' .. ask.log_id) == 0 then
+if ask.log_id and redis.call('HEXISTS', p .. 'facts', 'caught_up/2:' .. ask.log_id) == 0 then
   return {{}, {}, {}, {}, {}, {}, {}, {}, {}, 0}
 end
 local names = {}
@@ -210,13 +217,13 @@ local function number(hash, name)
   return tonumber(redis.call('HGET', p .. hash, name) or '0')
 end
 
-if writes.log_id and redis.call('HEXISTS', p .. 'facts', 'caught_up:' .. writes.log_id) == 0 then return 0 end
+if writes.log_id and redis.call('HEXISTS', p .. 'facts', 'caught_up/2:' .. writes.log_id) == 0 then return 0 end
 local part = writes.part
 local function note_end()
-  if part.is_end and not part.has_more then redis.call('HSET', p .. 'facts', 'caught_up:' .. part.log_id, 1) end
+  if part.is_end and not part.has_more then redis.call('HSET', p .. 'facts', 'caught_up/2:' .. part.log_id, 1) end
 end
 if part then
-  local applied = number('facts', 'log_offset:' .. part.log_id)
+  local applied = number('facts', 'log_offset/2:' .. part.log_id)
   if part.after and part.after > applied then return 1 end
   if part.offset <= applied then
     note_end()
@@ -226,7 +233,10 @@ end
 for _, version in ipairs(writes.versions or {}) do
   if number('versions', version[1]) ~= tonumber(version[2]) then return 0 end
 end
-if writes.graph and number('facts', 'graph') ~= tonumber(writes.graph) then return 0 end
+if writes.emptied and number('facts', 'emptied') ~= tonumber(writes.emptied) then return 0 end
+for _, node in ipairs(writes.nodes or {}) do
+  if number('nodes', node[1]) ~= tonumber(node[2]) then return 0 end
+end
 for decision, known in pairs(writes.decisions or {}) do
   if redis.call('SCARD', p .. 'decision:' .. decision) ~= #known then return 0 end
   for _, entry in ipairs(known) do
@@ -298,8 +308,14 @@ for _, name in ipairs(writes.forget or {}) do
   end
   redis.call('DEL', p .. 'consents:' .. name, p .. 'arms:' .. name, p .. 'interactions:' .. name)
 end
-for _, tie in ipairs(writes.ties or {}) do redis.call('HSET', p .. 'ties:' .. tie[1], tie[2], tie[3]) end
-for _, tie in ipairs(writes.untie or {}) do redis.call('HDEL', p .. 'ties:' .. tie[1], tie[2]) end
+for _, tie in ipairs(writes.ties or {}) do
+  redis.call('HSET', p .. 'ties:' .. tie[1], tie[2], tie[3])
+  redis.call('HINCRBY', p .. 'nodes', tie[1], 1)
+end
+for _, tie in ipairs(writes.untie or {}) do
+  redis.call('HDEL', p .. 'ties:' .. tie[1], tie[2])
+  redis.call('HINCRBY', p .. 'nodes', tie[1], 1)
+end
 for _, belongs in ipairs(writes.customers or {}) do
   local name, customer = unpack(belongs)
   local was = redis.call('HGET', p .. 'members', name) or ''
@@ -313,11 +329,16 @@ for _, belongs in ipairs(writes.customers or {}) do
   end
   if customer ~= '' then redis.call('SADD', p .. 'group:' .. customer, name) end
   redis.call('HINCRBY', p .. 'versions', name, 1)
+  redis.call('HINCRBY', p .. 'nodes', name, 1)
 end
-if writes.graph then redis.call('HINCRBY', p .. 'facts', 'graph', 1) end
+for _, name in ipairs(writes.erased or {}) do
+  redis.call('HDEL', p .. 'versions', name)
+  redis.call('HDEL', p .. 'nodes', name)
+end
+if writes.erased then redis.call('HINCRBY', p .. 'facts', 'emptied', 1) end
 if writes.overruns then redis.call('HINCRBY', p .. 'facts', 'overruns', writes.overruns) end
 if part then
-  if not part.has_more then redis.call('HSET', p .. 'facts', 'log_offset:' .. part.log_id, part.offset) end
+  if not part.has_more then redis.call('HSET', p .. 'facts', 'log_offset/2:' .. part.log_id, part.offset) end
   note_end()
 end
 return 1
@@ -327,11 +348,12 @@ CLEAR = """
 local p = KEYS[1]
 local of_the_log = {}
 for _, word in ipairs({'contacts', 'decision', 'customer', 'held', 'usage', 'versions', 'interactions', 'consents',
-  'arms', 'ties', 'members', 'group', 'pauses', 'signals', 'projections', 'projection'}) do of_the_log[word] = true end
+  'arms', 'ties', 'nodes', 'members', 'group', 'identifiers',
+  'pauses', 'signals', 'projections', 'projection'}) do of_the_log[word] = true end
 for _, key in ipairs(redis.call('KEYS', p .. '*')) do
   if of_the_log[string.match(key, '^[^:]*', #p + 1)] then redis.call('UNLINK', key) end
 end
-redis.call('HINCRBY', p .. 'facts', 'graph', 1)
+redis.call('HINCRBY', p .. 'facts', 'emptied', 1)
 for _, name in ipairs(redis.call('HKEYS', p .. 'facts')) do
   if string.match(name, '^log_offset') or string.match(name, '^caught_up') or name == 'contacts_forgotten' then
     redis.call('HDEL', p .. 'facts', name)
@@ -350,6 +372,16 @@ return #ids
 """
 """Of a customer's interactions, up to 500 that are no later than a moment; how many those were."""
 
+GROUPS = """
+local p, groups = KEYS[1], {}
+for i, name in ipairs(cjson.decode(ARGV[1])) do
+  local whose = redis.call('HGET', p .. 'members', name)
+  groups[i] = whose and redis.call('SMEMBERS', p .. 'group:' .. whose) or {}
+end
+return groups
+"""
+"""Of names the names of their customers; none of those who stand alone."""
+
 NODES = """
 local p = KEYS[1]
 local nodes = {}
@@ -362,11 +394,12 @@ for i, asked in ipairs(cjson.decode(ARGV[1])) do
     ties = redis.call('HGETALL', key)
   end
   local whose = redis.call('HGET', p .. 'members', name)
-  nodes[i] = {ties, whose and redis.call('SMEMBERS', p .. 'group:' .. whose) or {}}
+  local group = whose and redis.call('SMEMBERS', p .. 'group:' .. whose) or {}
+  nodes[i] = {ties, group, redis.call('HGET', p .. 'nodes', name) or '0'}
 end
-return {redis.call('HGET', p .. 'facts', 'graph') or '0', nodes}
+return {redis.call('HGET', p .. 'facts', 'emptied') or '0', nodes}
 """
-"""How often the graph was changed, and of names their ties, or some where there are many, and their groups."""
+"""How often State was emptied, and of names their ties, or some where there are many, groups, and their changes."""
 
 PROJECTED = """
 local p, name, log_id, keys = KEYS[1], ARGV[1], ARGV[2], cjson.decode(ARGV[3])
@@ -414,5 +447,6 @@ def _digest(script: str) -> str:
 
 
 READ_DIGEST, WRITE_DIGEST, FORGET_DIGEST, CLEAR_DIGEST = map(_digest, (READ, WRITE, FORGET, CLEAR))
-NODES_DIGEST, PROJECTED_DIGEST, PROJECT_DIGEST, DISCARD_DIGEST = map(_digest, (NODES, PROJECTED, PROJECT, DISCARD))
+GROUPS_DIGEST, NODES_DIGEST = map(_digest, (GROUPS, NODES))
+PROJECTED_DIGEST, PROJECT_DIGEST, DISCARD_DIGEST = map(_digest, (PROJECTED, PROJECT, DISCARD))
 """What the server calls them."""

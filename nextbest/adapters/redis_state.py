@@ -1,4 +1,4 @@
-"""State on Redis: one server that the decision replicas of many machines share.
+"""State on Redis: one server that all processes of a home share.
 
 Belongs here: what is asked, and that a plan is written only if nothing it rests on has changed meanwhile; otherwise all
 of it is done again. Does not belong here: the plans (`nextbest.adapters.redis_plans`), the steps on the server
@@ -47,6 +47,8 @@ from nextbest.adapters.redis_scripts import (
     DISCARD_DIGEST,
     FORGET,
     FORGET_DIGEST,
+    GROUPS,
+    GROUPS_DIGEST,
     NODES,
     NODES_DIGEST,
     PREFIX,
@@ -88,7 +90,7 @@ _KEPT = 1_000
 _OVERDUE_ROWS = 1_000
 """Most contacts of all customers that one reservation gives back: it must not wait for a long standstill's."""
 _FACTS = f"{PREFIX}facts"
-_OFFSET, _CAUGHT_UP = "log_offset", "caught_up"
+_OFFSET, _CAUGHT_UP = "log_offset/2", "caught_up/2"
 """Facts by log: each is named with its id."""
 _MODEL_SET = "model_set_id"
 _POLICY = "policy_hash"
@@ -116,10 +118,8 @@ class RedisState:
         return next(filter(None, found), names[0])
 
     async def members(self, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-        found = await self._ask("HMGET", f"{PREFIX}members", *names) if names else []
-        whose: dict[str, str | None] = dict(zip(names, found, strict=True))
-        groups = {each: await self._ask("SMEMBERS", f"{PREFIX}group:{each}") for each in {*filter(None, found)}}
-        return {name: names_in_order(groups.get(customer, ())) or (name,) for name, customer in whose.items()}
+        groups = await self._script(GROUPS_DIGEST, GROUPS, _encode(names))
+        return {name: names_in_order(group) or (name,) for name, group in zip(names, groups, strict=True)}
 
     async def neighbours(self, names: Sequence[str]) -> set[str]:
         found = [await self._ask("HKEYS", f"{PREFIX}ties:{name}") for name in names]
@@ -218,6 +218,7 @@ class RedisState:
     async def forget_before(self, contacts: datetime, interactions: datetime) -> None:
         noted = int(await self._fact(_FORGOTTEN) or 0)
         await self._ask("HSET", _FACTS, _FORGOTTEN, max(noted, to_microseconds(contacts)))
+        await self._ask("UNLINK", f"{PREFIX}identifiers")  # of the form before, which no erasure would find
         async for found in self._scan("HSCAN", f"{PREFIX}contacts"):
             old = [id_ for id_, text in zip(found[::2], found[1::2], strict=True) if is_lapsed(text, contacts)]
             if decisions := tuple(dict.fromkeys(decision_of(id_) for id_ in old)):
@@ -319,8 +320,8 @@ class RedisState:
             return
         names, alter = {name for each in new for name in (each.one, each.other)}, identity.joining(new)
         while True:
-            base.graph, base.customers = await self._regrouping(names, alter)
-            # Of an identifier with many ties not all were read. What is read after the graph's version holds with it.
+            await self._regroup(names, alter, base)
+            # Of an identifier with many ties not all were read. What is read after the nodes holds as long as they do.
             kept = await self._kept(new)
             if await self._write(tied([(each, kept[each]) for each in new], base)):
                 return
@@ -342,9 +343,10 @@ class RedisState:
             await self._forget_name(name, msgspec.structs.replace(base, part=base.part and _with_more(base.part)))
         while True:
             near = await self.neighbours(names)
-            base.graph, base.customers = await self._regrouping(near | {*names}, identity.leaving(names))
+            await self._regroup(near | {*names}, identity.leaving(names), base)
             base.untie = [pair for name in names for end in near for pair in ((name, end), (end, name))]
-            # Somebody may have been tied to them before the graph's version was read.
+            base.erased = [*names]
+            # Somebody may have been tied to them before the nodes were read.
             if await self.neighbours(names) <= near and await self._write(base):
                 return
 
@@ -357,24 +359,26 @@ class RedisState:
 
         await self._until_unchanged(Ask(customer_id=name, contacts_since="-inf"), plan)
 
-    async def _regrouping(self, touched: Collection[str], alter: Alter) -> tuple[str, list[tuple[str, str]]]:
-        """The version of the graph, and by name the customer it belongs to from now on, once they are altered."""
-        while True:
-            regrouping, versions = identity.regroup(touched, self._limits, alter), set[str]()
-            wanted = next(regrouping)
-            try:
-                while True:
-                    version, found = await self._nodes([*wanted])
-                    versions.add(version)
-                    wanted = regrouping.send(found)
-            except StopIteration as end:
-                if len(versions) == 1:
-                    return versions.pop(), [(name, customer or "") for name, customer in end.value.items()]
+    async def _regroup(self, touched: Collection[str], alter: Alter, writes: Writes) -> None:
+        """Say in `writes` whom names belong to once `touched` are altered, and what that rests on."""
+        regrouping, seen = identity.regroup(touched, self._limits, alter), dict[str, str]()
+        emptied, wanted = "", next(regrouping)
+        try:
+            while True:
+                since, found, versions = await self._nodes([*wanted])
+                emptied = emptied or since  # what was read before State was emptied is written nowhere
+                seen |= versions
+                wanted = regrouping.send(found)
+        except StopIteration as end:
+            writes.emptied, writes.nodes = emptied, [*seen.items()]
+            writes.customers = [(name, customer or "") for name, customer in end.value.items()]
 
-    async def _nodes(self, names: Sequence[str]) -> tuple[str, dict[str, Node]]:
+    async def _nodes(self, names: Sequence[str]) -> tuple[str, dict[str, Node], dict[str, str]]:
+        """How often State was emptied; by name what is kept of it, and how often that was changed."""
         asked = [(name, TIES_READ if identity.is_identifier(name) else 0) for name in names]
-        version, nodes = await self._script(NODES_DIGEST, NODES, _encode(asked))
-        return version, {name: node_of(*node) for name, node in zip(names, nodes, strict=True)}
+        emptied, nodes = await self._script(NODES_DIGEST, NODES, _encode(asked))
+        found = {name: node_of(ties, group) for name, (ties, group, _) in zip(names, nodes, strict=True)}
+        return emptied, found, {name: version for name, (_, _, version) in zip(names, nodes, strict=True)}
 
     async def _until_unchanged(self, ask: Ask, plan: Callable[[Reply], tuple[T, Writes | None]]) -> T:
         """Read, plan and write, until nothing that the plan rests on has changed between reading and writing.

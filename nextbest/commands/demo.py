@@ -165,7 +165,12 @@ class Demo:
         with self.report.timed("second"):
             moments = ThisSecond(self.settings, rehearsal.key, [*dict.fromkeys(customers)]).happen()
         self.report.second = msgspec.to_builtins(moments)
-        self.console.print(table_of_moments(moments))
+        if moments:
+            self.console.print(table_of_moments(moments))
+        else:
+            self.console.print(
+                "Nobody has an offer open on the page and in the app: there are too few customers for it."
+            )
 
     def close_the_loop(self, rehearsal: Rehearsal) -> None:
         """Send what the market answers as events, and land decisions and answers under their contracts."""

@@ -11,6 +11,7 @@ import pytest
 from nextbest.adapters.redis_state import RedisState
 from nextbest.envelope import Envelope, Identifier
 from nextbest.erasure import erasure
+from nextbest.identity import unlink
 from nextbest.messages import Limit, Option, PlacementProposal, Proposal
 from nextbest.records import DO_NOTHING, DecisionRecord
 from nextbest.state import SnapshotScope, StateBehindError, StateUnavailableError
@@ -248,6 +249,54 @@ def test_who_is_tied_while_they_are_forgotten_is_untied(server: Server, monkeypa
         assert asyncio.run(other.neighbours(["c1", f"email:{hmac_of(1)}"])) == set()
 
 
+def test_who_is_tied_waits_only_for_whom_that_touches(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said of others meanwhile has nothing read again; what is said of the same names has, and both hold."""
+    reads, others = 0, [link(number) for number in range(2, 9)]
+    same = [unlink("c20", f"email:{hmac_of(20)}", NOW + timedelta(hours=1), by="me")]
+    with closing(RedisState(server.url, PATIENCE_S)) as state, closing(RedisState(server.url, PATIENCE_S)) as other:
+
+        def meanwhile(said: list[Envelope]) -> None:
+            nonlocal reads
+            reads += 1
+            if said:
+                asyncio.run(other.apply([said.pop()], None))
+
+        def reads_of(tie: Envelope, said: list[Envelope]) -> int:
+            nonlocal reads
+            reads = 0
+            with monkeypatch.context() as patch:
+                _after_each_read(patch, state, lambda: meanwhile(said), read="_nodes")
+                asyncio.run(state.apply([tie], None))
+            return reads
+
+        alone = reads_of(link(10), [])
+        assert reads_of(link(1), others) == alone
+        assert reads_of(link(20), same) > alone
+        assert asyncio.run(other.members(["c1", "c20"])) == {"c1": ("c1", f"email:{hmac_of(1)}"), "c20": ("c20",)}
+
+
+def test_an_erased_customer_is_nowhere_in_the_server(server: Server) -> None:
+    """Not even where changes are counted."""
+    with closing(RedisState(server.url, PATIENCE_S)) as state:
+        asyncio.run(state.reserve(proposal("d1", "c1"), NOW))
+        asyncio.run(state.apply([link(1)], None))
+        asyncio.run(state.apply([erasure("erasure/1", "c1", NOW, ["c1", f"email:{hmac_of(1)}"])], None))
+    kept = str(server.content())
+    assert "c1" not in kept
+    assert hmac_of(1) not in kept
+
+
+def test_a_state_of_the_form_before_is_filled_again(server: Server) -> None:
+    """It knows nothing of ties: whatever it has of the log is applied anew."""
+    server.command("HSET", "nextbest:facts", "log_offset:log", 9, "caught_up:log", 1)
+    server.command("HSET", "nextbest:identifiers", f"email:{hmac_of(1)}", "c1")
+    with closing(RedisState(server.url, PATIENCE_S)) as state:
+        assert asyncio.run(state.applied_offset("log")) == 0
+        assert not asyncio.run(state.is_caught_up("log"))
+        asyncio.run(state.clear())
+    assert server.keys() == {"nextbest:facts"}
+
+
 def _after_each_read(
     monkeypatch: pytest.MonkeyPatch, state: RedisState, job: Callable[[], object], *, read: str = "_read"
 ) -> None:
@@ -268,7 +317,7 @@ def test_every_key_is_below_one_prefix(server: Server) -> None:
         asyncio.run(state.apply([link(1)], 1))
         asyncio.run(state.publish_model_set("m1"))
     ties = {f"nextbest:ties:{name}" for name in ("c1", f"email:{hmac_of(1)}")}
-    kept = {f"nextbest:{key}" for key in ("facts", "members", "group:c1", "versions")}
+    kept = {f"nextbest:{key}" for key in ("facts", "members", "group:c1", "nodes", "versions")}
     assert server.keys() == ties | kept
 
 
