@@ -1,12 +1,13 @@
-"""The agenda of a projection: which of its keys are due in which second, and which are a customer's.
+"""The agenda of a projection: which of its keys are due in which tick of ten seconds, and which are a customer's.
 
 Belongs here: the lists of keys, and how far they are worked off. Does not belong here: what is due, or when
 (`nextbest.contact_book`).
 
-Keys: `due/SECOND` the keys that are due then; `c/HOUR/CUSTOMER` those of a customer that are due in that hour, so that
+Keys: `due/TICK` the keys that are due then; `c/HOUR/CUSTOMER` those of a customer that are due in that hour, so that
 no list grows with all that a customer does; `agenda` the hours in which anything is due.
 """
 
+import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
@@ -17,25 +18,28 @@ from nextbest.projection import Read
 from nextbest.shelf import Shelf
 
 _KEY: Final = "agenda"
-_HOUR_S: Final = 3_600
+TICK: Final = 10_000_000
+"""In microseconds. A finer one would have to look through more lists in which there is nothing."""
+_HOUR: Final = 360
+"""In ticks."""
 _AT_ONCE: Final = 2_000
 """Keys, or little more: what is due after months of silence is worked off over several folds."""
 
 
 class Place(NamedTuple):
-    """Where a key is listed: under a customer, empty where there is none, and the second in which it is due."""
+    """Where a key is listed: under a customer, empty where there is none, and the tick in which it is due."""
 
     customer: str
-    second: int
+    tick: int
 
     @property
     def hour(self) -> str:
         """In which it is due."""
-        return str(self.second // _HOUR_S)
+        return str(self.tick // _HOUR)
 
 
 class _Standing(msgspec.Struct, omit_defaults=True):
-    """The second up to which all that was due is worked off, and by hour how many keys will be due."""
+    """The tick up to which all that was due is worked off, and by hour how many keys will be due."""
 
     done: int = 0
     hours: dict[str, int] = {}
@@ -64,19 +68,20 @@ class Agenda:
         await self._customers.load(names)
         return [key for name in names for key in self._customers.get(name) or ()]
 
-    async def due(self, now_s: int) -> list[str]:
-        """The keys that are due by this second, or of many a part; they count as worked off."""
+    async def due(self, now: int) -> list[str]:
+        """The keys that are due by this tick, or of many a part; they count as worked off."""
         keys: list[str] = []
         for hour in sorted(map(int, self._standing.hours)):
-            begin = max(hour * _HOUR_S, self._standing.done + 1)
-            seconds = range(begin, min((hour + 1) * _HOUR_S, now_s + 1))
-            await self._due.load(map(str, seconds))
-            for second in seconds:
-                keys += self._due.get(str(second)) or ()
+            begin = max(hour * _HOUR, self._standing.done + 1)
+            ticks = range(begin, min((hour + 1) * _HOUR, now + 1))
+            await self._due.load(map(str, ticks))
+            await asyncio.sleep(0)  # after months of silence there are many hours
+            for tick in ticks:
+                keys += self._due.get(str(tick)) or ()
                 if len(keys) >= _AT_ONCE:
-                    self._standing.done = second
+                    self._standing.done = tick
                     return keys
-        self._standing.done = max(now_s, self._standing.done)
+        self._standing.done = max(now, self._standing.done)
         return keys
 
     async def move(self, moved: Iterable[tuple[str, Place | None, Place | None]]) -> None:
@@ -86,7 +91,7 @@ class Agenda:
         hours.subtract(before.hour for _, before, _ in moves if before)
         hours.update(after.hour for _, _, after in moves if after)
         self._standing.hours = {hour: count for hour, count in hours.items() if count}
-        await _list(self._due, [(key, _second(before), _second(after)) for key, before, after in moves])
+        await _list(self._due, [(key, _tick(before), _tick(after)) for key, before, after in moves])
         await _list(self._customers, [(key, _customer(before), _customer(after)) for key, before, after in moves])
 
     def values(self) -> dict[str, str | None]:
@@ -95,8 +100,8 @@ class Agenda:
         return self._due.values() | self._customers.values() | self._shelf.values()
 
 
-def _second(place: Place | None) -> str:
-    return str(place.second) if place else ""
+def _tick(place: Place | None) -> str:
+    return str(place.tick) if place else ""
 
 
 def _customer(place: Place | None) -> str:

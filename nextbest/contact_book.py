@@ -20,8 +20,7 @@ from datetime import timedelta
 from itertools import chain
 from typing import Final
 
-from nextbest.agenda import Agenda, Place
-from nextbest.delays import SECOND
+from nextbest.agenda import TICK, Agenda, Place
 from nextbest.evidence import Additions, Table, counted, summed
 from nextbest.policy import Rewards
 from nextbest.projection import Read
@@ -99,7 +98,7 @@ class ContactBook:
     async def closed(self) -> dict[str, str | None]:
         """Settle what is over, and return what is to be kept."""
         await self._take()
-        await self._load(await self._agenda.due(self._now // SECOND))
+        await self._load(await self._agenda.due(self._now // TICK))
         self._settle()
         await self._agenda.move(self._moved())
         await self._sum_up()
@@ -193,23 +192,23 @@ class ContactBook:
             await self._pending.load(key.removeprefix(_PENDING) for key in keys if key.startswith(_PENDING))
             await self._touches.load(key.removeprefix(_TOUCHES) for key in keys if key.startswith(_TOUCHES))
 
-    def _second(self, moment: int) -> int:
+    def _tick(self, moment: int) -> int:
         """The one from which on what began at `moment` is over."""
-        return (moment + self._patience) // SECOND + 1
+        return (moment + self._patience) // TICK + 1
 
     def _until(self, now: int) -> int:
-        """What began up to this moment is over: `_second` the other way round."""
-        return now // SECOND * SECOND - 1 - self._patience
+        """What began up to this moment is over: `_tick` the other way round."""
+        return now // TICK * TICK - 1 - self._patience
 
     def _moved(self) -> Iterator[tuple[str, Place | None, Place | None]]:
         """Keys whose values have changed, with where they were listed and are to be."""
         for name, _ in self._pending.changed():
             both = self._pending.before(name), self._pending.get(name)
-            before, after = (Place(each.customer, self._second(each.last_moment)) if each else None for each in both)
+            before, after = (Place(each.customer, self._tick(each.last_moment)) if each else None for each in both)
             yield _PENDING + name, before, after
         for name, _ in self._touches.changed():
             held, customer = (self._touches.before(name), self._touches.get(name)), _customer_of(name)
-            before, after = (Place(customer, self._second(each.oldest)) if each else None for each in held)
+            before, after = (Place(customer, self._tick(each.oldest)) if each else None for each in held)
             yield _TOUCHES + name, before, after
 
     async def _sum_up(self) -> None:

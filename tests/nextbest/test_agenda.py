@@ -45,7 +45,7 @@ def test_keys_are_where_they_were_moved_last(changes: list[dict[str, Place | Non
             mine = [key for key, place in listed.items() if place.customer == customer]
             assert sorted(await agenda.of(customer)) == sorted(mine)
         due = await agenda.due(10_000)
-        assert sorted(due) == sorted(key for key, place in listed.items() if place.second <= 10_000)
+        assert sorted(due) == sorted(key for key, place in listed.items() if place.tick <= 10_000)
         assert await agenda.due(10_000) == []
         await agenda.move((key, place, None) for key, place in listed.items())
         kept.close(agenda)
@@ -55,13 +55,13 @@ def test_keys_are_where_they_were_moved_last(changes: list[dict[str, Place | Non
 
 
 def test_much_is_worked_off_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whole seconds of it, in order."""
+    """Whole ticks of it, in order."""
     monkeypatch.setattr(module, "_AT_ONCE", 2)
 
     async def follow() -> None:
         agenda = await Agenda.opened(Kept().read)
-        seconds = {"a": 5, "b": 6, "c": 6, "d": 4_000, "e": 9_000}
-        await agenda.move((key, None, Place("", second)) for key, second in seconds.items())
+        ticks = {"a": 5, "b": 6, "c": 6, "d": 4_000, "e": 9_000}
+        await agenda.move((key, None, Place("", tick)) for key, tick in ticks.items())
         assert [await agenda.due(8_000) for _ in range(3)] == [["a", "b", "c"], ["d"], []]
 
     asyncio.run(follow())
