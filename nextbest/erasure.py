@@ -5,6 +5,7 @@ and replacing them (`nextbest.log`, adapters), or what it does to State (`nextbe
 """
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 import msgspec
@@ -40,11 +41,6 @@ def erasure(event_id: str, customer_id: str, now: datetime, names: Sequence[str]
     )
 
 
-def names_of(entry: Envelope) -> tuple[str, ...]:
-    """Whom an erasure is about: all that the customer went by."""
-    return tuple(dict.fromkeys((entry.properties["customer_id"], *entry.properties.get("names", ()))))
-
-
 def without(entry: Envelope, names: Collection[str]) -> Envelope:
     """What is left of an entry without somebody of these names; the entry itself where it says nothing of them."""
     if entry.type == ERASURE:
@@ -59,9 +55,9 @@ def without_customer(entry: Envelope) -> Envelope:
     A decision and its impression still take of volumes and budgets over all customers; of anything else only the id
     is left, so that the same event sent again is not taken in again. No contract has rows of this kind.
     """
-    if entry.type == "decision":
-        record = _without_customer(records.decode(entry.properties["record"]))
-        return _bare(entry, {"slot": entry.properties["slot"], "record": records.encode(record).decode()})
+    if (record := _record_of(entry)) is not None:
+        left = records.encode(_without_customer(record)).decode()
+        return _bare(entry, {"slot": entry.properties.get("slot"), "record": left})
     if entry.type == IMPRESSION:
         return _bare(entry, {})
     bare = _bare(entry, {})
@@ -73,15 +69,24 @@ def without_others(entry: Envelope, names: Collection[str]) -> Envelope:
 
     It stays the customer's, with what it took and showed; what it was made from is gone, and no model learns from it.
     """
-    if entry.type != "decision":
+    record = _record_of(entry)
+    if record is None:
         return entry
-    record = records.decode(entry.properties["record"])
     identifiers = tuple(each for each in record.identifiers if name_of(each) not in names)
     if identifiers == record.identifiers and not {*record.snapshot.members}.intersection(names):
         return entry
     left = msgspec.structs.replace(_without_knowledge(record), identifiers=identifiers)
     properties = entry.properties | {"record": records.encode(left).decode(), "learning": False}
     return msgspec.structs.replace(entry, learning=False, properties=properties)
+
+
+def _record_of(entry: Envelope) -> records.DecisionRecord | None:
+    """The record of a decision; none of another entry, nor of one that is not well formed: it must hold up nothing."""
+    text = entry.properties.get("record")
+    if entry.type == "decision" and isinstance(text, str):
+        with suppress(msgspec.DecodeError):
+            return records.decode(text)
+    return None
 
 
 def is_erased(record: records.DecisionRecord) -> bool:

@@ -180,14 +180,18 @@ def unlink(customer_id: str, other_id: str, at: datetime, *, by: str) -> Envelop
 
 
 def names_in(record: Envelope) -> tuple[str, ...]:
-    """The names of which an entry of the log says whose they are, or that they are nobody's any more."""
+    """The names of which an entry of the log says whose they are, or that they are nobody's any more.
+
+    Of an erasure the customer's own comes first. An entry that is not well formed may name nobody.
+    """
     said, named = record.properties, tuple[object, ...]()
     if record.type == "identity":
         named = (f"{said.get('kind')}:{said.get('identifier_hmac')}", said.get("customer_id"))
     elif record.type in {LINK, UNLINK}:
         named = (said.get("customer_id"), said.get("other_id"))
     elif record.type == "erasure":
-        named = (said.get("customer_id"), *said.get("names", ()))
+        names = said.get("names")
+        named = (said.get("customer_id"), *(names if isinstance(names, list) else ()))
     return tuple(dict.fromkeys(each for each in named if isinstance(each, str)))
 
 

@@ -19,9 +19,10 @@ from nextbest import records as decisions
 from nextbest.contact_book import CLOCK, DELAYS, UNLEARNED, ContactBook, table_key
 from nextbest.delays import Counts, Delays, Scale, delays
 from nextbest.envelope import Envelope
-from nextbest.erasure import ERASURE, is_erased, names_of
+from nextbest.erasure import ERASURE, is_erased
 from nextbest.evidence import Table, statistics
 from nextbest.features import design_matrix
+from nextbest.identity import names_in
 from nextbest.moments import to_microseconds
 from nextbest.policy import Policy, Rewards
 from nextbest.projection import Read, Values
@@ -110,7 +111,7 @@ class Learning:
                 await asyncio.sleep(0)
             book.turn_to(to_microseconds(record.received_at))
             if record.type == ERASURE:
-                for name in names_of(record):
+                for name in names_in(record):
                     await book.erase(name)
             elif (word := self._tried(record) or said(record, rewards)) is not None:
                 book.hear(word)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from nextbest.adapters.state_effects import well_formed
-from nextbest.erasure import ERASURE, erasure, names_of, without
-from nextbest.identity import identifier_of
+from nextbest.erasure import ERASURE, erasure, without
+from nextbest.identity import identifier_of, names_in
 from nextbest.log import EventLog
 from nextbest.names import CustomerNames
 from nextbest.policy import Policy
@@ -165,7 +165,7 @@ class Customers:
         entries = features = 0
         for offset, word in await self.log.filed_under([customer_id]):
             if word.type == ERASURE:
-                names = names_of(word)
+                names = names_in(word)
                 entries += await self._strip(names, await names_around(names, self.state), before=offset)
                 left = {entry.partition_key for _, entry in await self.log.filed_under(names) if entry.type != ERASURE}
                 features += await self._forget_features([name for name in names if name not in left])

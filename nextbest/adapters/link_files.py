@@ -12,8 +12,9 @@ import msgspec
 from nextbest.adapters.files import write_whole
 from nextbest.adapters.logs import OpenLog
 from nextbest.envelope import Envelope
-from nextbest.erasure import ERASURE, names_of
+from nextbest.erasure import ERASURE
 from nextbest.errors import NextbestError
+from nextbest.identity import names_in
 from nextbest.links import Pair, Proposals, Verdict, verdicts
 
 _NO_CONTRACT = ""
@@ -64,7 +65,7 @@ def read_erased(log: OpenLog) -> set[str]:
         LogUnavailableError: the log cannot be read.
 
     """
-    return {name for entry in _entries(log) if entry.type == ERASURE for name in names_of(entry)}
+    return {name for entry in _entries(log) if entry.type == ERASURE for name in names_in(entry)}
 
 
 def _entries(log: OpenLog) -> Iterator[Envelope]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from nextbest.adapters.sqlite_log import LOG_ID, SqliteLog, entries, filed, insert, positions, replace, row_of
 from nextbest.envelope import Envelope
-from nextbest.erasure import ERASURE, names_of, without
+from nextbest.erasure import ERASURE, without
 from nextbest.identity import names_in
 
 _READ_TO = "SELECT partition, next_offset FROM sources WHERE topic = ?"
@@ -95,7 +95,7 @@ def _erasures(connection: sqlite3.Connection) -> Erasures:
     """Those that the copy has."""
     found = Erasures(list)
     for _, entry in entries(connection.execute(_ERASURES)):
-        for name in names_of(entry) if entry.type == ERASURE else ():
+        for name in names_in(entry) if entry.type == ERASURE else ():
             found[name].append(entry)
     return found
 
@@ -108,9 +108,9 @@ def _forget(connection: sqlite3.Connection, record: Envelope, erasures: Erasures
     those under other names the time has to say it.
     """
     if record.type == ERASURE:
-        for name in names_of(record):
+        for name in names_in(record):
             erasures[name].append(record)
-        _strip(connection, record, _around(connection, names_of(record)))
+        _strip(connection, record, _around(connection, names_in(record)))
         return
     for word in [word for name in {record.partition_key, *names_in(record)} for word in erasures.get(name, ())]:
         if record.partition_key != word.partition_key and record.received_at <= word.received_at:
@@ -128,7 +128,7 @@ def _around(connection: sqlite3.Connection, names: Sequence[str]) -> list[tuple[
 
 def _strip(connection: sqlite3.Connection, word: Envelope, found: Sequence[tuple[int, Envelope]]) -> None:
     """Leave of what came before an erasure so much as adds up."""
-    names = names_of(word)
+    names = names_in(word)
     before = (
         (position, entry)
         for position, entry in found

@@ -6,6 +6,7 @@ from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,6 +79,17 @@ def test_a_customer_is_forgotten_by_every_name_that_the_erasure_has(tmp_path: Pa
             kept = {entry.event_id: entry for _, entry in copy.read_sync(0, 10)}
             assert kept["before"].partition_key == kept[tie.event_id].partition_key == "erased"
             assert kept["after"] == after
+
+
+def test_an_erasure_that_means_nothing_holds_up_nothing(copy: LogCopy, record: MakeRecord) -> None:
+    """It forgets nobody, and what comes with it is taken in."""
+    said: list[dict[str, Any]] = [{}, {"customer_id": ["c1"]}, {"customer_id": "c2", "names": 7}]
+    words = [record(f"erasure/{n}", type=ERASURE, partition_key="c1", properties=each) for n, each in enumerate(said)]
+    visit = record("visit", partition_key="c1")
+    nonsense = record("decision", type="decision", partition_key="c9", properties={"record": 7})
+    asyncio.run(copy.take_in("t", [[visit, *words, nonsense, erasure("erasure/9", "c9", visit.received_at)]], {0: 4}))
+    assert [entry for _, entry in copy.read_sync(0, 4)] == [visit, *words]
+    assert copy.read_sync(4, 1)[0][1].partition_key == "erased"
 
 
 def test_a_file_that_cannot_be_had_is_told(tmp_path: Path, record: MakeRecord) -> None:
