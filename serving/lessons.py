@@ -41,7 +41,7 @@ class Lessons:
     models: CurrentModels
     clock: Callable[[], datetime]
     _told: tuple[Any, ...] = ()
-    """Whom was told last, of which offset of the log."""
+    """Whom was told last, of which offset of the log, and whether it was complete."""
     _values: Mapping[str, str] | None = None
     _told_at: float = 0.0
 
@@ -62,8 +62,9 @@ class Lessons:
             return
         policy, beliefs = in_force
         name, log_id = projection_name(policy, models.model_set.id), await self.log.log_id()
-        offset = (await self.state.projected(name, log_id, ())).offset
-        told, is_old = (in_force, name, offset), time.monotonic() > self._told_at + _ANYWAY_S
+        mark = await self.state.projected(name, log_id, (COMPLETE,))  # what completes it leaves the offset as it is
+        told = (in_force, name, mark.offset, COMPLETE in mark.values)
+        is_old = time.monotonic() > self._told_at + _ANYWAY_S
         if told == self._told and not is_old:
             return
         kept = await self.state.projected(name, log_id, Learned.keys(policy))
@@ -73,8 +74,7 @@ class Lessons:
             now = None if is_behind else to_microseconds(self.clock())
             await asyncio.to_thread(_teach, beliefs, policy, models, kept.values, now)
             self._values, self._told_at = values, time.monotonic()
-        is_settled = COMPLETE in values and models is self.models.current
-        self._told = told if is_settled else ()  # what completes it leaves the offset as it is
+        self._told = told if models is self.models.current else ()
 
 
 def _teach(beliefs: Beliefs, policy: Policy, models: Models, values: Mapping[str, str], now: int | None) -> None:
