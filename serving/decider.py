@@ -267,13 +267,15 @@ class Decider:
             task.add_done_callback(self.giving_back.discard)
 
     async def _release(self, attempt: "Attempt") -> None:
-        """Without State it expires by itself; and what another try of the same request has logged holds."""
+        """Without State it expires by itself; what another try of the request has logged, or logs meanwhile, holds."""
         decision_id = attempt.request.decision_id
         with suppress(StateUnavailableError, LogUnavailableError):
             if attempt.is_repeatable and await self.record(decision_id):
                 return
             for slot in range(attempt.slots):
                 await self.state.release(decision_id, slot)
+            if attempt.is_repeatable and (logged := await decision_entries(self.log, decision_id)):
+                await self.state.apply(logged, None)
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 from nextbest.adapters import sqlite as sqlite_adapter
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.sqlite_state import SqliteState
+from nextbest.envelope import Envelope
 from nextbest.log import LogUnavailableError
 from nextbest.settings import Settings
 from nextbest.state import SnapshotScope, StateUnavailableError
@@ -105,6 +106,33 @@ def test_what_the_log_may_yet_have_is_not_given_back(  # noqa: PLR0917  what fai
     monkeypatch.setattr(SqliteLog, "append", _down(LogUnavailableError("silent")))
     decide("c1")
     assert len(asyncio.run(state.snapshot("c1", SnapshotScope(LONG_AGO, LONG_AGO))).contacts) == held
+
+
+def test_what_another_try_logs_meanwhile_is_not_given_back(  # noqa: PLR0917  who tries, and where it is looked
+    decide: Decide,
+    settings: Settings,
+    publish: Publish,
+    state: SqliteState,
+    log: SqliteLog,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One try gives back what it has found no decision for; while it does, another logs one, and State has it."""
+    publish(settings, 0.1)
+    append, release, tried = SqliteLog.append, SqliteState.release, list[Envelope]()
+
+    async def fail(_: SqliteLog, entries: Sequence[Envelope], **_options: Any) -> None:
+        tried.extend(entries)
+        raise LogUnavailableError("full")
+
+    async def late(self: SqliteState, decision_id: str, slot: int) -> None:
+        await append(log, tried, together=True)
+        await self.apply(tried, None)
+        await release(self, decision_id, slot)
+
+    monkeypatch.setattr(SqliteLog, "append", fail)
+    monkeypatch.setattr(SqliteState, "release", late)
+    decide("c1", request_id="r1")
+    assert len(asyncio.run(state.snapshot("c1", SnapshotScope(LONG_AGO, LONG_AGO))).contacts) == 1
 
 
 def test_slow_features_leave_time_for_a_decision_without(
