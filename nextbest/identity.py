@@ -197,7 +197,7 @@ def names_in(record: Envelope) -> tuple[str, ...]:
 
 def together(said: Sequence[NamesTied]) -> Iterator[list[NamesTied]]:
     """What was said in steps: of two names all at once, with others that concern them, few enough to be looked at."""
-    ties = _ties_of(said)
+    ties = ties_of(said)
     person_of = {name: number for number, person in enumerate(_connected(ties)) for name in person}
     by_person = defaultdict[int, list[NamesTied]](list)
     for one, ends in ties.items():
@@ -217,7 +217,7 @@ def together(said: Sequence[NamesTied]) -> Iterator[list[NamesTied]]:
 
 def joining(said: Iterable[NamesTied]) -> Alter:
     """What becomes of names when all this is said of them."""
-    new = _ties_of(said)
+    new = ties_of(said)
 
     def alter(name: str, node: Node) -> Node:
         ties = {end: node.ties.get(end, Tie()) | tie for end, tie in new.get(name, {}).items()}
@@ -226,7 +226,8 @@ def joining(said: Iterable[NamesTied]) -> Alter:
     return alter
 
 
-def _ties_of(said: Iterable[NamesTied]) -> dict[str, dict[str, Tie]]:
+def ties_of(said: Iterable[NamesTied]) -> dict[str, dict[str, Tie]]:
+    """By name what was said of it and each other end."""
     ties: dict[str, dict[str, Tie]] = {}
     for each in said:
         for name, end in ((each.one, each.other), (each.other, each.one)):
@@ -341,17 +342,23 @@ def _ends(name: str, node: Node, limits: Limits) -> set[str]:
     """The names that a name is tied to, by what holds of its own ties."""
     if is_identifier(name) and len(node.ties) > CROWD:
         return set()
-    newest = max(((tie.landed, end) for end, tie in node.ties.items() if tie.landed), default=None)
-    ends: dict[str, int] = {}
-    for end, tie in node.ties.items():
-        is_corrected = is_identifier(name) and newest is not None and newest[1] != end
-        at = max(tie.joined, 0 if is_corrected else tie.landed)
-        if at > tie.split:
-            ends[end] = at
+    ends = holding(name, node.ties)
     if is_identifier(name) and sum(not is_identifier(end) for end in ends) > limits.of(name):
         return set()
     identifiers = sorted((at, end) for end, at in ends.items() if is_identifier(end))
     return ends.keys() - {end for _, end in identifiers[: -limits.identifiers]}
+
+
+def holding(name: str, ties: Mapping[str, Tie]) -> dict[str, int]:
+    """Of the ties of a name those that hold, by the name at the other end, with since when."""
+    newest = max(((tie.landed, end) for end, tie in ties.items() if tie.landed), default=None)
+    ends: dict[str, int] = {}
+    for end, tie in ties.items():
+        is_corrected = is_identifier(name) and newest is not None and newest[1] != end
+        at = max(tie.joined, 0 if is_corrected else tie.landed)
+        if at > tie.split:
+            ends[end] = at
+    return ends
 
 
 def _entry(kind: str, one: str, other: str, at: datetime, said: Mapping[str, object]) -> Envelope:

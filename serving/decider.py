@@ -232,11 +232,11 @@ class Decider:
             snapshot, attempt.log_id = await self.basis.snapshot(name, scope)
             watch.lap("state")
             attempt.waits_for = "features"
-            profile = await reading
+            profile = read = await reading
             customer_id, *others = snapshot.members or (name,)
             if customer_id != name:  # by one of the other names of the customer, under which no live features are
                 profile = await profile_of(customer_id, self.features, attempt.deadline)
-            profile = await completed(profile, others, self.features, attempt.deadline)
+            profile = await completed(profile, others, {name: read}, self.features, attempt.deadline)
             watch.lap("features")
         finally:
             reading.cancel()

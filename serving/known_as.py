@@ -5,14 +5,13 @@ these, under which something of theirs may be filed. Does not belong here: whom 
 (`nextbest.identity`), or what is done about the names (`serving.customers`).
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from nextbest.identity import CROWD, LINK, UNLINK, NamesTied, Tie, is_identifier
+from nextbest.adapters.state_effects import well_formed
+from nextbest.identity import CROWD, NamesTied, Tie, holding, is_identifier, ties_of
 from nextbest.log import EventLog
-from nextbest.state import State, effects
+from nextbest.state import State
 
-_TIES = frozenset({"identity", LINK, UNLINK})
 _FAR = 1_000
 """Most names around a customer that are looked at, the nearest first."""
 
@@ -42,23 +41,16 @@ async def _uncounted(names: tuple[str, ...], state: State, log: EventLog) -> tup
     around = {each: await state.neighbours([each]) for each in found}
     near = {each: ends for each, ends in around.items() if len(ends) <= CROWD}
     ties = await _ties(set().union(near, *near.values()), log) if near else {}
-    return tuple(each for each in near if (claims := _claims(ties[each])) and claims.issubset(names))
+    return tuple(each for each in near if (claims := _claims(each, ties.get(each, {}))) and claims.issubset(names))
 
 
 async def _ties(names: Iterable[str], log: EventLog) -> Mapping[str, Mapping[str, Tie]]:
     """By name its ties by their other end, as far as they are filed under `names`."""
-    ties: dict[str, dict[str, Tie]] = defaultdict(dict)
-    for name in names:
-        for _, entry in await log.filed_under([name]):
-            for said in effects(entry) if entry.type in _TIES else ():
-                if isinstance(said, NamesTied):
-                    for one, other in ((said.one, said.other), (said.other, said.one)):
-                        ties[one][other] = ties[one].get(other, Tie()) | said.tie
-    return ties
+    filed = [entry for name in names for _, entry in await log.filed_under([name])]
+    return ties_of(said for said in well_formed(filed) if isinstance(said, NamesTied))
 
 
-def _claims(ties: Mapping[str, Tie]) -> set[str]:
-    """Who claims the identifier of these ties: customers, and where there are none, other identifiers."""
-    newest = max((tie.landed for tie in ties.values()), default=0)
-    ends = {end for end, tie in ties.items() if max(tie.joined, tie.landed * (tie.landed == newest)) > tie.split}
+def _claims(identifier: str, ties: Mapping[str, Tie]) -> set[str]:
+    """Who claims an identifier of these ties: customers, and where there are none, other identifiers."""
+    ends = {*holding(identifier, ties)}
     return {end for end in ends if not is_identifier(end)} or ends

@@ -5,7 +5,7 @@ are read (`serving.online_features`), or whose names they are (State).
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -45,8 +45,12 @@ async def profile_of(name: str | None, features: FeatureReader, deadline: Deadli
         return Profile(unavailable="features_slow")
 
 
-async def completed(own: Profile, others: Sequence[str], features: FeatureReader, deadline: Deadline) -> Profile:
+async def completed(
+    own: Profile, others: Sequence[str], read: Mapping[str | None, Profile], features: FeatureReader, deadline: Deadline
+) -> Profile:
     """The features under the customer's own name, `own`, with the warehouse's of another one where it has none.
+
+    What was `read` already, by name, is not read again.
 
     The warehouse knows a customer by the ids that it was given, of which the first is not always the one that names the
     customer; of several that it knows the first holds. Live features are those of all names.
@@ -54,8 +58,11 @@ async def completed(own: Profile, others: Sequence[str], features: FeatureReader
     ids = [name for name in others if not is_identifier(name)]
     if not ids or not (own.is_live_only or own.unavailable == _UNKNOWN):
         return own
-    read = await asyncio.gather(*(profile_of(each, features, deadline) for each in ids))
-    known = next((each for each in read if not each.unavailable and not each.is_live_only), None)
+    news = [each for each in ids if each not in read]
+    found = await asyncio.gather(*(profile_of(each, features, deadline) for each in news))
+    profiles: dict[str | None, Profile] = {**read, **dict(zip(news, found, strict=True))}
+    batches = (profiles[each] for each in ids if not profiles[each].is_live_only and not profiles[each].unavailable)
+    known = next(batches, None)
     if known is None:
         return own
     live = own.features.get(LIVE_STATE)

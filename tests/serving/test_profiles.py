@@ -42,23 +42,23 @@ class Stored:
 def test_the_warehouse_may_know_a_customer_by_another_id(own: Profile, live: str | None) -> None:
     """Of several the first in the customer's order; and what was seen live under all of them stays."""
     stored = Stored({"c3": KNOWN, "c4": Profile(features={"spend": 9.0})})
-    found = asyncio.run(completed(own, ["c2", "c3", "c4", VISITOR], stored, Deadline(1_000)))
+    found = asyncio.run(completed(own, ["c2", "c3", "c4", VISITOR], {"c2": UNKNOWN}, stored, Deadline(1_000)))
     assert found == Profile(features={"spend": 3.0, LIVE_STATE: live})
-    assert stored.asked == ["c2", "c3", "c4"]
+    assert stored.asked == ["c3", "c4"]
 
 
 @pytest.mark.parametrize("own", [KNOWN, Profile(unavailable="features_unavailable")], ids=["known", "down"])
 def test_others_are_not_asked_for_what_they_cannot_add(own: Profile) -> None:
     """A second reading costs time: only a customer whom the store does not know is worth it."""
     stored = Stored({"c2": KNOWN})
-    assert asyncio.run(completed(own, ["c2"], stored, Deadline(1_000))) is own
+    assert asyncio.run(completed(own, ["c2"], {}, stored, Deadline(1_000))) is own
     assert stored.asked == []
 
 
 def test_where_nobody_is_known_nothing_changes() -> None:
     """A visitor is looked up once."""
-    assert asyncio.run(completed(LIVE_ONLY, ["c2"], Stored({}), Deadline(1_000))) is LIVE_ONLY
-    assert asyncio.run(completed(UNKNOWN, [VISITOR], Stored({VISITOR: KNOWN}), Deadline(1_000))) is UNKNOWN
+    assert asyncio.run(completed(LIVE_ONLY, ["c2"], {}, Stored({}), Deadline(1_000))) is LIVE_ONLY
+    assert asyncio.run(completed(UNKNOWN, [VISITOR], {}, Stored({VISITOR: KNOWN}), Deadline(1_000))) is UNKNOWN
 
 
 def test_features_take_half_of_the_time_at_most() -> None:
