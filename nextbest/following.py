@@ -111,7 +111,13 @@ async def _apply_singly(state: State, made: Step, skip: Skip) -> None:
 
 
 async def advance(
-    log: EventLog, state: State, projection: Projection, made: Step | None = None, skip: Skip | None = None
+    log: EventLog,
+    state: State,
+    projection: Projection,
+    made: Step | None = None,
+    skip: Skip | None = None,
+    *,
+    most: int = FOLDED_RECORDS,
 ) -> bool:
     """Fold the records that come next; whether it is at the log's end.
 
@@ -122,6 +128,8 @@ async def advance(
         made: What State has just taken in. It need not be read again where it is what comes next; and where it is not,
             nothing is folded that State has not yet, for State says who is one.
         skip: Told of records that cannot be folded; without it, what folding one raised is raised.
+        most: How many records are folded at once, where they have to be read. Whoever else runs in the process waits
+            for as long as it takes to read them.
 
     Raises:
         LogUnavailableError: the log cannot be read; nothing was folded.
@@ -135,10 +143,10 @@ async def advance(
         after = 0
     is_next = made is not None and (made.log_id, made.after) == (log_id, after)
     if made is not None and is_next:
-        records, most = made.records, BATCH_RECORDS
+        records, is_end = made.records, len(made.records) < BATCH_RECORDS
     else:
-        records, most = await log.read(after, FOLDED_RECORDS), FOLDED_RECORDS
-    is_end = len(records) < most
+        records = await log.read(after, most)
+        is_end = len(records) < most
     if made is not None and not is_next:
         applied = await state.applied_offset(log_id)
         records = [(offset, record) for offset, record in records if offset <= applied]

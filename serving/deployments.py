@@ -108,6 +108,7 @@ class EventProcessor:
         beside = (mirror(settings), monitor.watch(), meter.keep_writing(), *following)
         self._beside = [loop.create_task(each) for each in beside]
         await live.tried()  # where servers are rolled the one before writes until then
+        processor.retry()
 
     def check_health(self) -> None:
         for each in self._beside:

@@ -100,6 +100,10 @@ class Processor:
         self.waiting.pop(projection.name, None)
         return is_end
 
+    def retry(self) -> None:
+        """What is waited for may have come: try again with the next look."""
+        self.waiting.clear()
+
     async def _more_than(self, offset: int) -> None:
         """Return once the log goes on, or after a while. One look is one read of the log's last page."""
         until = time.monotonic() + _ANYWAY_S

@@ -17,7 +17,7 @@ from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.envelope import Envelope
 from nextbest.following import BATCH_RECORDS
 from nextbest.log import EventLog
-from nextbest.projection import Read, Values
+from nextbest.projection import ProjectionWaitsError, Read, Values
 from nextbest.records import DecisionRecord, PlacementRecord, SlotRecord
 from nextbest.settings import Settings
 from nextbest.state import SnapshotScope, State, StateUnavailableError
@@ -176,3 +176,36 @@ def test_projections_wait_for_state_and_take_larger_steps(log: SqliteLog, state:
 
     asyncio.run(asyncio.wait_for(follow_to_the_end(), 30))
     assert sizes.seen == [2 * BATCH_RECORDS + 1]
+
+
+class Late(Sizes):
+    """One that is written where nothing can be written yet."""
+
+    is_there = False
+
+    async def fold(self, records: Sequence[tuple[int, Envelope]], read: Read) -> Values:
+        if not self.is_there:
+            raise ProjectionWaitsError("it is not there yet")
+        return await super().fold(records, read)
+
+
+def test_what_has_come_is_not_waited_for_any_longer(
+    log: SqliteLog, state: SqliteState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever knows that it has come says so: it is not for the next try to find out."""
+    monkeypatch.setattr("serving.processor._RETRY_S", 3_600.0)
+    log.append_sync([consent("granted", AT)])
+    late = Late()
+    follower = dataclasses.replace(processor(log, state), projections=[late])
+
+    async def follow_to_the_end() -> None:
+        async with running(follower.follow()):
+            while not follower.waiting:  # noqa: ASYNC110  nobody sets an event
+                await asyncio.sleep(0.001)
+            late.is_there = True
+            follower.retry()
+            while not late.seen:  # noqa: ASYNC110  nobody sets an event
+                await asyncio.sleep(0.001)
+
+    asyncio.run(asyncio.wait_for(follow_to_the_end(), 30))
+    assert late.seen == [1]

@@ -45,7 +45,8 @@ def projected(state: OpenState, log_id: str = LOG) -> Projected:
 class Counting:
     """Counts records by customer, as text."""
 
-    name = "sum"
+    def __init__(self, name: str = "sum") -> None:
+        self.name = name
 
     async def fold(self, records: Sequence[tuple[int, Envelope]], read: Read) -> Values:
         found = await read([record.partition_key for _, record in records])
@@ -130,6 +131,8 @@ def test_a_projection_follows_its_log(state: OpenState, log: SqliteLog, record: 
         assert not await advance(log, state, counting)
         assert await advance(log, state, counting)
         await log.append([record("last", partition_key="")])
+        assert not await advance(log, state, Counting("few"), most=500)
+        assert (await state.projected("few", await log.log_id(), ())).offset == 500
         said = [(many + 1, record("not last", partition_key="größer"))]
         read = Step(await log.log_id(), many + 1, many, said, is_end=True)
         assert await advance(log, state, counting, read)
