@@ -9,7 +9,9 @@ import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
+from nextbest.adapters.sqlite import PATIENCE_S
 from nextbest.adapters.sqlite_log import LOG_ID, SqliteLog, entries, filed, insert, positions, replace, row_of
 from nextbest.envelope import Envelope
 from nextbest.erasure import ERASURE, without
@@ -28,7 +30,7 @@ WHERE contract IN ('identities', '') AND json_valid(envelope)
 """
 _ERASURES = """
 SELECT position, envelope, event_id, contract, day FROM records
-WHERE event_id >= 'erasure/' AND event_id < 'erasure0' ORDER BY position
+WHERE event_id >= 'erasure/' AND event_id < 'erasure0' AND +position > ? ORDER BY position
 """
 Erasures = defaultdict[str, list[Envelope]]
 """By name the entries that say to forget it."""
@@ -36,6 +38,12 @@ Erasures = defaultdict[str, list[Envelope]]
 
 class LogCopy(SqliteLog):
     """The file at `path`; what is read from it is what `take_in` has brought."""
+
+    def __init__(self, path: Path, patience_s: float = PATIENCE_S) -> None:
+        super().__init__(path, patience_s)
+        self._erasures = Erasures(list)
+        self._erasures_of = "", 0
+        """Of which copy they are, and up to which position it was looked through for them."""
 
     def held(self, event_ids: Iterable[str]) -> dict[str, int]:
         """The offset of each of these records that is there.
@@ -77,9 +85,11 @@ class LogCopy(SqliteLog):
         places = [(topic, partition, offset) for partition, offset in next_offsets.items()]
 
         def run(connection: sqlite3.Connection) -> None:
-            if log_id and connection.execute(LOG_ID).fetchone()[0] != log_id:
+            here = connection.execute(LOG_ID).fetchone()[0]
+            if log_id and here != log_id:
                 raise sqlite3.OperationalError("the copy was made anew")
-            erasures = _erasures(connection)
+            self._look_for_erasures(connection, here)
+            erasures = self._erasures, Erasures(list)
             for records in messages:
                 insert(connection, [row_of(record) for record in records], together=True)
                 for record in records:
@@ -90,29 +100,41 @@ class LogCopy(SqliteLog):
         if any(record.type == ERASURE for records in messages for record in records):
             await self._empty_write_ahead_log()
 
+    def _look_for_erasures(self, connection: sqlite3.Connection, log_id: str) -> None:
+        """Read those that have come since: what a transaction begins with is there to stay."""
+        of, position = self._erasures_of
+        if of != log_id:
+            self._erasures, position = Erasures(list), 0
+        found = entries(connection.execute(_ERASURES, (position,)))
+        for _, entry in found:
+            _add(self._erasures, entry)
+        self._erasures_of = log_id, found[-1][0] if found else position
 
-def _erasures(connection: sqlite3.Connection) -> Erasures:
-    """Those that the copy has."""
-    found = Erasures(list)
-    for _, entry in entries(connection.execute(_ERASURES)):
-        for name in names_in(entry) if entry.type == ERASURE else ():
-            found[name].append(entry)
-    return found
+
+def _add(erasures: Erasures, entry: Envelope) -> None:
+    for name in names_in(entry) if entry.type == ERASURE else ():
+        erasures[name].append(entry)
 
 
-def _forget(connection: sqlite3.Connection, record: Envelope, erasures: Erasures) -> None:
+def _forget(connection: sqlite3.Connection, record: Envelope, erasures: tuple[Erasures, Erasures]) -> None:
     """Strip what `record` says is to be forgotten, or `record` itself where an earlier one has said so of it.
 
     Whoever erases a customer strips the copy by themselves (`serving.customers`); a copy that is made anew gets the
     entries as they were. Those under a customer's id are in one partition, and so before the erasure or after it; of
     those under other names the time has to say it.
+
+    Args:
+        connection: Of the open transaction.
+        record: What it has just taken in.
+        erasures: Those that were there before it, and those that it has brought.
+
     """
     if record.type == ERASURE:
-        for name in names_in(record):
-            erasures[name].append(record)
+        _add(erasures[1], record)
         _strip(connection, record, _around(connection, names_in(record)))
         return
-    for word in [word for name in {record.partition_key, *names_in(record)} for word in erasures.get(name, ())]:
+    names = {record.partition_key, *names_in(record)}
+    for word in [word for each in erasures for name in names for word in each.get(name, ())]:
         if record.partition_key != word.partition_key and record.received_at <= word.received_at:
             own = [each for each in filed(connection, record.partition_key) if each[1].event_id == record.event_id]
             _strip(connection, word, own)

@@ -81,6 +81,23 @@ def test_a_customer_is_forgotten_by_every_name_that_the_erasure_has(tmp_path: Pa
             assert kept["after"] == after
 
 
+def test_an_erasure_that_was_not_taken_in_forgets_nobody(tmp_path: Path, record: MakeRecord) -> None:
+    """One that somebody else took in, who follows the same source, does."""
+    beyond = datetime.max.replace(tzinfo=timezone(-timedelta(hours=1)))
+    visitor, at = f"anonymous_id:{'b' * 64}", record("").received_at
+    undone, word = (erasure(f"erasure/{each}", each, at, [each, visitor]) for each in ("jo", "jane"))
+    one, two = (record(each, partition_key=visitor, received_at=at) for each in "ab")
+    path = tmp_path / "events.db"
+    with closing(LogCopy(path)) as copy, closing(LogCopy(path)) as other:
+        with pytest.raises(OverflowError):
+            asyncio.run(copy.take_in("t", [[undone], [record("z", received_at=beyond)]], {}))
+        asyncio.run(copy.take_in("t", [[one]], {}))
+        assert copy.read_sync(0, 2) == [(1, one)]
+        asyncio.run(other.take_in("t", [[word]], {}))
+        asyncio.run(copy.take_in("t", [[two]], {}))
+        assert [entry.partition_key for _, entry in copy.read_sync(0, 3)] == ["erased", "jane", "erased"]
+
+
 def test_an_erasure_that_means_nothing_holds_up_nothing(copy: LogCopy, record: MakeRecord) -> None:
     """It forgets nobody, and what comes with it is taken in."""
     said: list[dict[str, Any]] = [{}, {"customer_id": ["c1"]}, {"customer_id": "c2", "names": 7}]
