@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from redis import Redis
 from redis.exceptions import RedisError
 
-from nextbest.adapters.redis_scripts import PREFIX
+from nextbest.adapters.redis_server import PREFIX
 from nextbest.errors import NextbestError
 from nextbest.settings import Settings
 

@@ -6,6 +6,7 @@ times as much as the command itself (ADR 15); replies are parsed by hiredis.
 """
 
 import asyncio
+import hashlib
 import socket
 import ssl
 import time
@@ -293,8 +294,19 @@ class Lines:
         self._lines.clear()
 
 
-async def run_script(line: Line, digest: str, source: str, words: Sequence[Word]) -> Any:
-    """The reply of a Lua script, which the server is told where it does not know it (any more).
+class Script(NamedTuple):
+    """A script in Lua, and what the server calls it."""
+
+    text: str
+    digest: str
+
+    @classmethod
+    def of(cls, text: str) -> "Script":
+        return cls(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+async def run_script(line: Line, script: Script, words: Sequence[Word]) -> Any:
+    """The reply of a script, which the server is told where it does not know it (any more).
 
     Raises:
         LineError: there is none.
@@ -302,8 +314,8 @@ async def run_script(line: Line, digest: str, source: str, words: Sequence[Word]
 
     """
     try:
-        return await line.ask(packed("EVALSHA", digest, *words))
+        return await line.ask(packed("EVALSHA", script.digest, *words))
     except hiredis.ReplyError as error:
         if not str(error).startswith("NOSCRIPT"):
             raise
-    return await line.ask(packed("EVAL", source, *words))
+    return await line.ask(packed("EVAL", script.text, *words))

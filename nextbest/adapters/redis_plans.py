@@ -12,7 +12,7 @@ from typing import NamedTuple, cast
 import msgspec
 
 from nextbest import ledger
-from nextbest.adapters.redis_scripts import Ask, Contacts, Known, Latest, Reply, Writes
+from nextbest.adapters.redis_messages import Ask, Contacts, Known, Latest, Reply, Writes
 from nextbest.adapters.state_effects import Others, Ties, signal_name, steps
 from nextbest.identity import NamesTied, Node, Tie
 from nextbest.ledger import Change, Entries, Entry

@@ -1,9 +1,9 @@
 """The Lua scripts of State on Redis: one reads, one writes if what was read still holds, others forget and empty.
 
-Belongs here: what must happen in one step on the server, and how it is asked for. Numbers that a script passes on are
-below 2^53, for Lua knows doubles only; what it would join into text is text already. Does not belong here: any
-arithmetic of caps and limits (`nextbest.reservations`), or of contacts (`nextbest.ledger`): Python does it between the
-two.
+Belongs here: what must happen in one step on the server. Does not belong here: what they are told and reply
+(`nextbest.adapters.redis_messages`), who is one and projections, which have their own (`redis_identity`,
+`redis_projections`), or any arithmetic of caps and limits (`nextbest.reservations`) and of contacts
+(`nextbest.ledger`): Python does it between the two.
 
 Keys, all below one prefix:
     contacts          hash    id of a contact -> its entry
@@ -28,114 +28,9 @@ Keys, all below one prefix:
 Offsets are named with the form of what is kept: a State of the form before has all of the log applied to it anew.
 """
 
-import hashlib
+from nextbest.adapters.redis_line import Script
 
-import msgspec
-
-from nextbest.adapters.state_effects import Part
-
-PREFIX = "nextbest:"
-
-Known = tuple[str, str, int]
-"""The id of a contact, its entry as text, and 1 if it is held."""
-
-
-class Ask(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What is to be read; with `now`, whatever has expired by then is given back first."""
-
-    log_id: str = ""
-    """Of the log that State must have caught up with; otherwise nothing is read, and nothing given back."""
-    customer_id: str | None = None
-    now: str | None = None
-    overdue_rows: int = 0
-    contacts_since: str = "+inf"
-    interactions_since: str = "+inf"
-    decisions: tuple[str, ...] = ()
-    counters: tuple[str, ...] = ()
-    signals: tuple[str, ...] = ()
-
-
-class Contacts(msgspec.Struct, array_like=True):
-    """A customer's contacts. A list of each kind costs the server half of what a list for each contact does."""
-
-    ids: list[str] = []
-    texts: list[str] = []
-    held: list[str] = []
-    """The ids of those that are."""
-
-
-class Reply(msgspec.Struct, array_like=True):
-    """What was read. A hash is a list of names and values in turn."""
-
-    consents: list[list[str]]
-    """By name of the customer's."""
-    pauses: list[str]
-    arms: list[list[str]]
-    contacts: Contacts
-    interactions: list[str]
-    decisions: list[list[Known]]
-    seen: list[str | None]
-    held: list[str | None]
-    versions: list[str | None]
-    is_caught_up: int = 1
-    forgotten: str | None = None
-    """Up to when contacts have been forgotten; asked for with decisions."""
-    names: list[str] = []
-    """All that the customer goes by."""
-    signals: list[str | None] = []
-
-
-class Latest(msgspec.Struct, array_like=True):
-    """A value that holds until one of a later moment is said; of two at the same moment the one of higher rank."""
-
-    key: str
-    name: str
-    at: int
-    rank: int
-    text: str
-    is_by_text: bool = False
-    """Whether it overrules one of the same moment and rank where its text sorts after the other's."""
-
-
-class Writes(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What must still hold, and what is written then."""
-
-    log_id: str = ""
-    """Of the log that State must have caught up with."""
-    part: Part | None = None
-    """Of which log the effects are: nothing is to be done where they do not follow, or are there already."""
-    versions: list[tuple[str, str]] = []
-    """Names of a customer's, and how often what is filed under each had been changed, or who it belongs to."""
-    decisions: dict[str, list[Known]] = {}
-    room: list[tuple[str, int, int, int]] = []
-    """A counter, what the decision itself holds of it, and between what the rest must be."""
-    put: list[tuple[str, str, str, str, int, int]] = []
-    """Id, entry, decision, customer, the moment up to which it may count, and its expiry if it is held, else 0."""
-    drop: list[tuple[str, str, str]] = []
-    """Id, decision and customer."""
-    usage: list[tuple[str, int, int]] = []
-    latest: list[Latest] = []
-    first: list[tuple[str, str, str]] = []
-    """Key, name and text of what is kept where there is nothing yet."""
-    interactions: list[tuple[str, str, int, str]] = []
-    """Event id, customer, moment and interaction."""
-    forget: list[str] = []
-    """Names: everything else said of them goes."""
-    emptied: str | None = None
-    """How often State had been emptied, or somebody erased."""
-    nodes: list[tuple[str, str]] = []
-    """Names, and how often what ties each, or whose it is, had been changed."""
-    ties: list[tuple[str, str, str]] = []
-    """Two names and what was said of them."""
-    untie: list[tuple[str, str]] = []
-    customers: list[tuple[str, str]] = []
-    """A name and the customer it belongs to; none where it stands alone."""
-    erased: list[str] = []
-    """Names of which not even that is left how often they were changed."""
-    overruns: int = 0
-
-
-READ = """
+READ = Script.of("""
 local p, ask = KEYS[1], cjson.decode(ARGV[1])
 local customer = ask.customer_id
 
@@ -208,9 +103,9 @@ for i, counter in ipairs(ask.counters or {}) do
   reply[8][i] = redis.call('HGET', p .. 'usage:held', counter)
 end
 return reply
-"""
+""")
 
-WRITE = """
+WRITE = Script.of("""
 local p, writes = KEYS[1], cjson.decode(ARGV[1])
 
 local function number(hash, name)
@@ -342,9 +237,9 @@ if part then
   note_end()
 end
 return 1
-"""
+""")
 
-CLEAR = """
+CLEAR = Script.of("""
 local p = KEYS[1]
 local of_the_log = {}
 for _, word in ipairs({'contacts', 'decision', 'customer', 'held', 'usage', 'versions', 'interactions', 'consents',
@@ -360,93 +255,15 @@ for _, name in ipairs(redis.call('HKEYS', p .. 'facts')) do
   end
 end
 return 1
-"""
+""")
 
-FORGET = """
-local ids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, 500)
+FORGET = Script.of("""
+local p, key, moment = KEYS[1], unpack(ARGV)
+local ids = redis.call('ZRANGEBYSCORE', key, '-inf', moment, 'LIMIT', 0, 500)
 if ids[1] then
-  redis.call('HDEL', KEYS[2], unpack(ids))
-  redis.call('ZREM', KEYS[1], unpack(ids))
+  redis.call('HDEL', p .. 'interactions', unpack(ids))
+  redis.call('ZREM', key, unpack(ids))
 end
 return #ids
-"""
+""")
 """Of a customer's interactions, up to 500 that are no later than a moment; how many those were."""
-
-GROUPS = """
-local p, groups = KEYS[1], {}
-for i, name in ipairs(cjson.decode(ARGV[1])) do
-  local whose = redis.call('HGET', p .. 'members', name)
-  groups[i] = whose and redis.call('SMEMBERS', p .. 'group:' .. whose) or {}
-end
-return groups
-"""
-"""Of names the names of their customers; none of those who stand alone."""
-
-NODES = """
-local p = KEYS[1]
-local nodes = {}
-for i, asked in ipairs(cjson.decode(ARGV[1])) do
-  local name, most = unpack(asked)
-  local ties, key = {}, p .. 'ties:' .. name
-  if most > 0 and redis.call('HLEN', key) > most then
-    ties = redis.call('HRANDFIELD', key, most, 'WITHVALUES')
-  else
-    ties = redis.call('HGETALL', key)
-  end
-  local whose = redis.call('HGET', p .. 'members', name)
-  local group = whose and redis.call('SMEMBERS', p .. 'group:' .. whose) or {}
-  nodes[i] = {ties, group, redis.call('HGET', p .. 'nodes', name) or '0'}
-end
-return {redis.call('HGET', p .. 'facts', 'emptied') or '0', nodes}
-"""
-"""How often State was emptied, and of names their ties, or some where there are many, groups, and their changes."""
-
-PROJECTED = """
-local p, name, log_id, keys = KEYS[1], ARGV[1], ARGV[2], cjson.decode(ARGV[3])
-local kept = redis.call('HGET', p .. 'projections', name)
-local offset, whose = string.match(kept or '', '^(%d+) (.*)$')
-if whose ~= log_id then return {'0', {}} end
-local values = {}
-for first = 1, #keys, 1000 do -- more would not fit on the stack
-  local some = redis.call('HMGET', p .. 'projection:' .. name, unpack(keys, first, math.min(first + 999, #keys)))
-  for i, value in ipairs(some) do values[first + i - 1] = value end
-end
-return {offset, values}
-"""
-"""Offset and values of a projection, if it is of this log."""
-
-PROJECT = """
-local p, name, log_id, after, offset, values = KEYS[1], unpack(ARGV)
-local kept = redis.call('HGET', p .. 'projections', name)
-local was, whose = string.match(kept or '', '^(%d+) (.*)$')
-if after ~= (whose == log_id and was or '0') then return 0 end
-if whose ~= log_id then redis.call('UNLINK', p .. 'projection:' .. name) end
-for key, value in pairs(cjson.decode(values)) do
-  if value == cjson.null then
-    redis.call('HDEL', p .. 'projection:' .. name, key)
-  else
-    redis.call('HSET', p .. 'projection:' .. name, key, value)
-  end
-end
-redis.call('HSET', p .. 'projections', name, offset .. ' ' .. log_id)
-return 1
-"""
-"""Values and offset are written where the offset is as it was read: 1, else 0."""
-
-DISCARD = """
-local p, name = KEYS[1], ARGV[1]
-redis.call('HDEL', p .. 'projections', name)
-redis.call('UNLINK', p .. 'projection:' .. name)
-return 1
-"""
-"""In one step: whoever begins the projection anew in between would lose its first values, and keep the offset."""
-
-
-def _digest(script: str) -> str:
-    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
-
-
-READ_DIGEST, WRITE_DIGEST, FORGET_DIGEST, CLEAR_DIGEST = map(_digest, (READ, WRITE, FORGET, CLEAR))
-GROUPS_DIGEST, NODES_DIGEST = map(_digest, (GROUPS, NODES))
-PROJECTED_DIGEST, PROJECT_DIGEST, DISCARD_DIGEST = map(_digest, (PROJECTED, PROJECT, DISCARD))
-"""What the server calls them."""

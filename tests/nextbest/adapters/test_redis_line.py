@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from nextbest.adapters.redis_line import Address, LineError, Lines, packed, run_script
+from nextbest.adapters.redis_line import Address, LineError, Lines, Script, packed, run_script
 
 PATIENCE_S = 5.0
 
@@ -81,12 +81,12 @@ def test_a_refused_command_is_an_error_of_its_own(server: Any) -> None:
 
 def test_a_script_is_told_once(server: Any) -> None:
     """A server that has forgotten it is told again."""
-    source, words = "return ARGV[1]", (0, "word")
+    script, words = Script.of("return ARGV[1]"), (0, "word")
 
     async def ask(line: Any) -> list[Any]:
-        replies = [await run_script(line, "00" * 20, source, words)]
+        replies = [await run_script(line, script, words)]
         await line.ask(packed("SCRIPT", "FLUSH"))
-        return [*replies, await run_script(line, "00" * 20, source, words)]
+        return [*replies, await run_script(line, script, words)]
 
     assert on(server.url, ask) == ["word", "word"]
 

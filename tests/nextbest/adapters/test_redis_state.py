@@ -265,7 +265,7 @@ def test_who_is_tied_waits_only_for_whom_that_touches(server: Server, monkeypatc
             nonlocal reads
             reads = 0
             with monkeypatch.context() as patch:
-                _after_each_read(patch, state, lambda: meanwhile(said), read="_nodes")
+                _after_each_read(patch, state._graph, lambda: meanwhile(said), read="_nodes")  # noqa: SLF001  its part
                 asyncio.run(state.apply([tie], None))
             return reads
 
@@ -298,17 +298,17 @@ def test_a_state_of_the_form_before_is_filled_again(server: Server) -> None:
 
 
 def _after_each_read(
-    monkeypatch: pytest.MonkeyPatch, state: RedisState, job: Callable[[], object], *, read: str = "_read"
+    monkeypatch: pytest.MonkeyPatch, reader: object, job: Callable[[], object], *, read: str = "_read"
 ) -> None:
-    """Have `job` done whenever `state` has read, before it writes."""
-    found = getattr(state, read)
+    """Have `job` done whenever `reader`, which is State or part of it, has read, before it writes."""
+    found = getattr(reader, read)
 
     async def slowly(asked: Any) -> Any:
         reply = await found(asked)
         await asyncio.to_thread(job)
         return reply
 
-    monkeypatch.setattr(state, read, slowly)
+    monkeypatch.setattr(reader, read, slowly)
 
 
 def test_every_key_is_below_one_prefix(server: Server) -> None:
