@@ -92,7 +92,8 @@ def main(target: Path | None, seconds: int, only: tuple[str, ...]) -> None:
 
 
 def measure(at: Installation, backend: str, seconds: int) -> Figures:
-    """Everything of one log; what is visible first, while the log has nothing to catch up with."""
+    """Everything of one log; what is visible first, once the processor has caught up with what the home holds."""
+    asyncio.run(at.through())
     seen = sorted(visible_ms(at))
     url, headers = f"{at.url}/v1/events", {"Authorization": f"Bearer {at.key}"}
     single, batch = Load(url, headers, events=1), Load(url, headers, events=BATCH)

@@ -19,7 +19,6 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -35,13 +34,9 @@ from rich.table import Table
 
 from benchmarks.peers import customers
 from benchmarks.peers.homes import prepare_nextbest
-from benchmarks.peers.systems import START_S
 from benchmarks.trials.installation import BACKENDS, Installation, installed
 from nextbest.adapters.key_file import KeyFile
-from nextbest.adapters.logs import open_log
 from nextbest.adapters.policy_files import read_document
-from nextbest.adapters.states import open_state
-from nextbest.learning import COMPLETE, LEARNING
 from nextbest.records import Candidate, DecisionRecord
 from nextbest.wire import DecisionDetails
 
@@ -199,7 +194,7 @@ def measured(backend: str, samples: int) -> dict[str, Figures]:
     with tempfile.TemporaryDirectory(prefix="nextbest-bench-") as folder:
         home = Path(folder).resolve() / "home"
         with installed(backend, home, prepare_nextbest, has_clock=False) as at, _channel(at) as client:
-            asyncio.run(_through(at))
+            asyncio.run(at.through())
             channel = Channel(client, _marketing(at))
             found = {}
             for number, (kind, wait) in enumerate(KINDS.items()):
@@ -218,20 +213,6 @@ def _first(
         if left and (ms := wait(channel, customer)) is not None:
             left -= 1
             yield ms
-
-
-async def _through(at: Installation) -> None:
-    """Return once live features and learning are at the log's end."""
-    with closing(open_log(at.settings)) as log, closing(open_state(at.settings)) as state:
-        log_id, end, until = await log.log_id(), await log.last_offset(), time.monotonic() + START_S
-        while time.monotonic() < until:
-            found = await state.projections(log_id)
-            learning = [name for name in found if name.startswith(LEARNING)]
-            marks = [(await state.projected(name, log_id, [COMPLETE])).values for name in learning]
-            if any(marks) and len(found) > len(learning) and min(found.values()) >= end:
-                return
-            await asyncio.sleep(0.1)
-    raise click.ClickException(f"the log was not worked off in {START_S:.0f} s")
 
 
 def _channel(at: Installation) -> httpx.Client:

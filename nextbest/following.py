@@ -18,9 +18,6 @@ from nextbest.projection import Projection
 from nextbest.state import State
 
 BATCH_RECORDS = 1_000
-FOLDED_RECORDS = 4_000
-"""A projection that is behind takes so many at once: what it keeps of a customer is then read and written once for
-them. More would hold State's other writers up for longer than a decision may wait."""
 
 Skip = Callable[[str, int, Envelope, Exception], None]
 """Told of a record that is passed over: the log's id, its offset, the record, and what applying it raised."""
@@ -111,15 +108,9 @@ async def _apply_singly(state: State, made: Step, skip: Skip) -> None:
 
 
 async def advance(
-    log: EventLog,
-    state: State,
-    projection: Projection,
-    made: Step | None = None,
-    skip: Skip | None = None,
-    *,
-    most: int = FOLDED_RECORDS,
+    log: EventLog, state: State, projection: Projection, made: Step | None = None, skip: Skip | None = None
 ) -> bool:
-    """Fold the records that come next; whether it is at the log's end.
+    """Fold the records that come next; whether there are no more of them for now.
 
     Args:
         log: What is followed.
@@ -128,8 +119,6 @@ async def advance(
         made: What State has just taken in. It need not be read again where it is what comes next; and where it is not,
             nothing is folded that State has not yet, for State says who is one.
         skip: Told of records that cannot be folded; without it, what folding one raised is raised.
-        most: How many records are folded at once, where they have to be read. Whoever else runs in the process waits
-            for as long as it takes to read them.
 
     Raises:
         LogUnavailableError: the log cannot be read; nothing was folded.
@@ -142,14 +131,12 @@ async def advance(
         await state.discard(projection.name)
         after = 0
     is_next = made is not None and (made.log_id, made.after) == (log_id, after)
-    if made is not None and is_next:
-        records, is_end = made.records, len(made.records) < BATCH_RECORDS
-    else:
-        records = await log.read(after, most)
-        is_end = len(records) < most
+    records = made.records if made is not None and is_next else await log.read(after, BATCH_RECORDS)
+    is_end = len(records) < BATCH_RECORDS
     if made is not None and not is_next:
         applied = await state.applied_offset(log_id)
         records = [(offset, record) for offset, record in records if offset <= applied]
+        is_end = is_end or not records
     try:
         await _Folding(state, projection, log_id).take(records, after, skip)
     except _OvertakenError:

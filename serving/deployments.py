@@ -104,7 +104,7 @@ class EventProcessor:
             log=log, state=state, policies=policies, models=models, skip=processor.skip, projections=projections
         )
         loop = asyncio.get_running_loop()
-        following = (policies.follow(), models.follow(), learner.follow(), processor.follow())
+        following = (policies.follow(), models.follow(), learner.follow(), processor.follow(), processor.project())
         beside = (mirror(settings), monitor.watch(), meter.keep_writing(), *following)
         self._beside = [loop.create_task(each) for each in beside]
         await live.tried()  # where servers are rolled the one before writes until then

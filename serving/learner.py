@@ -22,8 +22,6 @@ _log = logging.getLogger(__name__)
 _LOOK_S = 0.25
 _RETRY_S = 1.0
 _TRIES = 5
-_AT_ONCE = 500
-"""Records: beside it the processor brings what has just been logged where decisions read it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,7 +62,7 @@ class Learner:
     async def _built(self, learning: Learning) -> Learning:
         """Bring it to the log's end, and have the processor go on with it instead of the one before."""
         _log.info("%s is built from the log", learning.name)
-        while not await advance(self.log, self.state, learning, skip=self.skip, most=_AT_ONCE):
+        while not await advance(self.log, self.state, learning, skip=self.skip):
             pass
         self._goal = None
         self.projections[:] = [*(each for each in self.projections if each is not self._learning), learning]

@@ -1,7 +1,9 @@
-"""The event processor: brings what the log holds into State, soon after it was logged.
+"""The event processor: brings what the log holds into State, soon after it was logged, and then into projections.
 
 Belongs here: when to look for more, and what happens while log or State is down. Does not belong here: what is applied
 next (`nextbest.following`), or what a record does (`nextbest.state`).
+
+State waits for no projection: caps and consents are in it. So projections are folded beside it, from what it has.
 """
 
 import asyncio
@@ -14,7 +16,7 @@ from typing import NamedTuple
 
 from nextbest.adapters.skipped_records import SkippedRecords
 from nextbest.envelope import Envelope
-from nextbest.following import BATCH_RECORDS, FOLDED_RECORDS, Step, advance, step
+from nextbest.following import Step, advance, step
 from nextbest.log import EventLog, LogUnavailableError
 from nextbest.projection import Projection, ProjectionWaitsError
 from nextbest.state import State, StateUnavailableError
@@ -25,8 +27,6 @@ _LOOK_S = 0.01
 _ANYWAY_S = 0.25
 """State may have been lost or emptied: it is asked how far it is even if nothing new came."""
 _RETRY_S = 1.0
-_STEPS = FOLDED_RECORDS // BATCH_RECORDS
-"""Of State, which comes first where both are behind, before projections are brought on."""
 
 
 def _nobody(_: object) -> None:
@@ -55,6 +55,8 @@ class Processor:
     """What else is made of the log; each is as far as it is."""
     waiting: dict[str, Wait] = field(default_factory=dict)
     """By name the projections that have to wait for something."""
+    _taken: asyncio.Queue[Step] = field(init=False, default_factory=lambda: asyncio.Queue(maxsize=1))
+    """What State took in last, until it is folded."""
 
     async def step(self) -> Step:
         """Apply the records that come next, and say what they were."""
@@ -65,25 +67,29 @@ class Processor:
         return made
 
     async def follow(self) -> None:
-        """Apply records as they come, until cancelled; a log or State that is down is tried again."""
-        steps = 0
+        """Apply records to State as they come, until cancelled; a log or State that is down is tried again."""
         while True:
             try:
                 made = await self.step()
-                steps += 1
-                if not made.is_end and steps < _STEPS:
-                    continue
-                steps = 0
-                if await self._project(made) and made.is_end:
+                if self._taken.full():
+                    self._taken.get_nowait()  # the later one will do
+                self._taken.put_nowait(made)
+                if made.is_end:
                     await self._more_than(made.offset)
             except (LogUnavailableError, StateUnavailableError) as error:
                 _log.warning("events wait: %s", without_paths(error))
                 await asyncio.sleep(_RETRY_S)
 
-    async def _project(self, made: Step) -> bool:
-        """Bring each projection on; whether all that can be are at the log's end. One that waits holds up no other."""
-        ends = [await self._advance(each, made) for each in tuple(self.projections)]
-        return all(ends)
+    async def project(self) -> None:
+        """Bring projections to where `follow` brings State, until cancelled; one that waits holds up no other."""
+        while True:
+            made = await self._taken.get()
+            try:
+                while not all([await self._advance(each, made) for each in tuple(self.projections)]):
+                    pass
+            except (LogUnavailableError, StateUnavailableError) as error:
+                _log.warning("projections wait: %s", without_paths(error))
+                await asyncio.sleep(_RETRY_S)
 
     async def _advance(self, projection: Projection, made: Step) -> bool:
         waits = self.waiting.get(projection.name)

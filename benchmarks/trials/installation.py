@@ -4,18 +4,24 @@ Belongs here: starting, finding, killing and restarting them. Does not belong he
 (`faults`), or what the home holds (`benchmarks.peers.homes`).
 """
 
+import asyncio
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import libfaketime
 import psutil
 
-from benchmarks.peers.systems import Running, System, python, running
+from benchmarks.peers.systems import START_S, Running, System, python, running
 from benchmarks.trials.gateway import Gateway
+from nextbest.adapters.logs import open_log
+from nextbest.adapters.states import open_state
 from nextbest.adapters.supervisor import free_ports
+from nextbest.learning import COMPLETE, LEARNING
 from nextbest.settings import Settings
 
 BACKENDS = ("sqlite", "kafka")
@@ -68,6 +74,24 @@ class Installation:
     def has_all_processes(self) -> bool:
         """Whether every replica and the processor run; those that were killed come back after a while."""
         return len(self._run.replicas("decisions")) >= self.settings.replicas and bool(self._run.replicas("events"))
+
+    async def through(self) -> None:
+        """Return once the processor has made of the log what is made of it: State, live features, and learning.
+
+        Raises:
+            click.ClickException: it was not in two minutes.
+
+        """
+        with closing(open_log(self.settings)) as log, closing(open_state(self.settings)) as state:
+            log_id, end, until = await log.log_id(), await log.last_offset(), time.monotonic() + START_S
+            while time.monotonic() < until:
+                found = await state.projections(log_id)
+                learning = [name for name in found if name.startswith(LEARNING)]
+                marks = [(await state.projected(name, log_id, [COMPLETE])).values for name in learning]
+                if any(marks) and len(found) > len(learning) and min(found.values()) >= end:
+                    return
+                await asyncio.sleep(0.1)
+        raise click.ClickException(f"the log was not worked off in {START_S:.0f} s")
 
     def kill_servers(self) -> None:
         """All of `nextbest serve` at once."""

@@ -1,10 +1,11 @@
 """The learner builds what is wanted from the log, and replicas decide by it once it is whole."""
 
 import asyncio
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from nextbest.adapters.skipped_records import SkippedRecords
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.adapters.states import OpenState, open_state
 from nextbest.envelope import Envelope
-from nextbest.following import Step
 from nextbest.learning import COMPLETE, Learned, projection_name
 from nextbest.policy import Policy
 from nextbest.projection import Projection
@@ -103,10 +103,12 @@ class Site:
 
     async def processed(self) -> None:
         """Let the processor bring everything to the log's end."""
-        steps: list[Step] = []
-        processor = replace(self.processor, note=steps.append)
-        async with running(processor.follow()):
-            await until(lambda: len(steps) > 1 and steps[-1].is_end and not steps[-1].records)
+        log_id, end = await self.log.log_id(), await self.log.last_offset()
+        processor = dataclasses.replace(self.processor)  # each loop has one of its own
+        async with running(processor.follow()), running(processor.project()), asyncio.timeout(10):
+            for each in processor.projections:
+                while (await self.state.projected(each.name, log_id, ())).offset < end:  # noqa: ASYNC110  nobody sets an event
+                    await asyncio.sleep(0.01)
 
     def correction(self, action: str) -> float:
         """Of the log odds, as a replica would make it."""
@@ -292,8 +294,8 @@ def test_a_reward_is_believed_soon(site: Site) -> None:
     site.log.append_sync(contacts(0))
 
     async def learn() -> None:
-        following = (site.processor.follow(), site.learner.follow(), site.lessons.follow())
-        async with running(following[0]), running(following[1]), running(following[2]):
+        processor = running(site.processor.follow()), running(site.processor.project())
+        async with processor[0], processor[1], running(site.learner.follow()), running(site.lessons.follow()):
             await until(lambda: site.correction("beef") < 0.0)
             before = site.correction("beef")
             await site.log.append([told("redemption", "d0", NOW - timedelta(days=20))])
@@ -349,7 +351,7 @@ def test_a_log_that_never_rests_is_learned_from(site: Site, monkeypatch: pytest.
     async def follow() -> None:
         await site.log.append(contacts(answered=10))
         monkeypatch.setattr(SqliteLog, "last_offset", never_resting)
-        async with running(site.processor.follow()):
+        async with running(site.processor.follow()), running(site.processor.project()):
             async with asyncio.timeout(20):
                 while not (await site.learned(policy, model_set)).is_complete:
                     await site.learner.step()

@@ -91,7 +91,7 @@ class Home:
             clock=_now,
             projections=[projection or self.projection(store)],
         )
-        async with running(processor.follow()):
+        async with running(processor.follow()), running(processor.project()):
             yield
         await store.close()
 

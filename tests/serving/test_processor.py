@@ -162,20 +162,46 @@ class Sizes:
         return {}
 
 
-def test_projections_wait_for_state_and_take_larger_steps(log: SqliteLog, state: SqliteState) -> None:
-    """A backlog is in State before any of it is folded, and is then folded at once, as far as that is no pause."""
+def test_projections_follow_state_to_the_end(log: SqliteLog, state: SqliteState) -> None:
+    """Each record once, and none that State does not have yet."""
     log.append_sync([consent("granted", AT + timedelta(seconds=second)) for second in range(2 * BATCH_RECORDS + 1)])
     sizes = Sizes()
     follower = dataclasses.replace(processor(log, state), projections=[sizes])
 
     async def follow_to_the_end() -> None:
-        async with running(follower.follow()):
-            while not sizes.seen:  # noqa: ASYNC110  nobody sets an event
+        async with running(follower.follow()), running(follower.project()):
+            while sum(sizes.seen) < 2 * BATCH_RECORDS + 1:
+                assert sum(sizes.seen) <= await state.applied_offset(await log.log_id())
                 await asyncio.sleep(0.001)
-            assert await state.is_caught_up(await log.log_id())
 
     asyncio.run(asyncio.wait_for(follow_to_the_end(), 30))
-    assert sizes.seen == [2 * BATCH_RECORDS + 1]
+    assert sum(sizes.seen) == 2 * BATCH_RECORDS + 1
+
+
+class Endless(Sizes):
+    """One that never gets done."""
+
+    async def fold(self, records: Sequence[tuple[int, Envelope]], read: Read) -> Values:
+        await super().fold(records, read)
+        return await asyncio.Future()
+
+
+def test_state_waits_for_no_projection(log: SqliteLog, state: SqliteState) -> None:
+    """What customers forbid holds, however long it takes to work out what they like."""
+    endless = Endless()
+    follower = dataclasses.replace(processor(log, state), projections=[endless])
+
+    async def follow_to_the_end() -> None:
+        async with running(follower.follow()), running(follower.project()):
+            await log.append([consent("granted", AT)])
+            while not endless.seen:  # noqa: ASYNC110  nobody sets an event
+                await asyncio.sleep(0.001)
+            await log.append([consent("withdrawn", AT + timedelta(seconds=1))])
+            while await state.applied_offset(await log.log_id()) < 2:  # noqa: ASYNC110  nobody sets an event
+                await asyncio.sleep(0.001)
+
+    asyncio.run(asyncio.wait_for(follow_to_the_end(), 30))
+    assert said(state) == {"marketing": "withdrawn"}
 
 
 class Late(Sizes):
@@ -199,7 +225,7 @@ def test_what_has_come_is_not_waited_for_any_longer(
     follower = dataclasses.replace(processor(log, state), projections=[late])
 
     async def follow_to_the_end() -> None:
-        async with running(follower.follow()):
+        async with running(follower.follow()), running(follower.project()):
             while not follower.waiting:  # noqa: ASYNC110  nobody sets an event
                 await asyncio.sleep(0.001)
             late.is_there = True
