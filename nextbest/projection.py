@@ -69,6 +69,11 @@ class Projection(Protocol):
         """Under which it is kept: another way to fold has another name."""
         ...
 
+    @property
+    def rest_s(self) -> float:
+        """How long it may rest once it was folded: what comes meanwhile is folded at once, which costs less."""
+        ...
+
     async def fold(self, records: Sequence[tuple[int, Envelope]], read: Read) -> Values:
         """What becomes of the values that `records` change.
 

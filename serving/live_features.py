@@ -28,6 +28,7 @@ class LiveFeatures:
     """
 
     name = "live"
+    rest_s = 0.0
 
     def __init__(self, state: State, store: LiveStore) -> None:
         self._state = state

@@ -54,7 +54,7 @@ class Processor:
     projections: Sequence[Projection] = ()
     """What else is made of the log; each is as far as it is."""
     waiting: dict[str, Wait] = field(default_factory=dict)
-    """By name the projections that have to wait for something."""
+    """By name the projections that have to wait for something, or may rest."""
     _taken: asyncio.Queue[Step] = field(init=False, default_factory=lambda: asyncio.Queue(maxsize=1))
     """What State took in last, until it is folded."""
 
@@ -104,6 +104,8 @@ class Processor:
             self.waiting[projection.name] = Wait(why, time.monotonic() + _RETRY_S)
             return True
         self.waiting.pop(projection.name, None)
+        if is_end and made.records and projection.rest_s:
+            self.waiting[projection.name] = Wait("", time.monotonic() + projection.rest_s)
         return is_end
 
     def retry(self) -> None:

@@ -153,6 +153,7 @@ class Sizes:
     """A projection that keeps how many records it was given at a time."""
 
     name = "sizes"
+    rest_s = 0.0
 
     def __init__(self) -> None:
         self.seen: list[int] = []
@@ -235,3 +236,29 @@ def test_what_has_come_is_not_waited_for_any_longer(
 
     asyncio.run(asyncio.wait_for(follow_to_the_end(), 30))
     assert late.seen == [1]
+
+
+class Resting(Sizes):
+    """One that nobody waits for."""
+
+    rest_s = 3_600.0
+
+
+def test_what_comes_while_a_projection_rests_is_folded_at_once(log: SqliteLog, state: SqliteState) -> None:
+    """State has it meanwhile."""
+    resting = Resting()
+    follower = dataclasses.replace(processor(log, state), projections=[resting])
+
+    async def follow_to_the_end() -> None:
+        async with running(follower.follow()), running(follower.project()):
+            for count in range(1, 4):
+                await log.append([consent("granted", AT + timedelta(seconds=count))])
+                while await state.applied_offset(await log.log_id()) < count or not resting.seen:  # noqa: ASYNC110  nobody sets an event
+                    await asyncio.sleep(0.001)
+            assert resting.seen == [1]
+            follower.retry()
+            while sum(resting.seen) < 3:  # noqa: ASYNC110  nobody sets an event
+                await asyncio.sleep(0.001)
+
+    asyncio.run(asyncio.wait_for(follow_to_the_end(), 30))
+    assert resting.seen == [1, 2]

@@ -46,6 +46,7 @@ class Counting:
     """Counts records by customer, as text."""
 
     name = "sum"
+    rest_s = 0.0
 
     async def fold(self, records: Sequence[tuple[int, Envelope]], read: Read) -> Values:
         found = await read([record.partition_key for _, record in records])
