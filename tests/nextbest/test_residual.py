@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit
 
@@ -78,8 +78,10 @@ def test_a_model_that_is_far_off_is_corrected_and_no_further(policy: Policy, sta
 
 @settings(max_examples=30)
 @given(st.integers(0, 2**32), st.floats(0.03, 0.4), st.floats(-1.0, 1.0), st.floats(-0.5, 0.5))
+@example(0, 0.4, 1.0, 0.5)
+@example(0, 0.3, 1.0, -0.5)
 def test_sums_tell_what_the_contacts_tell(seed: int, p: float, shift: float, turn: float) -> None:
-    """The mode by sums alone is near the one by every contact."""
+    """The mode by sums alone is near the one by every contact: what is missing grows with how far off the model is."""
     chance = np.random.default_rng(seed)
     x = np.column_stack([np.ones(2_000), chance.uniform(0.0, 2.0, 2_000)])
     odds = logit(p) + chance.normal(0.0, 0.5, 2_000)
@@ -91,7 +93,7 @@ def test_sums_tell_what_the_contacts_tell(seed: int, p: float, shift: float, tur
         b += np.linalg.solve((x.T * found * (1 - found)) @ x + 4 * np.eye(2), x.T @ (y - found) - 4 * b)
     policy = compile_policy(PolicyDocument.model_validate(DOCUMENT))
     for at in (0.5, 1.5):
-        assert corrected(policy, total(given_), at)[0] == pytest.approx(b[0] + at * b[1], abs=0.15)
+        assert corrected(policy, total(given_), at)[0] == pytest.approx(b[0] + at * b[1], rel=0.25, abs=0.06)
 
 
 def test_penalties_and_nothing_expected_come_to_numbers(policy: Policy) -> None:
