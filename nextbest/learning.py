@@ -38,8 +38,6 @@ COMPLETE: Final = "complete"
 """The key of the mark that the projection has been at the log's end."""
 _FORM: Final = 2
 """Of what is kept: another where it means something else."""
-_REST_S: Final = 0.1
-"""Replicas are to believe what was learned within a second."""
 _DECODED_AT_ONCE: Final = 20
 """Records, before others get their turn: a decision's is long."""
 
@@ -99,11 +97,13 @@ class Learned(msgspec.Struct, frozen=True):
 class Learning:
     """The projection under a policy and a model set."""
 
+    rest_s = 0.1
+    """Replicas are to believe what was learned within a second."""
+
     def __init__(self, policy: Policy, models: Models) -> None:
         self._policy = policy
         self._models = models
         self.name = projection_name(policy, models.model_set.id)
-        self.rest_s = _REST_S
 
     async def fold(self, records: Sequence[tuple[int, Envelope]], read: Read) -> Values:
         """What becomes of the values; see `nextbest.projection`."""

@@ -88,7 +88,8 @@ class Installation:
                 found = await state.projections(log_id)
                 learning = [name for name in found if name.startswith(LEARNING)]
                 marks = [(await state.projected(name, log_id, [COMPLETE])).values for name in learning]
-                if any(marks) and len(found) > len(learning) and min(found.values()) >= end:
+                has_live = bool(found.keys() - learning)
+                if has_live and any(marks) and min(found.values()) >= end:
                     return
                 await asyncio.sleep(0.1)
         raise click.ClickException(f"the log was not worked off in {START_S:.0f} s")
