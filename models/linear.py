@@ -1,7 +1,7 @@
 """Generalized linear models: what nextbest fits, small enough to read and exact in float32.
 
-Belongs here: fitting one and predicting with it in float64, the reference its ONNX export is checked against. Does not
-belong here: what the columns mean (`models.inputs`), or how a fit is judged (`models.evaluation`).
+Belongs here: fitting one, predicting with it in float64, the reference its ONNX graph is checked against, and that
+graph. Does not belong here: what the columns mean (`models.inputs`), or how a fit is judged (`models.evaluation`).
 
 Amounts and counts of a customer are heavy-tailed, so every column passes one concave function before it is weighted.
 """
@@ -10,10 +10,13 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+import onnx
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
 from models.arrays import Array
+from models.graphs import FEATURES, Graph
+from nextbest.model_set import Output
 
 Shape = Literal["log1p", "sqrt"]
 Link = Literal["logistic", "square"]
@@ -30,6 +33,10 @@ class LinearModel:
     weights: Array
     bias: float
 
+    @property
+    def output(self) -> Output:
+        return "probability" if self.link == "logistic" else "value"
+
     def score(self, x: Array) -> Array:
         """The linear predictor of each row of `x`: a logit, or the square root of an amount."""
         return shaped(x, self.shape) @ self.weights + self.bias
@@ -42,6 +49,21 @@ class LinearModel:
     def recalibrated(self, slope: float, intercept: float) -> "LinearModel":
         """The model whose score is `slope * score + intercept`."""
         return replace(self, weights=self.weights * slope, bias=self.bias * slope + intercept)
+
+    def to_onnx(self) -> onnx.ModelProto:
+        """As `models.fitted.Fitted` says."""
+        graph = Graph(len(self.weights))
+        if self.link == "logistic":
+            return graph.probabilities(self.linear(graph))
+        root = graph.add("Relu", self.linear(graph))
+        return graph.variable(graph.add("Mul", root, root))
+
+    def linear(self, graph: Graph) -> str:
+        """Add the nodes that give the linear predictor, a column."""
+        positive = graph.add("Relu", FEATURES)
+        is_log = self.shape == "log1p"
+        given = graph.add("Log", graph.add("Add", positive, 1.0)) if is_log else graph.add("Sqrt", positive)
+        return graph.add("Add", graph.add("MatMul", given, self.weights[:, None].astype(np.float32)), self.bias)
 
 
 def sigmoid(logit: Array) -> Array:

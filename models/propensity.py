@@ -17,7 +17,7 @@ from models.baselines import redemption_baselines
 from models.candidate import Candidate, Champion, Registered
 from models.errors import TooLittleDataError
 from models.evaluation import Interval, Statistic
-from models.export import parity, score, to_onnx
+from models.export import parity, score
 from models.frames import TrainingSet
 from models.gates import Evidence, Thresholds
 from models.inputs import matrix, propensity_features
@@ -105,7 +105,7 @@ def build(data: TrainingSet, champion: Champion | None) -> Candidate:
     train, test = split(data.frame)
     features = propensity_features(data.frame)
     fitted, params = fit(train, features)
-    content = to_onnx(fitted).SerializeToString()
+    content = fitted.to_onnx().SerializeToString()
     model = Model(
         name=NAME, version="", run_id="", file=f"{NAME}.onnx", sha256="", features=features,
         action_features={action: dict(known) for action, known in data.action_features.items()}, output="probability",

@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 Origin = Literal["customer", "action", "match", "context"]
+Output = Literal["probability", "value"]
 
 
 class FeatureSpec(msgspec.Struct, frozen=True):
@@ -37,7 +38,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     features: tuple[FeatureSpec, ...]
     action_features: dict[str, dict[str, float]] = {}
-    output: Literal["probability", "value"]
+    output: Output
 
     def __hash__(self) -> int:
         return hash(self.sha256)

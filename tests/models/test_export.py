@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.export import parity, score, to_onnx
+from models.export import parity, score
 from models.linear import LinearModel, Link, Shape
 from nextbest.model_set import FeatureSpec, Model
 
@@ -31,7 +31,7 @@ def test_the_file_agrees_with_the_model_over_the_whole_range(shape: Shape, link:
     x = np.column_stack([random.choice([0.0, 3.0, 9999.0], 500), random.gamma(1, 2000, 500), random.random(500) - 0.1])
     model = LinearModel(shape, link, np.array([-0.3, 0.7, 4.0]), -1.0)
     frame = pd.DataFrame(x, columns=list(NAMES))
-    answers = score(declared(link), to_onnx(model).SerializeToString(), frame)
+    answers = score(declared(link), model.to_onnx().SerializeToString(), frame)
     assert parity(answers, model, x) < 1e-5
 
 
