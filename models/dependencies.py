@@ -25,7 +25,7 @@ def training_digest(settings: Settings) -> str:
 
 def training_files(settings: Settings) -> list[Path]:
     """The files training depends on, always in the same order."""
-    own = [file for file in Path(__file__).parent.glob("*.py") if file.name not in _BESIDE_TRAINING]
+    own = [file for file in Path(__file__).parent.rglob("*.py") if file.name not in _BESIDE_TRAINING]
     shared = [Path(spec.origin) for name in _SHARED if (spec := find_spec(name)) and spec.origin]
     features = [file for file in settings.feature_repo.iterdir() if file.suffix in {".py", ".yaml"}]
     return [*sorted(own), *shared, *sorted(features)]

@@ -1,207 +1,70 @@
-"""Propensity: how likely a customer is to redeem an action's coupon; one model for all actions.
+"""Propensity: how likely a customer is to respond to an action when it is offered; one model for all actions.
 
-Belongs here: the split by time, the fit, what is measured and what is asked. Does not belong here: labels
-(`models.labels`), reading the frame (`models.frames`), or the registry (`models.lifecycle`).
+Belongs here: the fit, how it is chosen and calibrated. Does not belong here: labels (`models.labels`), the features
+(`models.inputs`), or which rows it is trained and measured on (`models.recipes.propensity`).
 """
 
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from sklearn.model_selection import GroupKFold
 
-from models import cards, evaluation, frames, lifecycle
 from models.arrays import Array
-from models.baselines import redemption_baselines
-from models.candidate import Candidate, Champion, Registered
-from models.errors import TooLittleDataError
-from models.evaluation import Interval, Statistic
-from models.export import parity, score
-from models.frames import TrainingSet
-from models.gates import Evidence, Thresholds
-from models.inputs import matrix, propensity_features
-from models.labels import by_contact, soft_labels
+from models.inputs import matrix
+from models.labels import soft_labels
 from models.linear import LinearModel, fit_logistic, fit_platt
-from models.plots import calibration_figure, gain_figure
-from nextbest.model_set import FeatureSpec, Model
-from nextbest.settings import Settings
-
-NAME = "propensity"
-TEST_PERIOD = timedelta(days=56)
-INVERSE_PENALTIES = (0.01, 0.1, 1.0)
-FOLDS = 4
-THRESHOLDS = Thresholds(
-    champion_margin=0.01, calibration={"calibration_error": 0.05, "row_calibration_error_share": 0.4}
-)
+from nextbest.model_set import FeatureSpec
 
 
-def train_and_register(settings: Settings, now: datetime) -> Registered:
-    """Train on what the marts hold, measure, register, and make champion what passes the gate."""
-    return lifecycle.run(settings, NAME, frames.propensity_set(settings), build, now)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Params:
+    """What is fitted.
 
-
-def split(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Training and test rows: campaigns that had ended when the first test campaign began, and the latest campaigns.
-
-    Campaigns still running at that moment are in neither: their labels were not known then.
-
-    Raises:
-        TooLittleDataError: one of the two would have no redemption to learn from or to be measured by, or there would
-            be one campaign to learn from, and none to choose a model by.
+    Attributes:
+        features: The columns of the frame that it takes, in order.
+        inverse_penalties: Of which one is chosen.
+        folds: Of campaigns, that choose and calibrate.
 
     """
-    begins = frame["contacted_at"].max() - TEST_PERIOD
-    test = frame[frame["contacted_at"] > begins]
-    train = frame[frame["ended_at"] <= test["contacted_at"].min()]
-    for name, rows in (("before", train), ("in", test)):
-        if not 0 < rows["any_redeemed"].mean() < 1:
-            raise TooLittleDataError(
-                f"propensity_labels: {len(rows)} rows of campaigns {name} the test period from {begins:%Y-%m-%d} on, "
-                "and not both redeemed and unredeemed ones: take more households or a longer history"
-            )
-    if len(train["campaign_id"].unique()) == 1:
-        raise TooLittleDataError(
-            f"propensity_labels: one campaign had ended when the test period from {begins:%Y-%m-%d} on began: it takes "
-            "two to choose a model"
-        )
-    return train.reset_index(drop=True), test.reset_index(drop=True)
+
+    features: Sequence[FeatureSpec]
+    inverse_penalties: Sequence[float] = (0.01, 0.1, 1.0)
+    folds: int = 4
 
 
-def fit(train: pd.DataFrame, features: tuple[FeatureSpec, ...]) -> tuple[LinearModel, dict[str, object]]:
-    """The model and how it was chosen.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Propensity:
+    """The model, and how it was chosen."""
+
+    model: LinearModel
+    chosen: Mapping[str, object] = field(default_factory=dict)
+
+
+def train(frame: pd.DataFrame, params: Params) -> Propensity:
+    """The model of rows of contact x offered action (`models.frames.assemble_propensity`).
 
     Each campaign is scored by a model that has not seen it. On these scores the penalty is chosen (log loss) and the
     calibration fitted (Platt); weights then come from all rows.
     """
-    x, target = matrix(train, features), soft_labels(train)
-    unseen = {penalty: _cross_scores(x, target, train, penalty) for penalty in INVERSE_PENALTIES}
+    x, target = matrix(frame, params.features), soft_labels(frame)
+    unseen = {penalty: _cross_scores(x, target, frame, penalty, params.folds) for penalty in params.inverse_penalties}
     losses = {penalty: _loss(score, target) for penalty, score in unseen.items()}
     chosen = min(losses, key=losses.__getitem__)
     slope, intercept = fit_platt(unseen[chosen], target)
     model = fit_logistic(x, target, inverse_penalty=chosen).recalibrated(slope, intercept)
-    params: dict[str, object] = {
-        "inverse_penalty": chosen,
-        "calibration_slope": slope,
-        "calibration_intercept": intercept,
-    }
-    return model, params
+    found = {"inverse_penalty": chosen, "calibration_slope": slope, "calibration_intercept": intercept}
+    return Propensity(model=model, chosen=found)
 
 
-def _cross_scores(x: Array, target: Array, train: pd.DataFrame, inverse_penalty: float) -> Array:
-    campaigns = train["campaign_id"].to_numpy(dtype=str)
+def _cross_scores(x: Array, target: Array, frame: pd.DataFrame, inverse_penalty: float, folds: int) -> Array:
+    campaigns = frame["campaign_id"].to_numpy(dtype=str)
     score = np.empty(len(target))
-    for seen, unseen in GroupKFold(min(FOLDS, len(np.unique(campaigns)))).split(x, groups=campaigns):
+    for seen, unseen in GroupKFold(min(folds, len(np.unique(campaigns)))).split(x, groups=campaigns):
         score[unseen] = fit_logistic(x[seen], target[seen], inverse_penalty=inverse_penalty).score(x[unseen])
     return score
 
 
 def _loss(logit: Array, target: Array) -> float:
     return float(np.mean(np.logaddexp(0.0, logit) - target * logit))
-
-
-def build(data: TrainingSet, champion: Champion | None) -> Candidate:
-    """Train on `data` and measure on its latest campaigns."""
-    train, test = split(data.frame)
-    features = propensity_features(data.frame)
-    fitted, params = fit(train, features)
-    content = fitted.to_onnx().SerializeToString()
-    model = Model(
-        name=NAME, version="", run_id="", file=f"{NAME}.onnx", sha256="", features=features,
-        action_features={action: dict(known) for action, known in data.action_features.items()}, output="probability",
-    )  # fmt: skip
-    probability = score(model, content, test)
-    contacts = by_contact(test, probability)
-    scores = {"model": contacts["probability"].to_numpy(np.float64)}
-    scores |= redemption_baselines(by_contact(train, soft_labels(train)), contacts)
-    if champion is not None:
-        rival = by_contact(test, score(champion.model, champion.onnx, test))
-        scores["champion"] = rival["probability"].to_numpy(np.float64)
-    metrics, gains = _measure(contacts, scores)
-    rows = {"train_rows": len(train), "test_rows": len(test), "test_contacts": len(contacts)}
-    metrics |= _measure_rows(test, probability) | rows
-    evidence = Evidence(
-        improvements={name: gain for name, gain in gains.items() if name != "champion"},
-        over_champion=gains.get("champion"),
-        calibration={name: metrics[name] for name in THRESHOLDS.calibration},
-        parity=parity(probability, fitted, matrix(test, features)),
-    )
-    return Candidate(
-        model=model,
-        onnx=content,
-        params=params | _described(features, train, test),
-        metrics=metrics | {"onnx_parity": evidence.parity},
-        evidence=evidence,
-        thresholds=THRESHOLDS,
-        figures=_figures(contacts, scores),
-        card=cards.propensity_card(
-            train=train, test=test, contracts=data.contracts, gains=gains, metrics=metrics, thresholds=THRESHOLDS
-        ),
-        example=matrix(test[:5], features).astype(np.float32),
-    )
-
-
-def _measure(contacts: pd.DataFrame, scores: dict[str, Array]) -> tuple[dict[str, float], dict[str, Interval]]:
-    redeemed = contacts["any_redeemed"].to_numpy(bool)
-    aucs = {name: evaluation.auc(redeemed, score) for name, score in scores.items()}
-    others = [name for name in aucs if name != "model"]
-    statistics: list[Statistic] = [
-        aucs["model"],
-        *(evaluation.difference(aucs["model"], aucs[name]) for name in others),
-    ]
-    own, *differences = evaluation.bootstrap(contacts["customer_id"].to_numpy(dtype=str), *statistics)
-    gains = dict(zip(others, differences, strict=True))
-    everyone = np.ones((1, len(contacts)))
-    outcome = redeemed.astype(np.float64)
-    metrics = {
-        "auc": own.estimate,
-        "auc_low": own.low,
-        "auc_high": own.high,
-        "redemption_rate": float(outcome.mean()),
-        "log_loss": evaluation.log_loss(outcome, scores["model"]),
-        "calibration_error": evaluation.calibration_error(outcome, scores["model"]),
-    }
-    for name, gain in gains.items():
-        metrics |= {
-            f"{name}_auc": float(aucs[name](everyone)[0]),
-            f"{name}_auc_difference": gain.estimate,
-            f"{name}_auc_difference_low": gain.low,
-            f"{name}_auc_difference_high": gain.high,
-        }
-    return metrics, gains
-
-
-def _measure_rows(test: pd.DataFrame, probability: Array) -> dict[str, float]:
-    """Against the category's redemption as recorded, in every campaign: in type A it depends on who got which offer.
-
-    Decisions weigh each action's own probability against its cost: no sum over actions may hide that it is off.
-    """
-    redeemed = test["is_redeemed"].to_numpy(bool)
-    error = evaluation.calibration_error(redeemed.astype(np.float64), probability)
-    return {
-        "row_auc": float(evaluation.auc(redeemed, probability)(np.ones((1, len(test))))[0]),
-        "row_log_loss": evaluation.log_loss(redeemed.astype(np.float64), probability),
-        "row_redemption_rate": float(redeemed.mean()),
-        "row_calibration_error": error,
-        "row_calibration_error_share": error / max(float(redeemed.mean()), 1e-12),
-    }
-
-
-def _figures(contacts: pd.DataFrame, scores: dict[str, Array]) -> dict[str, Figure]:
-    outcome = contacts["any_redeemed"].to_numpy(np.float64)
-    return {
-        "calibration": calibration_figure(outcome, scores["model"], "P(any coupon of the campaign redeemed)"),
-        "gain": gain_figure(outcome, scores, "redeeming contacts"),
-    }
-
-
-def _described(features: tuple[FeatureSpec, ...], train: pd.DataFrame, test: pd.DataFrame) -> dict[str, object]:
-    return {
-        "features": len(features),
-        "campaigns_trained_on": _campaigns(train),
-        "campaigns_tested_on": _campaigns(test),
-    }
-
-
-def _campaigns(rows: pd.DataFrame) -> str:
-    return " ".join(rows.sort_values("contacted_at")["campaign_id"].astype(str).unique())

@@ -10,9 +10,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from models import clv
 from models.export import score
 from models.frames import point_in_time, read_mart
+from models.recipes import clv
 from models.registry import Registry
 from nextbest.adapters.marts import SCORES, scores_file
 from nextbest.settings import Settings

@@ -78,7 +78,9 @@ def _trained(settings: Settings, name: str) -> "Registered | str":
     too_little: type[Exception] = import_module("models.errors").TooLittleDataError
     with explained():
         try:
-            registered: Registered = import_module(f"models.{name}").train_and_register(settings, datetime.now(UTC))
+            registered: Registered = import_module(f"models.recipes.{name}").train_and_register(
+                settings, datetime.now(UTC)
+            )
         except too_little as error:
             return str(error)
     return registered

@@ -13,10 +13,11 @@ import pytest
 from alembic.runtime.migration import HeadMaintainer
 from mlflow import MlflowClient
 
-from models import clv, lifecycle
+from models import lifecycle
 from models.candidate import Registered
 from models.follower import TAG, Follower
 from models.frames import TrainingSet
+from models.recipes import clv
 from models.registry import CHAMPION, GATE, GATE_SHA256, STORE_ERRORS, Registry, RegistryError
 from nextbest.adapters.bundles import read_bundle
 from nextbest.adapters.sqlite_state import SqliteState

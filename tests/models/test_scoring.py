@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 import pyarrow.parquet as pq
 import pytest
 
-from models import clv, lifecycle
+from models import lifecycle
 from models.frames import TrainingSet
+from models.recipes import clv
 from models.scoring import score_customers
 from nextbest.adapters.marts import SCORES, scores_file
 from nextbest.settings import Settings

@@ -5,11 +5,11 @@ import dataclasses
 import pandas as pd
 import pytest
 
-from models import propensity
 from models.candidate import Champion
 from models.errors import TooLittleDataError, TrainingDataError
 from models.frames import TrainingSet
 from models.gates import judge
+from models.recipes import propensity
 
 
 def test_no_training_label_was_unknown_when_the_test_period_began(propensity_data: TrainingSet) -> None:

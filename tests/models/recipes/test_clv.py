@@ -5,11 +5,12 @@ from datetime import timedelta
 import pandas as pd
 import pytest
 
-from models import clv
 from models.candidate import Champion
+from models.clv import FOLDS
 from models.errors import TooLittleDataError, TrainingDataError
 from models.frames import TrainingSet
 from models.gates import judge
+from models.recipes import clv
 
 
 def test_no_label_window_of_training_reaches_into_the_test(clv_data: TrainingSet) -> None:
@@ -29,7 +30,7 @@ def test_a_history_too_short_for_that_is_said_in_words(clv_data: TrainingSet) ->
 def test_too_few_customers_are_said_in_words(clv_data: TrainingSet) -> None:
     """There are as many folds as there must be customers."""
     frame = clv_data.frame
-    few = frame["customer_id"].isin(frame["customer_id"].unique()[: clv.FOLDS - 1])
+    few = frame["customer_id"].isin(frame["customer_id"].unique()[: FOLDS - 1])
     with pytest.raises(TooLittleDataError, match="3 customers are too few"):
         clv.split(frame[few])
 
