@@ -13,7 +13,7 @@ Role = Literal["nextbest", "baseline", "peer", "truth"]
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """A figure of one system on one data set.
 
-    `low` and `high` are the ends of its 95 % interval, where it has one; `is_better` says which way is better: `higher`,
+    `low` and `high` are the ends of its 95 % interval, where it has one; `is_better` says which way: `higher`,
     `lower`, or `nearer` to the truth's row of the same model, data and measure.
     """
 
