@@ -28,7 +28,7 @@ from typing import Any, Final, Literal, get_args
 
 import msgspec
 
-from nextbest.contracts import Contract, Field, Freshness, OnViolation, Rule, RuleKind, Tolerance
+from nextbest.contracts import Contract, Fairness, Field, Freshness, OnViolation, Rule, RuleKind, Tolerance
 
 Verdict = Literal["compatible", "minor", "breaking"]
 
@@ -80,6 +80,10 @@ _REMOVED: Final = Effect("removed", "breaking", "there is no place for it any mo
 _KEY: Final = Effect("changed", "breaking", "other rows are duplicates", "a row is one of something else")
 _EVENT_TIME: Final = Effect("changed", "breaking", "rows belong to other days", "rows belong to other days, or to none")
 _TYPE: Final = Effect("changed", "breaking", "values are of another type", "values are of another type")
+_FAIRNESS: Final = Effect("changed", "minor", consumers="their models are held to other limits")
+_PROTECTED: Final = Effect(
+    "changed", "minor", consumers="their models must treat its groups alike, or need not any more"
+)
 _STATUS: Final = Effect("changed", "minor", consumers="it says how long to count on the contract")
 
 
@@ -119,6 +123,7 @@ def _whole(old: Contract, new: Contract) -> Iterator[Change]:
         ("freshness", old.freshness, new.freshness, _limit(old.freshness, new.freshness, "data may be older")),
         ("volume", old.volume, new.volume, _limit(old.volume, new.volume, "a day may hold fewer or more rows")),
         ("drift", old.drift, new.drift, _limit(old.drift, new.drift, "values may be spread differently")),
+        ("fairness", old.fairness, new.fairness, _FAIRNESS),
     )
     for aspect, before, after, effect in aspects:
         if before != after:
@@ -194,6 +199,7 @@ def _field(contract: str, old: Field, new: Field) -> Iterator[Change]:
         ("type", types, _TYPE),
         ("description", (old.description, new.description), _UNTOLD),
         ("classification", classes, _classification(*classes)),
+        ("protected", tuple("yes" if each.protected else "" for each in (old, new)), _PROTECTED),
     ):
         if before != after:
             yield _change((contract, new.name), aspect, (before, after), effect)
@@ -284,6 +290,8 @@ def _text(value: Any) -> str:
             return ", ".join(value)
         case Freshness(days, column, on_violation):
             return f"{days} days{f' of {column}' if column else ''} ({on_violation})"
+        case Fairness(selected, ratio, error):
+            return f"of the {selected:.0%} scored highest, rates {ratio:g} of the highest, calibrated within {error:g}"
         case Tolerance(limit, on_violation):
             return f"{limit} ({on_violation})"
         case _:

@@ -79,8 +79,24 @@ class Tolerance(msgspec.Struct, frozen=True):
     on_violation: OnViolation = "warn"
 
 
+class Fairness(msgspec.Struct, frozen=True):
+    """How alike a model must treat the groups of protected fields.
+
+    Of the customers whom it scores highest, the share `selected_share` are taken for selected. A group's selection rate
+    must be at least `selection_rate_ratio` of the most favoured group's (0.8 is the four-fifths rule), and what the
+    model expects of a group may differ from what came of it by the share `calibration_error` at most.
+    """
+
+    selected_share: float
+    selection_rate_ratio: float
+    calibration_error: float
+
+
 class Field(msgspec.Struct, frozen=True):
-    """A column: `type` is the ODCS logical type, `physical_type` that of the warehouse."""
+    """A column: `type` is the ODCS logical type, `physical_type` that of the warehouse.
+
+    Models must treat the groups of a `protected` one alike (`Fairness`).
+    """
 
     name: str
     type: str
@@ -89,6 +105,7 @@ class Field(msgspec.Struct, frozen=True):
     key: bool = False
     classification: str | None = None
     rules: tuple[Rule, ...] = ()
+    protected: bool = False
 
     @property
     def arrow_type(self) -> pa.DataType:
@@ -125,7 +142,8 @@ class Contract(msgspec.Struct, frozen=True):
     `min_rows` is the least number of rows a delivery may have; `purposes` are what consent must cover. `volume` bounds
     the share by which a day's rows may differ from the median of the same weekday before, or a snapshot's from the last
     one's; `drift` bounds the population stability index (PSI) of each column against the rows before. `status` tells
-    consumers how long to count on it: one that is deprecated or retired may be removed once nobody reads it.
+    consumers how long to count on it: one that is deprecated or retired may be removed once nobody reads it. `fairness`
+    is how alike models must treat the groups of its protected fields.
     """
 
     name: str
@@ -144,6 +162,7 @@ class Contract(msgspec.Struct, frozen=True):
     volume: Tolerance | None = None
     drift: Tolerance | None = None
     status: Status = "active"
+    fairness: Fairness | None = None
 
     @property
     def major(self) -> int:
@@ -162,6 +181,11 @@ class Contract(msgspec.Struct, frozen=True):
     def holds_pii(self) -> bool:
         """Whether any field identifies a person: then none of a row's values is shown to whoever looks at checks."""
         return any(field.is_pii for field in self.fields)
+
+    @property
+    def protected(self) -> tuple[str, ...]:
+        """The fields whose groups models must treat alike."""
+        return tuple(field.name for field in self.fields if field.protected)
 
     @property
     def schema(self) -> pa.Schema:
@@ -206,6 +230,7 @@ def contract_from_odcs(document: Mapping[str, Any]) -> Contract:
             volume=_tolerance(name, quality, "volume"),
             drift=_tolerance(name, quality, "drift"),
             status=_status(name, document),
+            fairness=_fairness(name, document),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ContractError(f"contract {name}: cannot be read as ODCS v3 with one schema object: {error!r}") from error
@@ -231,6 +256,9 @@ def field_from_odcs(contract: str, document: Mapping[str, Any]) -> Field:
         key=bool(document.get("primaryKey")),
         classification=document.get("classification"),
         rules=tuple(_rules(contract, document)),
+        protected=_one_of(
+            f"contract {contract}, field {name}", "protected", _custom(document, "protected") or False, (True, False)
+        ),
     )
 
 
@@ -314,6 +342,22 @@ def _tolerance(contract: str, quality: Sequence[Mapping[str, Any]], name: str) -
                 raise ContractError(f"{place}: the limit is {limit:g}, and nothing is within it: it is above 0")
             return Tolerance(limit, _of_the_whole(place, "onViolation", each))
     return None
+
+
+def _fairness(contract: str, document: Mapping[str, Any]) -> Fairness | None:
+    """The limits, all of which are there: a share that nobody has decided on is no promise."""
+    said = _custom(document, "fairness")
+    if said is None:
+        return None
+    names = Fairness.__struct_fields__
+    if set(said) != set(names):
+        raise ContractError(f"contract {contract}, fairness: it takes {', '.join(names)}, not {', '.join(said)}")
+    for name, value in said.items():
+        if not isinstance(value, int | float) or not 0 < value <= 1:
+            raise ContractError(
+                f"contract {contract}, fairness: {name} is {value!r}: it takes a share above 0, up to 1"
+            )
+    return Fairness(**said)
 
 
 def _freshness(document: Mapping[str, Any]) -> Freshness | None:

@@ -106,6 +106,11 @@ def _promises(contract: Contract) -> Iterator[list[str]]:
             "drift",
             f"each column's PSI against the rows before at most {drift.limit:g}{_BREACHES[drift.on_violation]}",
         ]
+    if fair := contract.fairness:
+        rate = f"no protected group's rate below {fair.selection_rate_ratio:g} of the highest"
+        error = f"what it expects of one within {fair.calibration_error:.0%} of what came of it"
+        whom = f"of the {fair.selected_share:.0%} of customers a model scores highest"
+        yield ["fairness", f"{whom}: {rate}; {error} (else the model **stays out**)"]
     yield ["retention", _days(contract.retention_days) if contract.retention_days else "not limited"]
     yield ["purposes", ", ".join(contract.purposes) or "none"]
 
@@ -115,7 +120,8 @@ def _fields(contract: Contract, contracts: Mapping[str, Contract]) -> Iterator[l
         name = f"**`{field.name}`** (key)" if field.key else f"`{field.name}`"
         rules = ", ".join(_rule(rule, contracts) for rule in field.rules) or "may be missing"
         types = f"{field.type}, `{field.physical_type}`"
-        yield [name, types, rules, field.classification or "", field.description]
+        classes = [field.classification or "", *(["protected"] if field.protected else [])]
+        yield [name, types, rules, ", ".join(filter(None, classes)), field.description]
 
 
 def _rule(rule: Rule, contracts: Mapping[str, Contract]) -> str:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nextbest.compatibility import Change, Verdict, compare
-from nextbest.contracts import Contract, Field, Freshness, OnViolation, Rule, RuleKind, Status, Tolerance
+from nextbest.contracts import Contract, Fairness, Field, Freshness, OnViolation, Rule, RuleKind, Status, Tolerance
 
 AMOUNT = Field("amount", "number", "DOUBLE", rules=(Rule("minimum", 0), Rule("maximum", 9)))
 KIND = Field("kind", "string", "VARCHAR", rules=(Rule("required"), Rule("enum", ("a", "b")), Rule("pattern", "^.$")))
@@ -152,6 +152,7 @@ STOPS = Freshness(7, "at", "stop")
         ("volume", Tolerance(0.5), Tolerance(0.2), ("volume-tightened", "compatible", False, False)),
         ("volume", Tolerance(0.5), Tolerance(0.2, "stop"), ("volume-tightened", "breaking", True, False)),
         ("drift", Tolerance(0.2), Tolerance(0.3), ("drift-loosened", "minor", False, True)),
+        ("fairness", None, Fairness(0.2, 0.8, 0.1), ("fairness-changed", "minor", False, True)),
     ],
 )
 def test_a_contract_changes_as_a_whole(
@@ -160,6 +161,12 @@ def test_a_contract_changes_as_a_whole(
     """What is promised of deliveries, service and use is compared as fields are."""
     old, new = (_with(SALES, **{aspect: value}) for value in (was, now))
     assert _hits(_only(old, new)) == expected
+
+
+def test_a_field_becomes_protected() -> None:
+    """Whoever models with it is told."""
+    change = _only(SALES, _with(SALES, fields=(AMOUNT, _with(KIND, protected=True))))
+    assert _hits(change) == ("protected-changed", "minor", False, True)
 
 
 def test_the_key_is_a_set() -> None:
@@ -200,6 +207,7 @@ _field = st.builds(
     st.booleans(),
     st.sampled_from([None, "personal", "pii"]),
     _rules.map(tuple),
+    st.booleans(),
 )
 _tolerances = st.none() | st.builds(Tolerance, st.sampled_from([0.1, 0.2]), st.sampled_from(["stop", "warn"]))
 _contracts = st.builds(
@@ -218,6 +226,7 @@ _contracts = st.builds(
     volume=_tolerances,
     drift=_tolerances,
     status=st.sampled_from(get_args(Status)),
+    fairness=st.none() | st.builds(Fairness, st.just(0.2), st.sampled_from([0.5, 0.8]), st.just(0.1)),
 )
 _ASPECTS = st.sampled_from(Contract.__struct_fields__)
 

@@ -4,7 +4,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from nextbest.contracts import ContractError, Freshness, Rule, Tolerance, contract_from_odcs
+from nextbest.contracts import ContractError, Fairness, Freshness, Rule, Tolerance, contract_from_odcs
 
 VISITS: dict[str, Any] = {
     "name": "visits",
@@ -91,6 +91,17 @@ def test_reads_each_rule_with_its_own_behaviour() -> None:
     assert customer_id.is_pii
 
 
+def test_reads_how_alike_models_must_treat_whom() -> None:
+    """The groups of protected fields, by the contract's limits."""
+    document = copy.deepcopy(VISITS)
+    document["customProperties"].append(_fair())
+    document["schema"][0]["properties"][3]["customProperties"] = [{"property": "protected", "value": True}]
+    contract = contract_from_odcs(document)
+    assert contract.fairness == Fairness(0.2, 0.8, 0.1)
+    assert contract.protected == ("customer_id",)
+    assert contract_from_odcs(VISITS).fairness is None
+
+
 def test_gives_the_arrow_schema() -> None:
     """Times are UTC in microseconds, whatever the delivery has."""
     schema = contract_from_odcs(VISITS).schema
@@ -107,6 +118,11 @@ def test_a_contract_without_event_time_is_a_snapshot() -> None:
 
 def _set(document: dict[str, Any], key: str, value: object) -> None:
     document[key] = value
+
+
+def _fair(**others: float) -> dict[str, Any]:
+    limits = {"selected_share": 0.2, "selection_rate_ratio": 0.8, "calibration_error": 0.1}
+    return {"property": "fairness", "value": limits | others}
 
 
 def _custom(name: str, value: float) -> dict[str, Any]:
@@ -145,6 +161,14 @@ def _custom(name: str, value: float) -> dict[str, Any]:
         ("field", "customProperties", [{"property": "onViolation", "value": "shout"}], "field minutes: .*'shout'"),
         ("field", "logicalTypeOptions", {"exclusiveMinimum": 0}, "field minutes: .* no rule exclusiveMinimum"),
         ("document", "customProperties", [{"property": "onStale", "value": "cry"}], "visits, freshness: .*'cry'"),
+        ("document", "customProperties", [_fair(selected_share=1.2)], "fairness: selected_share is 1.2: .*up to 1"),
+        (
+            "document",
+            "customProperties",
+            [_fair(ratio=0.8)],
+            "visits, fairness: it takes selected_share, .*, not .*ratio",
+        ),
+        ("field", "customProperties", [{"property": "protected", "value": "yes"}], "field minutes: .*'yes'"),
         ("field", "quality", [{"metric": "nullValues", "arguments": {"a": 1}}], "field minutes: .* no rule nullValues"),
     ],
 )
