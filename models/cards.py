@@ -1,52 +1,48 @@
 """Model cards: what a person should know before trusting a model, as Markdown beside each version.
 
-Belongs here: words. Does not belong here: computing the numbers in them.
+Belongs here: the card's form. Does not belong here: computing the numbers in it, or the words of one model, which its
+recipe has.
 """
 
-from collections.abc import Mapping
-from typing import TypedDict, Unpack
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
 from models.evaluation import CONFIDENCE, RESAMPLES, Interval
-from models.gates import Thresholds
-from models.labels import PRIOR_RESPONSES
+from models.gates import GroupFairness, Thresholds
 
-_PROPENSITY = """\
-# Propensity to redeem
+_CARD = """\
+# {title}
 
-The probability that a customer redeems the coupon of an action when it is offered. One logistic regression over
-features of the customer, the action and the pair; calibrated by Platt scaling on campaigns left out of the fit.
+{what}
 
 ## Data
 
-{data}
+{spans}
+- contracts: {contracts}
 
-Rows are household x campaign x offered action, of campaigns that began after the history begins and ended before it
-ends. Features are those known when the campaign began. Training campaigns had ended before the first test campaign
-began.
+{rows}
 
 ## Labels
 
-- Campaigns of type B and C sent every coupon to every household: the label is the category's redemption, as it is.
-- Campaigns of type A (most redemptions) gave each household 16 coupons and did not record which. The label is an
-  estimate: *any coupon of the campaign redeemed* x *share of the category*, the part of the redeeming type A contacts
-  known before it that redeemed the category. Shares sum to more than 1, since a household may redeem several. An
-  action's share shrinks towards its department's, and that towards the share of all, each with the weight of
-  {prior_responses:g} redeeming contacts, so that thin categories borrow from their department. A row counts as a
-  success with the label's weight and as a failure with the rest.
+{labels}
 
 ## Measured
 
-Per household x campaign, *any coupon redeemed*, which needs no assumption. The score is 1 - prod(1 - p) over the
-offered actions, for type A the sum over the sum of shares, which undoes the sharing out of the label. {intervals}
+{measured} Intervals: {confidence:.0%}, {resamples:,} bootstrap resamples of customers.
 
 {metrics}
 
 {gains}
 
-`row_...` compares each row with the category's redemption as recorded; in type A it depends on who got which coupon.
-`row_calibration_error_share` is the error as a part of the rate of redemption.
+## By segment
+
+{segments}
+
+## Fairness
+
+{fairness}
 
 ## Asked of it
 
@@ -54,92 +50,104 @@ offered actions, for type A the sum over the sum of shares, which undoes the sha
 
 ## Limits
 
-- **Not causal.** It says who redeems, not whom the coupon changes: nobody was left out at random. No lift is claimed.
-- Households of the campaigns were chosen by the retailer. For households never contacted it extrapolates.
-- One year of one retailer in one region. No clicks, no digital channels; redemption at the till is the only response.
-- The type of campaign is a feature, and decides the level of the probabilities.
-"""
-
-_CLV = """\
-# Customer lifetime value: spend of the next 91 days, in USD
-
-Ridge regression of the square root of spend on square roots of the customer's features: closer to the median than a
-regression of spend, since large spenders pull it less. `bias` is how far its sum is from the truth.
-
-## Data
-
-{data}
-
-Rows are customer x cut-off, one every four weeks. Features are those known at the cut-off, labels the 91 days after
-it. Training windows had closed when the test window began.
-
-## Measured
-
-On the last cut-off. `..._mae` is the part of the baseline's error that is gone, `..._spearman` the difference of rank
-correlations. {intervals}
-
-{metrics}
-
-{gains}
-
-## Asked of it
-
-{thresholds}
-
-## Limits
-
-- A forecast of spend, not of margin, and **not causal**: no action is credited with it.
-- Less than a year of history: the season of the test window was never seen in training.
-- Spend includes every product of the retailer, fuel among them.
+{limits}
 """
 
 
-class Measured(TypedDict):
-    """What both cards are filled with."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """What a recipe says of its model: sentences of Markdown. `time` is the column that its rows are told apart by."""
+
+    title: str
+    what: str
+    rows: str
+    labels: str
+    measured: str
+    unit: str
+    time: str
+    limits: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a card is filled with; `segments` has `segment`, `rows`, `expected` and `happened`."""
 
     train: pd.DataFrame
     test: pd.DataFrame
     contracts: Mapping[str, str]
-    gains: Mapping[str, Interval]
     metrics: Mapping[str, float]
+    gains: Mapping[str, Interval]
+    segments: pd.DataFrame
+    fairness: Sequence[GroupFairness]
     thresholds: Thresholds
 
 
-def propensity_card(**measured: Unpack[Measured]) -> str:
-    """The card of a propensity version."""
-    return _PROPENSITY.format(
-        prior_responses=PRIOR_RESPONSES,
-        **_parts("contacted_at", "AUC", **measured),
+def card(words: Words, facts: Facts) -> str:
+    """The card of a version."""
+    spans = [
+        f"- {name}: {len(rows):,} rows, {rows['customer_id'].nunique():,} customers, "
+        f"{rows[words.time].min():%Y-%m-%d} to {rows[words.time].max():%Y-%m-%d}"
+        for name, rows in (("training", facts.train), ("test", facts.test))
+    ]
+    return _CARD.format(
+        title=words.title,
+        what=words.what,
+        spans="\n".join(spans),
+        contracts=", ".join(f"{name} {version}" for name, version in sorted(facts.contracts.items())),
+        rows=words.rows,
+        labels=words.labels,
+        measured=words.measured,
+        confidence=CONFIDENCE,
+        resamples=RESAMPLES,
+        metrics=_table(("metric", "value"), [(name, f"{value:.6g}") for name, value in facts.metrics.items()]),
+        gains=_table(("gain over", words.unit), [(name, str(gain)) for name, gain in facts.gains.items()]),
+        segments=_table(
+            ("segment", "rows", "expected", "happened"),
+            [
+                (str(name), f"{rows:,}", f"{expected:.4g}", f"{happened:.4g}")
+                for name, rows, expected, happened in facts.segments.itertuples(index=False)
+            ],
+        ),
+        fairness=_fairness(facts.fairness, facts.thresholds),
+        thresholds="\n".join(f"- {demand}" for demand in _demands(facts.thresholds)),
+        limits=words.limits,
     )
 
 
-def clv_card(**measured: Unpack[Measured]) -> str:
-    """The card of a CLV version."""
-    return _CLV.format(**_parts("cutoff_at", "gain", **measured))
-
-
-def _parts(time: str, unit: str, **measured: Unpack[Measured]) -> dict[str, str]:
-    thresholds = measured["thresholds"]
-    spans = [
-        f"- {name}: {len(rows):,} rows, {rows['customer_id'].nunique():,} customers, "
-        f"{rows[time].min():%Y-%m-%d} to {rows[time].max():%Y-%m-%d}"
-        for name, rows in (("training", measured["train"]), ("test", measured["test"]))
+def _fairness(groups: Sequence[GroupFairness], thresholds: Thresholds) -> str:
+    if thresholds.fairness is None:
+        return "The contract of customers protects no group."
+    if not groups:
+        return "Of no protected group enough customers are known to measure it."
+    head = "protected group", "rows", "selected", "of the most favoured", "expected", "happened", "off by"
+    said = [
+        (
+            f"{each.field} {each.group}",
+            f"{each.rows:,}",
+            f"{each.selection_rate:.3f}",
+            str(each.ratio),
+            f"{each.expected:.4g}",
+            f"{each.happened:.4g}",
+            str(each.calibration),
+        )
+        for each in groups
     ]
-    versions = ", ".join(f"{name} {version}" for name, version in sorted(measured["contracts"].items()))
-    metrics = [(name, f"{value:.6g}") for name, value in measured["metrics"].items()]
-    return {
-        "data": "\n".join([*spans, f"- contracts: {versions}"]),
-        "intervals": f"Intervals: {CONFIDENCE:.0%}, {RESAMPLES:,} bootstrap resamples of households.",
-        "metrics": _table(("metric", "value"), metrics),
-        "gains": _table(("gain over", unit), [(name, str(gain)) for name, gain in measured["gains"].items()]),
-        "thresholds": (
-            "- better than each baseline: lower bound of the gain above 0\n"
-            f"- not worse than the champion: lower bound of the gain at least -{thresholds.champion_margin:g}\n"
-            + "".join(f"- {name} at most {limit:g}\n" for name, limit in thresholds.calibration.items())
-            + f"- ONNX file and model differ by at most {thresholds.parity:g}"
-        ),
-    }
+    return f"Selected are the {thresholds.fairness.selected_share:.0%} that score highest.\n\n{_table(head, said)}"
 
 
-def _table(head: tuple[str, str], rows: list[tuple[str, str]]) -> str:
-    return "\n".join(f"| {a} | {b} |" for a, b in [head, ("---", "---"), *rows])
+def _demands(thresholds: Thresholds) -> Iterable[str]:
+    yield "better than each baseline: lower bound of the gain above 0"
+    margin = f"{thresholds.champion_margin:g}"
+    yield f"not worse than the champion, on data after both trainings: lower bound of the gain at least -{margin}"
+    yield from (f"{name} at most {limit:g}" for name, limit in thresholds.calibration.items())
+    yield f"ONNX file and model differ by at most {thresholds.parity:g}"
+    yield f"a hundred rows are scored in at most {thresholds.latency_ms:g} ms"
+    yield "every feature was known at its label's time"
+    if fair := thresholds.fairness:
+        ratio, error = f"{fair.selection_rate_ratio:g}", f"{fair.calibration_error:g}"
+        yield f"no evidence that a protected group is selected less than {ratio} times as often as the most favoured"
+        yield f"no evidence that what is expected of a protected group is off by more than {error}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])

@@ -56,9 +56,9 @@ def list_versions() -> None:
 @click.argument("name")
 @click.argument("version")
 def promote(name: str, version: str) -> None:
-    """Make VERSION of model NAME the champion; one that did not pass its gate is refused.
+    """Make VERSION of model NAME the champion; one that its gate is against is refused. Serving follows within seconds.
 
-    An older version is promoted the same way: that is a rollback. Serving follows within seconds.
+    Of a version that scores in the shadow, because too little was known of it, you decide.
 
     Example: nextbest models promote propensity 3
     """
@@ -66,6 +66,18 @@ def promote(name: str, version: str) -> None:
 
     Registry(Settings.from_env()).promote(name, version)
     click.echo(f"{name} {version} is champion")
+
+
+@models.command()
+@click.argument("name")
+def rollback(name: str) -> None:
+    """Make the champion of before champion again, of model NAME; once more, and the one before that is.
+
+    Example: nextbest models rollback propensity
+    """
+    from models.registry import Registry
+
+    click.echo(f"{name} {Registry(Settings.from_env()).rollback(name)} is champion again")
 
 
 @click.command()
@@ -101,12 +113,11 @@ def follow(*, once: bool) -> None:
 
 async def _follow(settings: Settings, *, once: bool) -> None:
     from models.follower import Follower
-    from models.registry import Registry
     from nextbest.adapters.states import open_state
 
     state = open_state(settings)
     try:
-        follower = Follower(Registry(settings), state, settings.bundles)
+        follower = Follower(settings, state)
         if once:
             published = await follower.step(_now())
             click.echo(f"published model set {published}" if published else "nothing to publish")
@@ -130,7 +141,7 @@ def _table(versions: "list[Version]") -> Table:
         table.add_row(
             version.name,
             version.version,
-            "champion" if version.is_champion else "",
+            version.alias,
             tags.get("gate", ""),
             f"{version.created_at:%Y-%m-%d %H:%M}",
             tags.get("gate_reason", ""),

@@ -9,7 +9,6 @@ import contextlib
 import logging
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from pathlib import Path
 
 import msgspec
 
@@ -17,16 +16,20 @@ from models.registry import (
     GATE,
     GATE_REASON,
     GATE_SHA256,
+    MAY_SERVE,
     MODELS,
-    PASSED,
     STORE_ERRORS,
     Registry,
+    UnservableError,
     Version,
 )
 from nextbest.adapters.bundles import BundleError, read_bundle, write_bundle
+from nextbest.adapters.marts import feature_names
 from nextbest.adapters.onnx import Scorer
 from nextbest.errors import NextbestError
+from nextbest.live_features import subject_of
 from nextbest.model_set import Model, model_set
+from nextbest.settings import Settings
 from nextbest.situation import ScoringError
 from nextbest.state import State
 
@@ -41,31 +44,36 @@ class RefusedError(NextbestError):
 
 
 class Follower:
-    """Publishes the champions of `registry` to `state`, as bundles below `bundles`."""
+    """Publishes a home's champions, and the shadows beside them, to State and as bundles."""
 
-    def __init__(self, registry: Registry, state: State, bundles: Path) -> None:
-        self._registry = registry
+    def __init__(self, settings: Settings, state: State) -> None:
+        self._registry = Registry(settings)
         self._state = state
-        self._bundles = bundles
+        self._bundles = settings.bundles
+        self._marts = settings.marts
         self._settled: object = None
         self._said = ""
 
     async def step(self, now: datetime) -> str | None:
-        """Publish the champions if they, or the set State names, are others than at the last step.
+        """Publish the champions if they, their shadows, or the set State names, are others than at the last step.
 
-        A champion that must not serve gets a tag that says why; nothing is published, the last good set stays. A model
-        whose champion was taken away goes on serving: a set lacks a model only while it never had one. What cannot be
-        read is not settled: the next step tries again.
+        A champion that must not serve gets a tag that says why; nothing is published, the last good set stays. A shadow
+        that must not is left out, with such a tag. A model whose champion was taken away goes on serving: a set lacks a
+        model only while it never had one. What cannot be read is not settled: the next step tries again.
 
         Returns:
             The id of the published model set, if one was.
 
         """
         champions = [version for name in MODELS if (version := self._registry.champion_version(name))]
-        identity = [(each.name, each.version, each.tags.get(GATE), each.tags.get(GATE_SHA256)) for each in champions]
+        shadows = [version for each in champions if (version := self._registry.shadow_version(each.name))]
+        identity = [
+            (each.name, each.version, each.alias, each.tags.get(GATE), each.tags.get(GATE_SHA256))
+            for each in (*champions, *shadows)
+        ]
         if (identity, await self._state.current_model_set()) == self._settled:
             return None
-        published = await self._publish(champions, now)
+        published = await self._publish(champions, shadows, now)
         self._settled = identity, await self._state.current_model_set()
         return published
 
@@ -85,7 +93,7 @@ class Follower:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), INTERVAL_S)
 
-    async def _publish(self, champions: Sequence[Version], now: datetime) -> str | None:
+    async def _publish(self, champions: Sequence[Version], shadows: Sequence[Version], now: datetime) -> str | None:
         loaded = [self._load(version) for version in champions]
         usable = [entry for entry in loaded if entry is not None]
         if len(usable) < len(loaded):
@@ -93,18 +101,23 @@ class Follower:
         usable += await self._without_champion({version.name for version in champions})
         if not usable:
             return None
-        chosen = model_set((model for model, _ in usable), now)
-        write_bundle(self._bundles, chosen, {model.file: content for model, content in usable})
+        beside = [_beside(*entry) for version in shadows if (entry := self._load(version))]
+        chosen = model_set((model for model, _ in usable), now, shadows=(model for model, _ in beside))
+        write_bundle(self._bundles, chosen, {model.file: content for model, content in (*usable, *beside)})
         await self._state.publish_model_set(chosen.id)
         for version in champions:
             self._registry.tag(version, TAG, f"published: model set {chosen.id}")
+            self._registry.note_champion(version)
+        for version in shadows:
+            if version.version in {model.version for model, _ in beside if model.name == version.name}:
+                self._registry.tag(version, TAG, f"published as shadow: model set {chosen.id}")
         return chosen.id
 
     def _load(self, version: Version) -> tuple[Model, bytes] | None:
         try:
             model, content = self._registry.artifacts(version)
-            _check(version, model, content)
-        except (RefusedError, ScoringError, msgspec.DecodeError) as error:
+            _check(version, model, content, feature_names(self._marts))
+        except (RefusedError, UnservableError, ScoringError, msgspec.DecodeError) as error:
             _log.warning("refused %s %s: %s", version.name, version.version, error)
             self._registry.tag(version, TAG, f"refused: {error}")
             return None
@@ -123,14 +136,30 @@ class Follower:
         kept = [model for name, model in served.models.items() if name not in champions]
         for model in kept:
             _log.warning("%s has no champion any more: version %s goes on serving", model.name, model.version)
-        return [(model, files[model.name]) for model in kept]
+        return [(model, files[model.file]) for model in kept]
 
 
-def _check(version: Version, model: Model, content: bytes) -> None:
-    """Raise what keeps the model from serving: its gate, a file the gate did not judge, or one that cannot score."""
-    if version.tags.get(GATE) != PASSED:
+def _beside(model: Model, content: bytes) -> tuple[Model, bytes]:
+    """The shadow, whose file must not take the place of the champion's."""
+    return msgspec.structs.replace(model, file=f"{model.name}.shadow.onnx"), content
+
+
+def _check(version: Version, model: Model, content: bytes, features: Collection[str]) -> None:
+    """Raise what keeps the model from serving: its gate, a file that no gate judged, or one that cannot score."""
+    if version.tags.get(GATE) not in MAY_SERVE:
         raise RefusedError(f"its gate did not let it through: {version.tags.get(GATE_REASON, 'it was never judged')}")
     judged = version.tags.get(GATE_SHA256)
     if judged != model.sha256:
         raise RefusedError(f"the file's sha256 is {model.sha256}, but the gate judged {judged}")
-    Scorer(model_set([model], version.created_at), {model.name: content})
+    if missing := _missing(model, features):
+        raise RefusedError(f"it takes features that no feature view has: {', '.join(missing)}")
+    scorer = Scorer(model_set([model], version.created_at), {model.file: content})
+    scorer.prove()
+
+
+def _missing(model: Model, features: Collection[str]) -> list[str]:
+    """Features of the customer that decisions would only have the default of; unknown before anything is published."""
+    asked = {feature.name for feature in model.features if feature.origin == "customer"}
+    matched = [feature.name for feature in model.features if feature.origin == "match"]
+    asked |= {f"{name}__{action}" for name in matched for action in model.action_features}
+    return sorted(name for name in asked - set(features) if subject_of(name) is None) if features else []

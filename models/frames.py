@@ -5,8 +5,8 @@ label means (`models.labels`) or which features a model takes (`models.inputs`).
 """
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
@@ -18,28 +18,50 @@ from models.labels import action_shares
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.feast_files import repo_config
 from nextbest.adapters.feast_import import without_checks
+from nextbest.adapters.landing import Door
+from nextbest.contracts import Fairness
 from nextbest.settings import Settings
 
 with without_checks():
     from feast import FeatureStore, RepoConfig
 
 _STATISTICS = ["action", "department_id", "subset_responses_before", "subset_redemptions_before"]
-_WITNESS = ("customer_rfm", "spend_91d")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSet:
-    """Rows of labels and features, the newest features of each action, and the contracts the data came in under."""
+    """Rows of labels and features, the newest features of each action, and the contracts the data came in under.
+
+    `leaks` are the rows, by feature, in which it is not what was known at the label's time. `protected` has a row per
+    customer, and the fields whose groups must be treated alike as `fairness` says.
+    """
 
     frame: pd.DataFrame
     action_features: Mapping[str, Mapping[str, float]]
     contracts: Mapping[str, str]
+    leaks: Mapping[str, int] = field(default_factory=dict)
+    protected: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"customer_id": []}))
+    fairness: Fairness | None = None
 
     def fingerprint(self, *parts: str) -> str:
-        """Changes with any row, column or action feature, and with `parts`."""
-        digest = hashlib.sha256(pd.util.hash_pandas_object(self.frame, index=False).to_numpy().tobytes())
-        digest.update(msgspec.json.encode([list(self.frame.columns), self.action_features, *parts], order="sorted"))
+        """Changes with any row, column or action feature, with what the gate looks at, and with `parts`."""
+        digest = hashlib.sha256()
+        for frame in (self.frame, self.protected):
+            digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
+        beside = [list(self.frame.columns), self.action_features, self.leaks, self.fairness, *parts]
+        digest.update(msgspec.json.encode(beside, order="sorted"))
         return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Features of customers as they were at moments: `customer_id`, `at` and the features, one row per distinct pair.
+
+    `leaks` are the rows, by feature, of which something else was found in the marts (`newer_than_known`).
+    """
+
+    features: pd.DataFrame
+    leaks: Mapping[str, int]
 
 
 def propensity_set(settings: Settings) -> TrainingSet:
@@ -52,15 +74,11 @@ def propensity_set(settings: Settings) -> TrainingSet:
     reading = READINGS["propensity"]
     labels = read_mart(settings, reading.labels)
     labels = _some(labels[labels["is_complete"]], f"{reading.labels}: no campaign of the policy's actions is complete")
-    features = point_in_time(settings, reading.service, labels["customer_id"], labels["contacted_at"])
+    known = point_in_time(settings, reading.service, labels["customer_id"], labels["contacted_at"])
     [statistics] = [read_mart(settings, name) for name in reading.statistics]
     newest = action_features_at(statistics, statistics["as_of"].max())
-    frame = assemble_propensity(labels, features, statistics)
-    return TrainingSet(
-        frame=frame,
-        action_features=_by_action(newest),
-        contracts=_contract_versions(settings),
-    )
+    frame = assemble_propensity(labels, known.features, statistics)
+    return _training_set(settings, frame, known, _by_action(newest))
 
 
 def clv_set(settings: Settings) -> TrainingSet:
@@ -73,9 +91,22 @@ def clv_set(settings: Settings) -> TrainingSet:
     reading = READINGS["clv"]
     labels = read_mart(settings, reading.labels)
     labels = _some(labels, f"{reading.labels}: no cut-off has 91 days of history on both sides")
-    features = point_in_time(settings, reading.service, labels["customer_id"], labels["cutoff_at"])
-    frame = _joined(labels, features, "cutoff_at")
-    return TrainingSet(frame=frame, action_features={}, contracts=_contract_versions(settings))
+    known = point_in_time(settings, reading.service, labels["customer_id"], labels["cutoff_at"])
+    return _training_set(settings, _joined(labels, known.features, "cutoff_at"), known, {})
+
+
+def _training_set(
+    settings: Settings, frame: pd.DataFrame, known: Known, action_features: Mapping[str, Mapping[str, float]]
+) -> TrainingSet:
+    protected, fairness = _protected(settings)
+    return TrainingSet(
+        frame=frame,
+        action_features=action_features,
+        contracts=_contract_versions(settings),
+        leaks=known.leaks,
+        protected=protected,
+        fairness=fairness,
+    )
 
 
 def _some(labels: pd.DataFrame, why_none: str) -> pd.DataFrame:
@@ -113,49 +144,52 @@ def _by_action(features: pd.DataFrame) -> dict[str, dict[str, float]]:
     return {str(action): {str(k): float(v) for k, v in row.items()} for action, row in named.iterrows()}
 
 
-def point_in_time(settings: Settings, service: str, customers: pd.Series, times: pd.Series) -> pd.DataFrame:
+def point_in_time(settings: Settings, service: str, customers: pd.Series, times: pd.Series) -> Known:
     """Features of a feature service for each distinct customer and time, as they were then.
 
-    Returns:
-        `customer_id`, `at` and the features, one row per distinct pair.
-
     Raises:
-        TrainingDataError: a row was lost or doubled, has no features, or has one that was not yet known at its time.
+        TrainingDataError: a row was lost or doubled.
 
     """
     entities = pd.DataFrame({"customer_id": customers, "event_timestamp": times}).drop_duplicates(ignore_index=True)
     store = _feature_store(settings)
-    joined = store.get_historical_features(entities, store.get_feature_service(service)).to_df()
-    joined = joined.rename(columns={"event_timestamp": "at"})
+    asked = store.get_feature_service(service)
+    joined = store.get_historical_features(entities, asked).to_df().rename(columns={"event_timestamp": "at"})
     joined["at"] = joined["at"].astype(entities["event_timestamp"].dtype)
     if len(joined) != len(entities):
         raise TrainingDataError(f"feature service {service}: {len(entities)} rows went in, {len(joined)} came out")
-    mart, feature = _WITNESS
-    check_point_in_time(joined, read_mart(settings, mart), feature)
-    return joined
+    leaks: dict[str, int] = {}
+    for view in asked.feature_view_projections:
+        leaks |= newer_than_known(joined, read_mart(settings, view.name), [each.name for each in view.features])
+    return Known(joined, leaks)
 
 
-def check_point_in_time(joined: pd.DataFrame, mart: pd.DataFrame, feature: str) -> None:
-    """Compare the joined feature with the newest row of its mart at or before each row's time, found another way.
+def newer_than_known(joined: pd.DataFrame, mart: pd.DataFrame, features: Sequence[str]) -> dict[str, int]:
+    """In how many rows a feature is not that of the mart's newest row at or before the row's time, found another way.
 
-    Raises:
-        TrainingDataError: they differ, so that the join saw another moment than the label's, or nothing at all.
-
+    A row that saw a later moment than its label's is one, and so is one that holds nothing: it would become a default.
+    Features without such a row are left out.
     """
-    expected = pd.merge_asof(
-        joined[["customer_id", "at", feature]].sort_values("at"),
-        mart[["customer_id", "as_of", feature]].astype({"as_of": joined["at"].dtype}).sort_values("as_of"),
+    known = pd.merge_asof(
+        joined[["customer_id", "at", *features]].sort_values("at"),
+        mart[["customer_id", "as_of", *features]].astype({"as_of": joined["at"].dtype}).sort_values("as_of"),
         left_on="at",
         right_on="as_of",
         by="customer_id",
         suffixes=("", "_then"),
     )
-    wrong = int((~np.isclose(expected[feature], expected[f"{feature}_then"])).sum())
-    if wrong:
-        raise TrainingDataError(
-            f"feature {feature}: {wrong} of {len(joined)} rows of the training set hold no value, or one that was not "
-            "the newest known at the label's time"
-        )
+    wrong = {
+        name: int((~np.isclose(known[name].astype(float), known[f"{name}_then"].astype(float))).sum())
+        for name in features
+    }
+    return {name: rows for name, rows in wrong.items() if rows}
+
+
+def _protected(settings: Settings) -> tuple[pd.DataFrame, Fairness | None]:
+    """What has landed of customers' protected fields, a row each, and how alike their groups must be treated."""
+    contract = load_contracts(settings.folder("contracts"))["customers"]
+    rows = Door.of(settings).read(contract.name, ["customer_id", *contract.protected]).to_pandas()
+    return rows.drop_duplicates("customer_id", keep="last", ignore_index=True), contract.fairness
 
 
 def read_mart(settings: Settings, name: str) -> pd.DataFrame:

@@ -14,7 +14,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,7 +23,7 @@ import numpy as np
 import onnx
 
 from models.candidate import Candidate, Champion, Registered
-from models.gates import GateResult
+from models.gates import GateResult, Verdict
 from nextbest.errors import NextbestError
 from nextbest.model_set import Model
 from nextbest.settings import Settings
@@ -43,21 +43,29 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 from sqlalchemy.exc import SQLAlchemyError
 
-CHAMPION = "champion"
+CHAMPION, SHADOW = "champion", "shadow"
 MODELS = ("propensity", "clv")
 GATE, GATE_SHA256, GATE_REASON, GATE_CHECKS = "gate", "gate_sha256", "gate_reason", "gate_checks"
 FINGERPRINT = "training_fingerprint"
-PASSED, FAILED = "passed", "failed"
+HISTORY = "champions"
+"""The tag of a registered model that names its champions so far, the newest last: what a rollback goes back by."""
+MAY_SERVE: tuple[Verdict, ...] = ("passed", "undecided")
+"""Verdicts with which a version may act: of what is undecided somebody may decide."""
 STORE_ERRORS = (MlflowException, SQLAlchemyError)
 """What a store that cannot be reached raises."""
 
 _MODEL_FILE = "model.onnx"
 _PICTURE = ".png"
 _DESCRIPTION = "extra_files/model.json"
+_KEPT_CHAMPIONS = 20
 
 
 class RegistryError(NextbestError):
     """The registry does not hold what was asked for, or does not allow it."""
+
+
+class UnservableError(NextbestError):
+    """A version that was not registered as serving takes models: it says what is missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +75,18 @@ class Version:
     name: str
     version: str
     run_id: str
-    is_champion: bool
+    aliases: frozenset[str]
     created_at: datetime
     tags: Mapping[str, str]
+
+    @property
+    def is_champion(self) -> bool:
+        return CHAMPION in self.aliases
+
+    @property
+    def alias(self) -> str:
+        """What it is in words: champion, shadow, or nothing."""
+        return next((alias for alias in (CHAMPION, SHADOW) if alias in self.aliases), "")
 
 
 class Registry:
@@ -82,13 +99,12 @@ class Registry:
         self._uri = settings.mlflow_uri
 
     def champion_version(self, name: str) -> Version | None:
-        try:
-            return _version(self._client.get_model_version_by_alias(name, CHAMPION), is_champion=True)
-        except MlflowException as error:
-            # A model nobody registered, or one without the alias.
-            if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
-                return None
-            raise
+        return self._of_alias(name, CHAMPION)
+
+    def shadow_version(self, name: str) -> Version | None:
+        """The version that scores beside the champion, if there is one that is not the champion itself."""
+        version = self._of_alias(name, SHADOW)
+        return None if version is None or version.is_champion else version
 
     def champion(self, name: str) -> Champion | None:
         version = self.champion_version(name)
@@ -99,12 +115,8 @@ class Registry:
 
     def versions(self, name: str) -> list[Version]:
         """Every version of a model, newest first."""
-        champion = self.champion_version(name)
-        number = None if champion is None else champion.version
-        found = [
-            _version(version, is_champion=str(version.version) == number)
-            for version in self._client.search_model_versions(f"name = '{name}'")
-        ]
+        aliases = self._aliases(name)
+        found = [_version(each, aliases) for each in self._client.search_model_versions(f"name = '{name}'")]
         return sorted(found, key=lambda version: int(version.version), reverse=True)
 
     def current(self, name: str) -> Version:
@@ -131,9 +143,15 @@ class Registry:
         return {name.removesuffix(_PICTURE): file.read_bytes() for name, file in files.items()}
 
     def artifacts(self, version: Version) -> tuple[Model, bytes]:
-        """What `model.json` says, completed by version, run and hash; and the ONNX file."""
+        """What `model.json` says, completed by version, run and hash; and the ONNX file. Nothing is unpickled.
+
+        Raises:
+            UnservableError: the version is of another flavour, or was registered without its description.
+
+        """
         uri = self._client.get_model_version_download_uri(version.name, version.version)
         folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=self._uri))
+        _check_flavour(folder)
         content = (folder / _MODEL_FILE).read_bytes()
         model = msgspec.json.decode((folder / _DESCRIPTION).read_bytes(), type=Model)
         sha256 = hashlib.sha256(content).hexdigest()
@@ -147,7 +165,7 @@ class Registry:
                     name=name,
                     version=version.version,
                     run_id=version.run_id,
-                    alias=CHAMPION if version.is_champion else None,
+                    alias=version.alias or None,
                     metrics=self.metrics(version),
                     gate=msgspec.json.decode(version.tags[GATE_CHECKS], type=GateResult),
                     skipped=True,
@@ -166,31 +184,31 @@ class Registry:
                 mlflow.log_figure(figure, name + _PICTURE)
             number = _log_model(candidate)
         self._client.set_model_version_tag(model.name, number, FINGERPRINT, fingerprint)
-        version = _version(self._client.get_model_version(model.name, number), is_champion=False)
+        version = _version(self._client.get_model_version(model.name, number), {})
         if self.artifacts(version)[1] != candidate.onnx:
             raise RegistryError(
                 f"{model.name} {number}: the registry holds another file than the one that was measured"
             )
-        return Version(
-            name=model.name, version=number, run_id=run_id, is_champion=False, created_at=now, tags=version.tags
-        )  # fmt: skip
+        return replace(version, run_id=run_id, created_at=now)
 
     def conclude(self, version: Version, candidate: Candidate, gate: GateResult) -> Registered:
-        """Write the verdict on the version; if it passed, it becomes champion.
+        """Write the verdict on the version; if it passed, it becomes champion, and what is undecided the shadow.
 
         `GATE_CHECKS` comes last: it is what `trained_on` looks for, so that a run killed before it trains again.
         """
-        self.tag(version, GATE, PASSED if gate.passed else FAILED)
+        self.tag(version, GATE, gate.verdict)
         self.tag(version, GATE_SHA256, hashlib.sha256(candidate.onnx).hexdigest())
         self.tag(version, GATE_REASON, gate.reason)
-        if gate.passed:
-            self._client.set_registered_model_alias(version.name, CHAMPION, version.version)
+        if gate.verdict == "passed":
+            self._make_champion(version.name, version.version)
+        elif gate.verdict == "undecided":
+            self._client.set_registered_model_alias(version.name, SHADOW, version.version)
         self.tag(version, GATE_CHECKS, msgspec.json.encode(gate).decode())
         return Registered(
             name=version.name,
             version=version.version,
             run_id=version.run_id,
-            alias=CHAMPION if gate.passed else None,
+            alias={"passed": CHAMPION, "undecided": SHADOW}.get(gate.verdict),
             metrics=candidate.metrics,
             gate=gate,
             skipped=False,
@@ -200,7 +218,7 @@ class Registry:
         self._client.set_model_version_tag(version.name, version.version, key, value)
 
     def promote(self, name: str, number: str) -> None:
-        """Make a version champion; it must have passed its gate.
+        """Make a version champion; its gate must not be against it.
 
         Raises:
             RegistryError: there is no such version, or its gate did not let it through.
@@ -210,10 +228,61 @@ class Registry:
         if not found:
             raise RegistryError(f"there is no version {number} of {name}: `nextbest models list` shows what there is")
         tags = found[0].tags
-        if tags.get(GATE) != PASSED:
+        if tags.get(GATE) not in MAY_SERVE:
             reason = tags.get(GATE_REASON, "it was never judged")
             raise RegistryError(f"{name} {number} did not pass its gate: {reason}")
+        self._make_champion(name, number)
+
+    def rollback(self, name: str) -> str:
+        """Make the champion of before champion again; returns its version. Once more, and the one before that is.
+
+        Raises:
+            RegistryError: there is none that is known, or it may not serve any more.
+
+        """
+        champion = self.champion_version(name)
+        former = self._history(name)
+        while champion and former and former[-1] == champion.version:
+            former.pop()
+        if champion is None or not former:
+            raise RegistryError(f"{name} had no champion before this one: `nextbest models promote {name} VERSION`")
+        self._client.set_registered_model_tag(name, HISTORY, " ".join(former[:-1]))
+        self.promote(name, former[-1])
+        return former[-1]
+
+    def note_champion(self, version: Version) -> None:
+        """Have a rollback know of the champion, however it became that: in MLflow's UI nobody else would say so."""
+        former = self._history(version.name)
+        if former[-1:] != [version.version]:
+            kept = [*former, version.version][-_KEPT_CHAMPIONS:]
+            self._client.set_registered_model_tag(version.name, HISTORY, " ".join(kept))
+
+    def _make_champion(self, name: str, number: str) -> None:
+        """Set the alias; a shadow was compared with the champion of before, and ends with it."""
+        if former := self.champion_version(name):
+            self.note_champion(former)
         self._client.set_registered_model_alias(name, CHAMPION, number)
+        if SHADOW in self._aliases(name):
+            self._client.delete_registered_model_alias(name, SHADOW)
+        self.note_champion(_version(self._client.get_model_version(name, number), {}))
+
+    def _history(self, name: str) -> list[str]:
+        tags: Mapping[str, str] = self._client.get_registered_model(name).tags
+        return tags.get(HISTORY, "").split()
+
+    def _aliases(self, name: str) -> dict[str, str]:
+        """The aliases of each version, by alias."""
+        try:
+            found: dict[str, str] = self._client.get_registered_model(name).aliases
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return {}
+            raise
+        return found
+
+    def _of_alias(self, name: str, alias: str) -> Version | None:
+        aliases = self._aliases(name)
+        return _version(self._client.get_model_version(name, aliases[alias]), aliases) if alias in aliases else None
 
 
 def _setup(settings: Settings) -> None:
@@ -280,12 +349,25 @@ def _schema(tensors: Sequence[onnx.ValueInfoProto]) -> Schema:
     return Schema([TensorSpec(np.dtype(np.float32), (-1, width), name) for name, width in widths.items()])
 
 
-def _version(version: ModelVersion, *, is_champion: bool) -> Version:
+def _check_flavour(folder: Path) -> None:
+    """Raise what keeps a registered model from being served, by what MLflow says of it; none of its code is run."""
+    flavours = sorted(mlflow.models.Model.load(str(folder)).flavors)
+    if "onnx" not in flavours:
+        said = ", ".join(flavour for flavour in flavours if flavour != "python_function") or "python_function"
+        raise UnservableError(f"its flavour is {said}: serving loads ONNX only, and unpickles nothing")
+    for name in (_MODEL_FILE, _DESCRIPTION):
+        if not (folder / name).is_file():
+            raise UnservableError(f"it was registered without {name}: its recipe registers it (models/recipes/)")
+
+
+def _version(version: ModelVersion, aliases: Mapping[str, str | int]) -> Version:
+    """A version; `aliases` are those of the whole model, by alias."""
+    number = str(version.version)
     return Version(
         name=version.name,
-        version=str(version.version),
+        version=number,
         run_id=str(version.run_id),
-        is_champion=is_champion,
+        aliases=frozenset(alias for alias, of in aliases.items() if str(of) == number),
         created_at=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
         tags=dict(version.tags),
     )

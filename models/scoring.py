@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from models.errors import TrainingDataError
 from models.export import score
 from models.frames import point_in_time, read_mart
 from models.recipes import clv
@@ -29,7 +30,10 @@ def score_customers(settings: Settings, as_of: datetime) -> int:
     if champion is None:
         return 0
     customers = _customers(settings, as_of)
-    features = point_in_time(settings, "clv", customers, pd.Series(as_of, index=customers.index))
+    known = point_in_time(settings, "clv", customers, pd.Series(as_of, index=customers.index))
+    if known.leaks:
+        raise TrainingDataError(f"features of {as_of} are not those of the marts: {', '.join(known.leaks)}")
+    features = known.features
     value = score(champion.model, champion.onnx, features)
     scores = pd.DataFrame(
         {

@@ -56,7 +56,7 @@ def names(policy: Policy, models: ModelSet | None) -> Iterator[str]:
         treatments = chain.from_iterable(placement.treatments for placement in each.placements.values())
         templates = chain.from_iterable(treatment.content.values() for treatment in treatments)
         yield from (path.partition(".")[2] for template in templates for path in template.variables)
-    for model in models.models.values() if models else ():
+    for model in models.everyone if models else ():
         for feature in model.features:
             if feature.origin == "customer":
                 yield feature.name

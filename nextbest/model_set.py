@@ -28,8 +28,18 @@ class FeatureSpec(msgspec.Struct, frozen=True):
     default: float = 0.0
 
 
+class Probe(msgspec.Struct, frozen=True):
+    """Rows of a model's input, and what it said of them where it was trained: whoever loads it must find the same."""
+
+    rows: tuple[tuple[float, ...], ...]
+    scores: tuple[float, ...]
+
+
 class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """One model version of a set: an ONNX file and everything needed to feed it."""
+    """One model version of a set: an ONNX file and everything needed to feed it.
+
+    `trained_until` is the moment from which on it has seen nothing, neither feature nor label.
+    """
 
     name: str
     version: str
@@ -39,30 +49,52 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[FeatureSpec, ...]
     action_features: dict[str, dict[str, float]] = {}
     output: Output
+    trained_until: datetime | None = None
+    probe: Probe | None = None
 
     def __hash__(self) -> int:
         return hash(self.sha256)
 
 
 class ModelSet(msgspec.Struct, frozen=True, kw_only=True):
-    """The models of one bundle by name; a decision uses exactly one set and says which."""
+    """The models of one bundle by name; a decision uses exactly one set and says which.
+
+    `shadows` score beside the model of their name, and decide nothing.
+    """
 
     id: str
     created_at: datetime
     models: dict[str, Model]
+    shadows: dict[str, Model] = {}
     feature_service: str = "decisioning"
 
+    @property
+    def everyone(self) -> tuple[Model, ...]:
+        """The models and the shadows."""
+        return (*self.models.values(), *self.shadows.values())
 
-def model_set(models: Iterable[Model], created_at: datetime, feature_service: str = "decisioning") -> ModelSet:
+
+def model_set(
+    models: Iterable[Model],
+    created_at: datetime,
+    feature_service: str = "decisioning",
+    *,
+    shadows: Iterable[Model] = (),
+) -> ModelSet:
     """The set of `models`, under the id their content gives it: the same models are the same set, whenever made."""
-    by_name = {model.name: model for model in sorted(models, key=lambda model: model.name)}
-    content = msgspec.json.encode([by_name, feature_service], order="sorted")
+    acting, beside = ({each.name: each for each in sorted(some, key=_name)} for some in (models, shadows))
+    content = msgspec.json.encode([acting, beside, feature_service], order="sorted")
     return ModelSet(
         id=hashlib.sha256(content).hexdigest()[:16],
         created_at=created_at,
-        models=by_name,
+        models=acting,
+        shadows=beside,
         feature_service=feature_service,
     )
+
+
+def _name(model: Model) -> str:
+    return model.name
 
 
 def encode_manifest(model_set: ModelSet) -> bytes:

@@ -28,13 +28,16 @@ class ModelSets(Followed[Scorer]):
 
 
 def _load_warm(bundles: Path, model_set_id: str) -> Scorer:
-    """Load a set and score its defaults: the first real decision must not be the one that is slow, or that fails."""
+    """Load a set, score probes and defaults: the first real decision must not be the one that is slow or fails."""
     scorer = Scorer.load(bundles, model_set_id)
-    for name, model in scorer.model_set.models.items():
-        defaults = np.array([feature.default for feature in model.features], dtype=np.float32)
-        together, alone = (scorer.score(name, np.tile(defaults, (rows, 1))) for rows in reversed(_WARM_ROWS))
-        if not np.allclose(together, alone[0], rtol=1e-5):
-            raise ScoringError(f"model set {model_set_id}: {name} scores the same row differently in a batch")
+    scorer.prove()
+    found = scorer.model_set
+    for score, some in ((scorer.score, found.models), (scorer.score_beside, found.shadows)):
+        for name, model in some.items():
+            defaults = np.array([feature.default for feature in model.features], dtype=np.float32)
+            together, alone = (score(name, np.tile(defaults, (rows, 1))) for rows in reversed(_WARM_ROWS))
+            if not np.allclose(together, alone[0], rtol=1e-5):
+                raise ScoringError(f"model set {model_set_id}: {name} scores the same row differently in a batch")
     return scorer
 
 

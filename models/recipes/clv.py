@@ -6,27 +6,43 @@ frame (`models.frames`), or the registry (`models.lifecycle`).
 
 from datetime import datetime, timedelta
 
-import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
-from models import cards, clv, evaluation, frames, lifecycle
-from models.arrays import Array
+from models import clv, frames, lifecycle
 from models.baselines import spend_baselines
 from models.candidate import Candidate, Champion, Registered
+from models.cards import Words
 from models.errors import TooLittleDataError
-from models.evaluation import Interval, Statistic
-from models.export import parity, score
 from models.frames import TrainingSet
-from models.gates import Evidence, Thresholds
-from models.inputs import customer_features, matrix
-from models.plots import calibration_figure, gain_figure
-from nextbest.model_set import Model
+from models.gates import Thresholds
+from models.inputs import customer_features
+from models.recipes.measures import Measures, Rows, of_amounts
+from models.recipes.trial import Fit, Trial, candidate, spend_segments, trial
 from nextbest.settings import Settings
 
 NAME = "clv"
 HORIZON = timedelta(days=91)
 THRESHOLDS = Thresholds(champion_margin=0.02, calibration={"absolute_bias": 0.15})
+
+WORDS = Words(
+    title="Customer lifetime value: spend of the next 91 days, in USD",
+    what="""\
+Ridge regression of the square root of spend on square roots of the customer's features: closer to the median than a
+regression of spend, since large spenders pull it less. `bias` is how far its sum is from the truth.""",
+    rows="""\
+Rows are customer x cut-off, one every four weeks. Features are those known at the cut-off, labels the 91 days after
+it. Training windows had closed when the test window began.""",
+    labels="What the customer spent in the 91 days after the cut-off.",
+    measured="""\
+On the last cut-off. `..._mae` is the part of the baseline's error that is gone, `..._spearman` the difference of rank
+correlations, `champion` the part of the champion's error that is gone.""",
+    unit="gain",
+    time="cutoff_at",
+    limits="""\
+- A forecast of spend, not of margin, and **not causal**: no action is credited with it.
+- Less than a year of history: the season of the test window was never seen in training.
+- Spend includes every product of the retailer, fuel among them.""",
+)
 
 
 def train_and_register(settings: Settings, now: datetime) -> Registered:
@@ -59,73 +75,29 @@ def build(data: TrainingSet, champion: Champion | None) -> Candidate:
     """Train on `data` and measure on its last cut-off."""
     train, test = split(data.frame)
     features = customer_features(data.frame)
-    params = clv.Params(features=features)
-    trained = clv.train(train, params)
-    fitted = trained.model
-    content = fitted.to_onnx().SerializeToString()
-    model = Model(
-        name=NAME, version="", run_id="", file=f"{NAME}.onnx", sha256="", features=features, output="value"
-    )  # fmt: skip
-    predictions = {"model": score(model, content, test)} | spend_baselines(test, HORIZON)
-    if champion is not None:
-        predictions["champion"] = score(champion.model, champion.onnx, test)
-    metrics, gains = _measure(test, predictions)
-    evidence = Evidence(
-        improvements={name: gain for name, gain in gains.items() if not name.startswith("champion")},
-        over_champion=gains.get("champion_mae"),
-        calibration={"absolute_bias": abs(metrics["bias"])},
-        parity=parity(predictions["model"], fitted, matrix(test, features)),
+    trained = clv.train(train, clv.Params(features=features))
+    until = (train["cutoff_at"].max() + HORIZON).to_pydatetime()
+    chosen = dict(trained.chosen) | {"horizon_days": HORIZON.days, "tested_on": f"{test['cutoff_at'].iloc[0]:%Y-%m-%d}"}
+    fit = Fit(fitted=trained.model, chosen=chosen, features=features, trained_until=until)
+    tried = trial(NAME, data, (train, test), fit, champion)
+    return candidate(tried, _measures(tried), THRESHOLDS, WORDS)
+
+
+def _measures(tried: Trial) -> Measures:
+    test = tried.test
+    subjects = pd.DataFrame(
+        {
+            "customer_id": test["customer_id"],
+            "segment": spend_segments(test),
+            "actual": test["spend_next_91d"].astype(float),
+            "predicted": tried.scores(),
+        }
     )
-    return Candidate(
-        model=model,
-        onnx=content,
-        params=dict(trained.chosen)
-        | {
-            "features": len(features),
-            "horizon_days": HORIZON.days,
-            "tested_on": f"{test['cutoff_at'].iloc[0]:%Y-%m-%d}",
-        },
-        metrics=metrics | {"train_rows": len(train), "test_rows": len(test), "onnx_parity": evidence.parity},
-        evidence=evidence,
-        thresholds=THRESHOLDS,
-        figures=_figures(test, predictions),
-        card=cards.clv_card(
-            train=train, test=test, contracts=data.contracts, gains=gains, metrics=metrics, thresholds=THRESHOLDS
-        ),
-        example=matrix(test[:5], features).astype(np.float32),
+    rows = Rows(
+        subjects=subjects,
+        baselines=spend_baselines(test, HORIZON),
+        rival=tried.rival(test),
+        is_unseen=tried.unseen(test["cutoff_at"]),
+        unit="USD in 91 days",
     )
-
-
-def _measure(test: pd.DataFrame, predictions: dict[str, Array]) -> tuple[dict[str, float], dict[str, Interval]]:
-    """Gains by `<other>_mae` (part of the other's error that is gone) and `<other>_spearman` (difference)."""
-    actual = test["spend_next_91d"].to_numpy(np.float64)
-    own = predictions["model"]
-    ranks = {name: evaluation.spearman(actual, predicted) for name, predicted in predictions.items()}
-    statistics: dict[str, Statistic] = {}
-    for name in predictions.keys() - {"model"}:
-        statistics[f"{name}_mae"] = evaluation.error_reduction(actual, own, predictions[name])
-        statistics[f"{name}_spearman"] = evaluation.difference(ranks["model"], ranks[name])
-    measured = {"mae": evaluation.mean_absolute_error(actual, own), "spearman": ranks["model"]}
-    customers = test["customer_id"].to_numpy(dtype=str)
-    *intervals, mae, spearman = evaluation.bootstrap(customers, *statistics.values(), *measured.values())
-    gains = dict(sorted(zip(statistics, intervals, strict=True)))
-    metrics = {
-        "mae": mae.estimate, "mae_low": mae.low, "mae_high": mae.high,
-        "spearman": spearman.estimate, "spearman_low": spearman.low, "spearman_high": spearman.high,
-        "bias": float(own.sum() / actual.sum() - 1.0),
-    }  # fmt: skip
-    everyone = np.ones((1, len(test)))
-    for name in sorted(predictions.keys() - {"model"}):
-        metrics[f"{name}_mae"] = float(np.abs(actual - predictions[name]).mean())
-        metrics[f"{name}_spearman"] = float(ranks[name](everyone)[0])
-    for name, gain in gains.items():
-        metrics |= {f"{name}_gain": gain.estimate, f"{name}_gain_low": gain.low, f"{name}_gain_high": gain.high}
-    return metrics, gains
-
-
-def _figures(test: pd.DataFrame, predictions: dict[str, Array]) -> dict[str, Figure]:
-    actual = test["spend_next_91d"].to_numpy(np.float64)
-    return {
-        "calibration": calibration_figure(actual, predictions["model"], "USD in 91 days"),
-        "gain": gain_figure(actual, predictions, "spend"),
-    }
+    return of_amounts(rows)

@@ -8,27 +8,56 @@ from datetime import datetime, timedelta
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
-from models import cards, evaluation, frames, lifecycle, propensity
+from models import evaluation, frames, lifecycle, propensity
 from models.arrays import Array
 from models.baselines import redemption_baselines
 from models.candidate import Candidate, Champion, Registered
+from models.cards import Words
 from models.errors import TooLittleDataError
-from models.evaluation import Interval, Statistic
-from models.export import parity, score
 from models.frames import TrainingSet
-from models.gates import Evidence, Thresholds
-from models.inputs import matrix, propensity_features
-from models.labels import by_contact, soft_labels
-from models.plots import calibration_figure, gain_figure
-from nextbest.model_set import FeatureSpec, Model
+from models.gates import Thresholds
+from models.inputs import propensity_features
+from models.labels import PRIOR_RESPONSES, by_contact, soft_labels
+from models.recipes.measures import Measures, Rows, of_probabilities
+from models.recipes.trial import Fit, Trial, candidate, spend_segments, trial
 from nextbest.settings import Settings
 
 NAME = "propensity"
 TEST_PERIOD = timedelta(days=56)
 THRESHOLDS = Thresholds(
     champion_margin=0.01, calibration={"calibration_error": 0.05, "row_calibration_error_share": 0.4}
+)
+
+WORDS = Words(
+    title="Propensity to redeem",
+    what="""\
+The probability that a customer redeems the coupon of an action when it is offered. One logistic regression over
+features of the customer, the action and the pair; calibrated by Platt scaling on campaigns left out of the fit.""",
+    rows="""\
+Rows are household x campaign x offered action, of campaigns that began after the history begins and ended before it
+ends. Features are those known when the campaign began. Training campaigns had ended before the first test campaign
+began.""",
+    labels=f"""\
+- Campaigns of type B and C sent every coupon to every household: the label is the category's redemption, as it is.
+- Campaigns of type A (most redemptions) gave each household 16 coupons and did not record which. The label is an
+  estimate: *any coupon of the campaign redeemed* x *share of the category*, the part of the redeeming type A contacts
+  known before it that redeemed the category. Shares sum to more than 1, since a household may redeem several. An
+  action's share shrinks towards its department's, and that towards the share of all, each with the weight of
+  {PRIOR_RESPONSES:g} redeeming contacts, so that thin categories borrow from their department. A row counts as a
+  success with the label's weight and as a failure with the rest.""",
+    measured="""\
+Per household x campaign, *any coupon redeemed*, which needs no assumption. The score is 1 - prod(1 - p) over the
+offered actions, for type A the sum over the sum of shares, which undoes the sharing out of the label. `row_...`
+compares each row with the category's redemption as recorded; in type A it depends on who got which coupon.
+`row_calibration_error_share` is the error as a part of the rate of redemption.""",
+    unit="AUC",
+    time="contacted_at",
+    limits="""\
+- **Not causal.** It says who redeems, not whom the coupon changes: nobody was left out at random. No lift is claimed.
+- Households of the campaigns were chosen by the retailer. For households never contacted it extrapolates.
+- One year of one retailer in one region. No clicks, no digital channels; redemption at the till is the only response.
+- The type of campaign is a feature, and decides the level of the probabilities.""",
 )
 
 
@@ -69,71 +98,37 @@ def build(data: TrainingSet, champion: Champion | None) -> Candidate:
     train, test = split(data.frame)
     features = propensity_features(data.frame)
     trained = propensity.train(train, propensity.Params(features=features))
-    fitted = trained.model
-    content = fitted.to_onnx().SerializeToString()
-    model = Model(
-        name=NAME, version="", run_id="", file=f"{NAME}.onnx", sha256="", features=features,
-        action_features={action: dict(known) for action, known in data.action_features.items()}, output="probability",
-    )  # fmt: skip
-    probability = score(model, content, test)
+    chosen = dict(trained.chosen) | {"campaigns_trained_on": _campaigns(train), "campaigns_tested_on": _campaigns(test)}
+    until = train["ended_at"].max().to_pydatetime()
+    fit = Fit(fitted=trained.model, chosen=chosen, features=features, trained_until=until)
+    tried = trial(NAME, data, (train, test), fit, champion)
+    return candidate(tried, _measures(tried), THRESHOLDS, WORDS)
+
+
+def _measures(tried: Trial) -> Measures:
+    """Per contact, any offer redeemed; and per row."""
+    test, probability, rival = tried.test, tried.scores(), tried.rival(tried.test)
     contacts = by_contact(test, probability)
-    scores = {"model": contacts["probability"].to_numpy(np.float64)}
-    scores |= redemption_baselines(by_contact(train, soft_labels(train)), contacts)
-    if champion is not None:
-        rival = by_contact(test, score(champion.model, champion.onnx, test))
-        scores["champion"] = rival["probability"].to_numpy(np.float64)
-    metrics, gains = _measure(contacts, scores)
-    rows = {"train_rows": len(train), "test_rows": len(test), "test_contacts": len(contacts)}
-    metrics |= _measure_rows(test, probability) | rows
-    evidence = Evidence(
-        improvements={name: gain for name, gain in gains.items() if name != "champion"},
-        over_champion=gains.get("champion"),
-        calibration={name: metrics[name] for name in THRESHOLDS.calibration},
-        parity=parity(probability, fitted, matrix(test, features)),
-    )
-    return Candidate(
-        model=model,
-        onnx=content,
-        params=dict(trained.chosen) | _described(features, train, test),
-        metrics=metrics | {"onnx_parity": evidence.parity},
-        evidence=evidence,
-        thresholds=THRESHOLDS,
-        figures=_figures(contacts, scores),
-        card=cards.propensity_card(
-            train=train, test=test, contracts=data.contracts, gains=gains, metrics=metrics, thresholds=THRESHOLDS
-        ),
-        example=matrix(test[:5], features).astype(np.float32),
-    )
-
-
-def _measure(contacts: pd.DataFrame, scores: dict[str, Array]) -> tuple[dict[str, float], dict[str, Interval]]:
-    redeemed = contacts["any_redeemed"].to_numpy(bool)
-    aucs = {name: evaluation.auc(redeemed, score) for name, score in scores.items()}
-    others = [name for name in aucs if name != "model"]
-    statistics: list[Statistic] = [
-        aucs["model"],
-        *(evaluation.difference(aucs["model"], aucs[name]) for name in others),
-    ]
-    own, *differences = evaluation.bootstrap(contacts["customer_id"].to_numpy(dtype=str), *statistics)
-    gains = dict(zip(others, differences, strict=True))
-    everyone = np.ones((1, len(contacts)))
-    outcome = redeemed.astype(np.float64)
-    metrics = {
-        "auc": own.estimate,
-        "auc_low": own.low,
-        "auc_high": own.high,
-        "redemption_rate": float(outcome.mean()),
-        "log_loss": evaluation.log_loss(outcome, scores["model"]),
-        "calibration_error": evaluation.calibration_error(outcome, scores["model"]),
-    }
-    for name, gain in gains.items():
-        metrics |= {
-            f"{name}_auc": float(aucs[name](everyone)[0]),
-            f"{name}_auc_difference": gain.estimate,
-            f"{name}_auc_difference_low": gain.low,
-            f"{name}_auc_difference_high": gain.high,
+    kinds = zip(spend_segments(contacts), contacts["campaign_type"], strict=True)
+    subjects = pd.DataFrame(
+        {
+            "customer_id": contacts["customer_id"],
+            "segment": [f"{kind}, {spend}" for spend, kind in kinds],
+            "actual": contacts["any_redeemed"].astype(float),
+            "predicted": contacts["probability"],
         }
-    return metrics, gains
+    )
+    rows = Rows(
+        subjects=subjects,
+        baselines=redemption_baselines(by_contact(tried.train, soft_labels(tried.train)), contacts),
+        rival=None if rival is None else by_contact(test, rival)["probability"].to_numpy(np.float64),
+        is_unseen=tried.unseen(contacts["contacted_at"]),
+        unit="P(any coupon of the campaign redeemed)",
+    )
+    by_row = _measure_rows(test, probability) | {"test_contacts": len(contacts)}
+    return of_probabilities(rows).with_metrics(
+        by_row, {"row_calibration_error_share": by_row["row_calibration_error_share"]}
+    )
 
 
 def _measure_rows(test: pd.DataFrame, probability: Array) -> dict[str, float]:
@@ -149,22 +144,6 @@ def _measure_rows(test: pd.DataFrame, probability: Array) -> dict[str, float]:
         "row_redemption_rate": float(redeemed.mean()),
         "row_calibration_error": error,
         "row_calibration_error_share": error / max(float(redeemed.mean()), 1e-12),
-    }
-
-
-def _figures(contacts: pd.DataFrame, scores: dict[str, Array]) -> dict[str, Figure]:
-    outcome = contacts["any_redeemed"].to_numpy(np.float64)
-    return {
-        "calibration": calibration_figure(outcome, scores["model"], "P(any coupon of the campaign redeemed)"),
-        "gain": gain_figure(outcome, scores, "redeeming contacts"),
-    }
-
-
-def _described(features: tuple[FeatureSpec, ...], train: pd.DataFrame, test: pd.DataFrame) -> dict[str, object]:
-    return {
-        "features": len(features),
-        "campaigns_trained_on": _campaigns(train),
-        "campaigns_tested_on": _campaigns(test),
     }
 
 

@@ -35,7 +35,7 @@ def write_bundle(bundles: Path, model_set: ModelSet, files: Mapping[str, bytes])
         BundleError: a file is missing or is not the one its model's sha256 names.
 
     """
-    for model in model_set.models.values():
+    for model in model_set.everyone:
         if model.file not in files:
             raise BundleError(f"model set {model_set.id}: the file of {model.name} is missing: {model.file}")
         _verify(model, files[model.file], model_set.id)
@@ -48,7 +48,7 @@ def write_bundle(bundles: Path, model_set: ModelSet, files: Mapping[str, bytes])
     bundles.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{model_set.id}.", dir=bundles))
     try:
-        for model in model_set.models.values():
+        for model in model_set.everyone:
             (staging / model.file).write_bytes(files[model.file])
         (staging / MANIFEST).write_bytes(encode_manifest(model_set))
         staging.chmod(0o755)  # mkdtemp makes it readable by nobody else
@@ -59,7 +59,7 @@ def write_bundle(bundles: Path, model_set: ModelSet, files: Mapping[str, bytes])
 
 
 def read_bundle(bundles: Path, model_set_id: str) -> tuple[ModelSet, dict[str, bytes]]:
-    """The model set and, by model name, the verified content of its file.
+    """The model set and, by the name of the file, the verified content of every model's.
 
     Raises:
         BundleError: there is no such bundle, or a file is not the one its model's sha256 names.
@@ -68,11 +68,11 @@ def read_bundle(bundles: Path, model_set_id: str) -> tuple[ModelSet, dict[str, b
     bundle = bundles / model_set_id
     try:
         model_set = decode_manifest((bundle / MANIFEST).read_bytes())
-        files = {model.name: (bundle / model.file).read_bytes() for model in model_set.models.values()}
+        files = {model.file: (bundle / model.file).read_bytes() for model in model_set.everyone}
     except (OSError, msgspec.DecodeError) as error:
         raise BundleError(f"model set {model_set_id} cannot be read: {error}") from error
-    for model in model_set.models.values():
-        _verify(model, files[model.name], model_set_id)
+    for model in model_set.everyone:
+        _verify(model, files[model.file], model_set_id)
     return model_set, files
 
 

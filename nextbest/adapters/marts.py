@@ -37,6 +37,12 @@ def live_history_file(marts: Path) -> Path:
     return marts / "live" / "live_history.parquet"
 
 
+def feature_names(marts: Path) -> frozenset[str]:
+    """The columns of everything that is published; none before the first time."""
+    files = [*(marts / "current").glob("*.parquet"), *([scores_file(marts)] if scores_file(marts).exists() else [])]
+    return frozenset(name for file in files for name in pq.read_schema(file).names)
+
+
 def publish(warehouse: Path, marts: Path, names: Sequence[str], snapshot_id: str) -> Path:
     """Copy the marts `names` out of the warehouse and make them current, all at once.
 

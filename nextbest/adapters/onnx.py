@@ -17,6 +17,8 @@ from nextbest.model_set import Model, ModelSet
 from nextbest.situation import ScoringError
 
 INPUT = "features"
+_PARITY = 1e-3
+"""Above what a gate lets through: another machine may round otherwise."""
 _OUTPUTS = {"probability": "probabilities", "value": "variable"}
 
 
@@ -50,6 +52,21 @@ class OnnxModel:
         if self._model.output == "probability" and not ((scores >= 0.0) & (scores <= 1.0)).all():
             raise ScoringError(f"{self._name}: a probability is outside 0 to 1")
         return scores
+
+    def prove(self) -> None:
+        """Score the rows of the model's probe.
+
+        Raises:
+            ScoringError: the model says something else of them than where it was trained.
+
+        """
+        probe = self._model.probe
+        if probe is None:
+            return
+        said = self.score(np.array(probe.rows, dtype=np.float32))
+        expected = np.array(probe.scores)
+        if not np.allclose(said, expected, rtol=_PARITY, atol=_PARITY):
+            raise ScoringError(f"{self._name}: says {said.tolist()} of its probe, and said {expected.tolist()} before")
 
     def _run(self, matrix: Matrix) -> NDArray[np.float64]:
         try:
@@ -86,7 +103,10 @@ class Scorer:
 
     def __init__(self, model_set: ModelSet, files: dict[str, bytes]) -> None:
         self._model_set = model_set
-        self._models = {name: OnnxModel(model, files[name]) for name, model in model_set.models.items()}
+        self._models, self._shadows = (
+            {name: OnnxModel(model, files[model.file]) for name, model in some.items()}
+            for some in (model_set.models, model_set.shadows)
+        )
 
     @classmethod
     def load(cls, bundles: Path, model_set_id: str) -> "Scorer":
@@ -103,6 +123,16 @@ class Scorer:
     def model_set(self) -> ModelSet:
         return self._model_set
 
+    def prove(self) -> None:
+        """Have every model say what it said where it was trained.
+
+        Raises:
+            ScoringError: one does not.
+
+        """
+        for model in (*self._models.values(), *self._shadows.values()):
+            model.prove()
+
     def score(self, name: str, matrix: Matrix) -> NDArray[np.float64]:
         """Scores of model `name` for each row of `matrix`; shape (rows,).
 
@@ -113,3 +143,12 @@ class Scorer:
         if name not in self._models:
             raise ScoringError(f"model set {self._model_set.id} has no model {name}")
         return self._models[name].score(matrix)
+
+    def score_beside(self, name: str, matrix: Matrix) -> NDArray[np.float64]:
+        """What the shadow of model `name` says; it must have one.
+
+        Raises:
+            ScoringError: it cannot score the matrix.
+
+        """
+        return self._shadows[name].score(matrix)

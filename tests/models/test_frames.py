@@ -7,7 +7,7 @@ import pytest
 
 from models import frames
 from models.errors import TrainingDataError
-from models.frames import TrainingSet, check_point_in_time
+from models.frames import TrainingSet, newer_than_known
 from nextbest.settings import Settings
 
 MONDAY = pd.Timestamp(2026, 3, 2, tz="UTC").as_unit("us")
@@ -28,16 +28,15 @@ def joined(spend: list[float]) -> pd.DataFrame:
     return pd.DataFrame({"customer_id": ["1", "2"], "at": [at, at], "spend_91d": spend})
 
 
-def test_the_newest_feature_before_the_label_is_let_through() -> None:
+def test_the_newest_feature_before_the_label_is_no_leak() -> None:
     """Monday's features at Wednesday's label."""
-    check_point_in_time(joined([10.0, 20.0]), mart(), "spend_91d")
+    assert newer_than_known(joined([10.0, 20.0]), mart(), ["spend_91d"]) == {}
 
 
 @pytest.mark.parametrize("spend", [99.0, float("nan")])
-def test_a_feature_of_after_the_label_or_none_at_all_stops_training(spend: float) -> None:
+def test_a_feature_of_after_the_label_or_none_at_all_is_found(spend: float) -> None:
     """The week after is the future of the label; a gap would silently become a default."""
-    with pytest.raises(TrainingDataError, match="1 of 2 rows"):
-        check_point_in_time(joined([spend, 20.0]), mart(), "spend_91d")
+    assert newer_than_known(joined([spend, 20.0]), mart(), ["spend_91d"]) == {"spend_91d": 1}
 
 
 def test_every_label_becomes_one_row_with_what_was_known_then(propensity_data: TrainingSet) -> None:
@@ -69,7 +68,9 @@ def test_missing_marts_are_named(settings: Settings) -> None:
 def test_the_feature_store_never_hands_out_the_future(feature_store: Settings) -> None:
     """On the real store: marts of the Monday before and the one after the label; only the former is seen."""
     at = pd.Series([datetime(2026, 3, 4, tzinfo=UTC)] * 3)
-    features = frames.point_in_time(feature_store, "propensity", pd.Series(["1", "2", "2"]), at)
+    known = frames.point_in_time(feature_store, "propensity", pd.Series(["1", "2", "2"]), at)
+    assert known.leaks == {}
+    features = known.features
     assert sorted(features["customer_id"]) == ["1", "2"]
     values = features.drop(columns=["customer_id", "at"])
     assert len(values.columns) > 60

@@ -157,7 +157,7 @@ def test_moving_the_alias_reaches_serving_within_five_seconds(
 
     async def scenario() -> float:
         stop = asyncio.Event()
-        follower = Follower(Registry(settings), state, settings.bundles)
+        follower = Follower(settings, state)
         following = asyncio.create_task(follower.follow(lambda: now, stop))
         await _until_served(state, settings, "2")
         started = time.monotonic()
@@ -199,7 +199,7 @@ def test_a_champion_that_may_not_serve_is_refused_and_the_last_good_set_stays(
     assert two_versions
     client.set_registered_model_alias(clv.NAME, CHAMPION, "1")
     client.set_model_version_tag(clv.NAME, "2", tag, value)
-    follower = Follower(Registry(settings), state, settings.bundles)
+    follower = Follower(settings, state)
     good = asyncio.run(follower.step(now))
     client.set_registered_model_alias(clv.NAME, CHAMPION, "2")
     assert asyncio.run(follower.step(now)) is None
@@ -217,7 +217,7 @@ def test_a_verdict_that_changes_is_noticed(
 ) -> None:
     """The champion stays the same version: what its gate says of it does not."""
     assert two_versions
-    follower = Follower(Registry(settings), state, settings.bundles)
+    follower = Follower(settings, state)
     client.set_model_version_tag(clv.NAME, "2", GATE, "failed")
     assert asyncio.run(follower.step(now)) is None
     client.set_model_version_tag(clv.NAME, "2", GATE, "passed")
@@ -234,7 +234,7 @@ def test_what_cannot_be_read_is_tried_again(
 ) -> None:
     """A disk that is away for a moment is no verdict on the model."""
     assert two_versions
-    follower = Follower(Registry(settings), state, settings.bundles)
+    follower = Follower(settings, state)
     away = settings.mlflow_artifacts.with_name("away")
     settings.mlflow_artifacts.rename(away)
     with pytest.raises((OSError, *STORE_ERRORS)):
@@ -254,7 +254,7 @@ def test_a_store_that_was_replaced_is_read_anew(
 ) -> None:
     """Deleted and restored from a backup under a running follower: it says so, and follows the one that is there."""
     assert two_versions
-    follower = Follower(Registry(settings), state, settings.bundles)
+    follower = Follower(settings, state)
     newer = asyncio.run(follower.step(now))
     store = settings.state / "mlflow" / "mlflow.db"
     client.set_registered_model_alias(clv.NAME, CHAMPION, "1")
@@ -272,7 +272,7 @@ def test_a_lost_state_is_told_again(
 ) -> None:
     """Serving asks State which set to use: when State forgets it, the follower says it again."""
     assert two_versions
-    follower = Follower(Registry(settings), state, settings.bundles)
+    follower = Follower(settings, state)
     published = asyncio.run(follower.step(now))
     assert published is not None
     asyncio.run(state.publish_model_set("forgotten"))
@@ -289,9 +289,9 @@ def test_a_model_whose_alias_is_removed_goes_on_serving(
 ) -> None:
     """Taking the alias away is no way to switch a model off: the set keeps the version it had, and the log says so."""
     assert two_versions
-    good = asyncio.run(Follower(Registry(settings), state, settings.bundles).step(now))
+    good = asyncio.run(Follower(settings, state).step(now))
     client.delete_registered_model_alias(clv.NAME, CHAMPION)
-    asyncio.run(Follower(Registry(settings), state, settings.bundles).step(now))
+    asyncio.run(Follower(settings, state).step(now))
     assert good is not None
     assert asyncio.run(state.current_model_set()) == good
 
@@ -330,6 +330,6 @@ def test_without_a_champion_nothing_is_published(settings: Settings, state: Sqli
     """A new home has no model: the follower waits."""
     with pytest.raises(RegistryError, match="`nextbest pipeline` trains one"):
         Registry(settings).current(clv.NAME)
-    follower = Follower(Registry(settings), state, settings.bundles)
+    follower = Follower(settings, state)
     assert asyncio.run(follower.step(now)) is None
     assert asyncio.run(state.current_model_set()) is None

@@ -31,7 +31,7 @@ def test_round_trip(tmp_path: Path, one: ModelSet) -> None:
     """What is written is read, the second writing of the same set changes nothing, and no scratch is left."""
     bundle = write_bundle(tmp_path / "bundles", one, {"clv.onnx": CONTENT})
     assert write_bundle(tmp_path / "bundles", one, {"clv.onnx": CONTENT}) == bundle
-    assert read_bundle(tmp_path / "bundles", one.id) == (one, {"clv": CONTENT})
+    assert read_bundle(tmp_path / "bundles", one.id) == (one, {"clv.onnx": CONTENT})
     assert list((tmp_path / "bundles").iterdir()) == [bundle]
 
 
@@ -47,7 +47,7 @@ def test_a_broken_bundle_is_written_anew(tmp_path: Path, one: ModelSet) -> None:
     """What somebody changed since does not stand in the way."""
     (write_bundle(tmp_path, one, {"clv.onnx": CONTENT}) / "clv.onnx").write_bytes(b"tampered")
     write_bundle(tmp_path, one, {"clv.onnx": CONTENT})
-    assert read_bundle(tmp_path, one.id) == (one, {"clv": CONTENT})
+    assert read_bundle(tmp_path, one.id) == (one, {"clv.onnx": CONTENT})
 
 
 @pytest.mark.parametrize(("files", "complaint"), [({}, "is missing"), ({"clv.onnx": b"other"}, "is not the file")])

@@ -1,0 +1,131 @@
+"""How alike a model treats the groups of a protected field: who is selected, and whether it expects what comes of them.
+
+Belongs here: the measures by group, with intervals. Does not belong here: which fields are protected and how much is
+too much (the contract, `nextbest.contracts.Fairness`), or the verdict (`models.gates`).
+
+The rates are fairlearn's (Bird et al., 2020); intervals are of a bootstrap by customer, as everywhere
+(`models.evaluation`), since fairlearn's resamples rows.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from fairlearn.metrics import MetricFrame, selection_rate
+from numpy.typing import NDArray
+
+from models.arrays import Array
+from models.evaluation import Statistic, bootstrap
+from models.gates import GroupFairness
+from nextbest.contracts import Fairness
+
+UNKNOWN = "unknown"
+_LEAST_ROWS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows of customers with what came of each, what was expected, and whether it is selected."""
+
+    customers: NDArray[np.str_]
+    actual: Array
+    predicted: Array
+    is_selected: NDArray[np.bool_]
+
+    def of(self, rows: NDArray[np.bool_]) -> "_Rows":
+        return _Rows(self.customers[rows], self.actual[rows], self.predicted[rows], self.is_selected[rows])
+
+
+def by_group(
+    customers: NDArray[np.str_],
+    groups: Mapping[str, NDArray[np.str_]],
+    actual: Array,
+    predicted: Array,
+    limits: Fairness,
+) -> tuple[GroupFairness, ...]:
+    """The measures of every group with 30 rows and more of every protected field; rows of nobody known take no part.
+
+    Args:
+        customers: Whose each row is, shape (rows,).
+        groups: By field, the group of each row; `UNKNOWN` where nobody knows it.
+        actual: What came of each row: 0 or 1, or an amount.
+        predicted: What the model expected: the rows above its quantile `1 - selected_share` are selected.
+        limits: Of the contract; of them `selected_share` is used.
+
+    """
+    everyone = _Rows(customers, actual, predicted, predicted >= np.quantile(predicted, 1 - limits.selected_share))
+    found: list[GroupFairness] = []
+    for field, group in groups.items():
+        names, counts = np.unique(group[group != UNKNOWN], return_counts=True)
+        large = names[counts >= _LEAST_ROWS]
+        rows = np.isin(group, large)
+        if len(large) > 1:
+            found += _of_field(field, group[rows], everyone.of(rows))
+    return tuple(found)
+
+
+def _of_field(field: str, group: NDArray[np.str_], rows: _Rows) -> list[GroupFairness]:
+    actual, predicted = rows.actual, rows.predicted
+    rates = MetricFrame(
+        metrics=selection_rate, y_true=actual, y_pred=rows.is_selected, sensitive_features=group
+    ).by_group
+    names = [str(name) for name in rates.index]
+    favoured = max(names, key=lambda name: float(rates[name]))
+    members = {name: (group == name).astype(np.float64) for name in names}
+    statistics: list[Statistic] = []
+    for name in names:
+        statistics += [
+            _ratio(rows.is_selected, members[name], members[favoured]),
+            _calibration(actual, predicted, members[name]),
+        ]
+    intervals = bootstrap(rows.customers, *statistics)
+    return [
+        GroupFairness(
+            field=field,
+            group=name,
+            rows=int(members[name].sum()),
+            selection_rate=float(rates[name]),
+            ratio=ratio,
+            expected=float(predicted @ members[name] / members[name].sum()),
+            happened=float(actual @ members[name] / members[name].sum()),
+            calibration=calibration,
+        )
+        for name, ratio, calibration in zip(names, intervals[0::2], intervals[1::2], strict=True)
+    ]
+
+
+def _ratio(is_selected: NDArray[np.bool_], members: Array, favoured: Array) -> Statistic:
+    """The selection rate of members over that of the favoured; not a number where nobody of those is selected."""
+    chosen = is_selected.astype(np.float64)
+
+    def rate(weights: Array, of: Array) -> Array:
+        return np.asarray((weights @ (of * chosen)) / (weights @ of))
+
+    @np.errstate(divide="ignore", invalid="ignore")
+    def statistic(weights: Array) -> Array:
+        return rate(weights, members) / rate(weights, favoured)
+
+    return statistic
+
+
+def _calibration(actual: Array, predicted: Array, members: Array) -> Statistic:
+    """How far the sum of what is expected is from the sum of what happened, as a share of it."""
+
+    @np.errstate(divide="ignore", invalid="ignore")
+    def statistic(weights: Array) -> Array:
+        return np.asarray((weights @ (members * predicted)) / (weights @ (members * actual)) - 1.0)
+
+    return statistic
+
+
+def groups_of(customers: pd.Series, protected: pd.DataFrame) -> dict[str, NDArray[np.str_]]:
+    """The group of each row's customer, by protected field.
+
+    Args:
+        customers: Of each row.
+        protected: `customer_id`, one row each, and a column per protected field; null where it is not known.
+
+    """
+    known = protected.set_index("customer_id").reindex(customers)
+    return {str(field): known[field].fillna(UNKNOWN).to_numpy(dtype=str) for field in known.columns}
