@@ -52,6 +52,7 @@ class Follower:
         self._bundles = settings.bundles
         self._marts = settings.marts
         self._settled: object = None
+        self._seen: object = None
         self._said = ""
 
     async def step(self, now: datetime) -> str | None:
@@ -65,16 +66,21 @@ class Follower:
             The id of the published model set, if one was.
 
         """
+        snapshot = (self._marts / "current").resolve().name  # with other features, what was refused may serve
+        revision = self._registry.revision(), snapshot, await self._state.current_model_set()
+        if revision == self._seen:
+            return None
         champions = [version for name in MODELS if (version := self._registry.champion_version(name))]
         shadows = [version for each in champions if (version := self._registry.shadow_version(each.name))]
-        identity = [
+        versions = [
             (each.name, each.version, each.alias, each.tags.get(GATE), each.tags.get(GATE_SHA256))
             for each in (*champions, *shadows)
         ]
-        if (identity, await self._state.current_model_set()) == self._settled:
+        if (versions, *revision[1:]) == self._settled:
+            self._seen = revision if revision[0] is not None else None
             return None
         published = await self._publish(champions, shadows, now)
-        self._settled = identity, await self._state.current_model_set()
+        self._settled = versions, snapshot, await self._state.current_model_set()
         return published
 
     async def follow(self, clock: Callable[[], datetime], stop: asyncio.Event) -> None:

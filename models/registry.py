@@ -58,6 +58,7 @@ _MODEL_FILE = "model.onnx"
 _PICTURE = ".png"
 _DESCRIPTION = "extra_files/model.json"
 _KEPT_CHAMPIONS = 20
+_HEADER_BYTES, _CHANGES = 100, slice(24, 28)
 
 
 class RegistryError(NextbestError):
@@ -97,6 +98,19 @@ class Registry:
         _setup(settings)
         self._client = _client(settings)
         self._uri = settings.mlflow_uri
+        self._store = settings.mlflow_store
+
+    def revision(self) -> object:
+        """Another value after every change of the store, in microseconds where asking MLflow takes a tenth of a second.
+
+        It is which file it is and SQLite's own count of its changes (bytes 24 to 27 of the header,
+        https://www.sqlite.org/fileformat2.html#file_change_counter). None: it cannot be told.
+        """
+        try:
+            with self._store.open("rb") as store:
+                return os.fstat(store.fileno()).st_ino, store.read(_HEADER_BYTES)[_CHANGES]
+        except OSError:
+            return None
 
     def champion_version(self, name: str) -> Version | None:
         return self._of_alias(name, CHAMPION)
@@ -224,13 +238,7 @@ class Registry:
             RegistryError: there is no such version, or its gate did not let it through.
 
         """
-        found = [version for version in self.versions(name) if version.version == number]
-        if not found:
-            raise RegistryError(f"there is no version {number} of {name}: `nextbest models list` shows what there is")
-        tags = found[0].tags
-        if tags.get(GATE) not in MAY_SERVE:
-            reason = tags.get(GATE_REASON, "it was never judged")
-            raise RegistryError(f"{name} {number} did not pass its gate: {reason}")
+        self._check_may_serve(name, number)
         self._make_champion(name, number)
 
     def rollback(self, name: str) -> str:
@@ -246,25 +254,40 @@ class Registry:
             former.pop()
         if champion is None or not former:
             raise RegistryError(f"{name} had no champion before this one: `nextbest models promote {name} VERSION`")
-        self._client.set_registered_model_tag(name, HISTORY, " ".join(former[:-1]))
-        self.promote(name, former[-1])
+        self._check_may_serve(name, former[-1])
+        self._set_champion(name, former)
         return former[-1]
 
     def note_champion(self, version: Version) -> None:
         """Have a rollback know of the champion, however it became that: in MLflow's UI nobody else would say so."""
         former = self._history(version.name)
         if former[-1:] != [version.version]:
-            kept = [*former, version.version][-_KEPT_CHAMPIONS:]
-            self._client.set_registered_model_tag(version.name, HISTORY, " ".join(kept))
+            self._note(version.name, [*former, version.version])
+
+    def _check_may_serve(self, name: str, number: str) -> None:
+        found = [version for version in self.versions(name) if version.version == number]
+        if not found:
+            raise RegistryError(f"there is no version {number} of {name}: `nextbest models list` shows what there is")
+        tags = found[0].tags
+        if tags.get(GATE) not in MAY_SERVE:
+            reason = tags.get(GATE_REASON, "it was never judged")
+            raise RegistryError(f"{name} {number} did not pass its gate: {reason}")
 
     def _make_champion(self, name: str, number: str) -> None:
-        """Set the alias; a shadow was compared with the champion of before, and ends with it."""
         if former := self.champion_version(name):
             self.note_champion(former)
-        self._client.set_registered_model_alias(name, CHAMPION, number)
+        before = self._history(name)
+        self._set_champion(name, before if before[-1:] == [number] else [*before, number])
+
+    def _set_champion(self, name: str, champions: Sequence[str]) -> None:
+        """Set the alias on the last of them; a shadow was compared with the champion of before, and ends with it."""
+        self._client.set_registered_model_alias(name, CHAMPION, champions[-1])
         if SHADOW in self._aliases(name):
             self._client.delete_registered_model_alias(name, SHADOW)
-        self.note_champion(_version(self._client.get_model_version(name, number), {}))
+        self._note(name, champions)
+
+    def _note(self, name: str, champions: Sequence[str]) -> None:
+        self._client.set_registered_model_tag(name, HISTORY, " ".join(champions[-_KEPT_CHAMPIONS:]))
 
     def _history(self, name: str) -> list[str]:
         tags: Mapping[str, str] = self._client.get_registered_model(name).tags
