@@ -1,4 +1,4 @@
-"""Training: the two models, each with its gate as a check, and the scores that flow back as features.
+"""Training: the models, each with the demands of its gate as checks, and the scores that flow back as features.
 
 Belongs here: running `models` on the published marts and showing what came of it. Does not belong here: how a model is
 trained, judged or promoted (`models/`). MLflow and scikit-learn take seconds to import, so steps import `models` when
@@ -31,6 +31,16 @@ GROUP = "training"
 SCORING_GROUP = "scoring"
 MODELS = ("propensity", "clv")
 GATE = "gate"
+CHECKS: Mapping[str, str] = {
+    GATE: "What became of the version: champion, in the shadow, or out.",
+    "better_than_baselines": "It is better than what anybody could predict without it.",
+    "not_worse_than_champion": "On data that neither has seen it does not fall behind the champion.",
+    "is_calibrated": "What it expects is what happens.",
+    "onnx_says_the_same": "The file that serves says what the model says.",
+    "is_fair": "It treats the groups alike that the contract of customers protects.",
+    "no_feature_is_newer_than_its_label": "Nothing that was not known at the time taught it.",
+    "is_fast": "It scores soon enough for a decision.",
+}
 
 Results = Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]
 
@@ -43,34 +53,65 @@ def model_key(name: str) -> dg.AssetKey:
 def _model(name: str) -> dg.AssetsDefinition:
     key = model_key(name)
 
-    @dg.asset(
-        key=key,
-        deps=[SNAPSHOT, REGISTRY],
-        group_name=GROUP,
-        description=f"The model {name}: trained, measured against its baselines, registered, judged by its gate.",
-        kinds={"scikitlearn", "mlflow"},
-        check_specs=[
-            dg.AssetCheckSpec(
-                GATE, asset=key, description="A version that does not pass is registered and never becomes champion."
+    # Of several outputs, which one may be left out: where nothing can be trained, no demand is made of it.
+    @dg.multi_asset(
+        name=f"models__{name}",
+        specs=[
+            dg.AssetSpec(
+                key,
+                deps=[SNAPSHOT, REGISTRY],
+                group_name=GROUP,
+                description=f"The model {name}: trained, measured beside baselines, registered, judged by its gate.",
+                kinds={"scikitlearn", "mlflow"},
+                skippable=True,
             )
         ],
+        check_specs=[dg.AssetCheckSpec(check, asset=key, description=said) for check, said in CHECKS.items()],
+        can_subset=True,
     )
     def train(context: dg.AssetExecutionContext, workspace: Workspace) -> Results:
         settings, registry = workspace.settings, _registry(workspace.settings)
+        asked = {each.name for each in context.selected_asset_check_keys}
         version = digest(_snapshot(settings), training_digest(settings))
-        gate = unchanged.last_evaluation(context.instance, dg.AssetCheckKey(key, GATE))
-        if gate and registry.versions(name) and unchanged.is_unchanged(context, key, version):
-            metadata = _metadata(registry, name) | {unchanged.SKIPPED: True}
+        is_known = bool(registry.versions(name)) and unchanged.is_unchanged(context, key, version)
+        registered = None if is_known else _trained(settings, name)
+        skipped = is_known or (not isinstance(registered, str) and registered is not None and registered.skipped)
+        if context.selected_asset_keys:
+            metadata = _metadata(registry, name) | {unchanged.SKIPPED: skipped}
             yield dg.MaterializeResult(asset_key=key, metadata=metadata, data_version=dg.DataVersion(version))
-            yield unchanged.repeat_evaluation(gate)
-            return
-        registered = _trained(settings, name)
-        skipped = not isinstance(registered, str) and registered.skipped
-        metadata = _metadata(registry, name) | {unchanged.SKIPPED: skipped}
-        yield dg.MaterializeResult(asset_key=key, metadata=metadata, data_version=dg.DataVersion(version))
-        yield _not_trained(key, registered) if isinstance(registered, str) else _gate(key, registered)
+        results = _repeated(context, key) if registered is None else _checks(key, registered)
+        yield from (result for result in results if result.check_name in asked)
 
     return train
+
+
+def _repeated(context: dg.AssetExecutionContext, key: dg.AssetKey) -> Iterator[dg.AssetCheckResult]:
+    """The last results, of which nothing has changed."""
+    for check in CHECKS:
+        if last := unchanged.last_evaluation(context.instance, dg.AssetCheckKey(key, check)):
+            yield unchanged.repeat_evaluation(last)
+
+
+def _checks(key: dg.AssetKey, registered: "Registered | str") -> Iterator[dg.AssetCheckResult]:
+    """The verdict, and every demand that was made."""
+    if isinstance(registered, str):
+        yield _result(key, GATE, f"no version was trained: {registered}", passed=False)
+        return
+    gate = registered.gate
+    yield _result(key, GATE, _verdict(registered), passed=gate.passed)
+    for demand in CHECKS:
+        if made := [each for each in gate.checks if each.demand == demand]:
+            table = pd.DataFrame([{"what": each.name, "found": each.outcome, "said": each.message} for each in made])
+            missed = [each.message for each in made if each.outcome != "met"]
+            result = _result(key, demand, "; ".join(missed or [made[0].message]), passed=not missed)
+            yield result._replace(metadata={"measured": dg.MetadataValue.md(table.to_markdown(index=False))})
+
+
+def _result(key: dg.AssetKey, check: str, said: str, *, passed: bool) -> dg.AssetCheckResult:
+    """A result that stops nothing: the champion goes on serving."""
+    return dg.AssetCheckResult(
+        passed=passed, asset_key=key, check_name=check, severity=dg.AssetCheckSeverity.WARN, description=said
+    )
 
 
 def _trained(settings: Settings, name: str) -> "Registered | str":
@@ -86,16 +127,6 @@ def _trained(settings: Settings, name: str) -> "Registered | str":
     return registered
 
 
-def _not_trained(key: dg.AssetKey, reason: str) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        passed=False,
-        asset_key=key,
-        check_name=GATE,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=f"no version was trained: {reason}",
-    )
-
-
 def _registry(settings: Settings) -> "Registry":
     registry: Registry = import_module("models.registry").Registry(settings)
     return registry
@@ -109,7 +140,7 @@ def _metadata(registry: "Registry", name: str) -> dict[str, Any]:
     return {
         "name": name,
         "version": version.version,
-        "alias": "champion" if version.is_champion else "none",
+        "alias": version.alias or "none",
         "metrics": dict(registry.metrics(version)),
         "mlflow run": version.run_id,
     } | {figure: _picture(figure, png) for figure, png in registry.figures(version).items()}
@@ -119,27 +150,10 @@ def _picture(name: str, png: bytes) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(f"![{name}](data:image/png;base64,{b64encode(png).decode()})")
 
 
-def _gate(key: dg.AssetKey, registered: "Registered") -> dg.AssetCheckResult:
-    demands = pd.DataFrame(
-        [
-            {"demand": each.name, "met": each.passed, "what was measured": each.message}
-            for each in registered.gate.checks
-        ]
-    )
-    return dg.AssetCheckResult(
-        passed=registered.gate.passed,
-        asset_key=key,
-        check_name=GATE,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=_verdict(registered),
-        metadata={"demands": dg.MetadataValue.md(demands.to_markdown(index=False))},
-    )
-
-
 def _verdict(registered: "Registered") -> str:
-    if registered.gate.passed:
-        return f"version {registered.version}: {registered.gate.reason}"
-    return f"version {registered.version} does not become champion: {registered.gate.reason}"
+    said = {"passed": "becomes champion", "undecided": "goes into the shadow", "failed": "does not become champion"}
+    gate = registered.gate
+    return f"version {registered.version} {said[gate.verdict]}: {gate.reason}"
 
 
 @dg.asset(
