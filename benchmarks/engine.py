@@ -66,6 +66,9 @@ class GivenScores:
     def score(self, _name: str, matrix: Matrix) -> NDArray[np.float64]:
         return self._scores[: len(matrix)]
 
+    def score_beside(self, name: str, matrix: Matrix) -> NDArray[np.float64]:
+        raise LookupError(f"{name} has no shadow, and a shadow of {len(matrix)} rows was asked")
+
 
 @click.command()
 @click.option("--json", "report", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures here.")

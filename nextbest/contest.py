@@ -105,7 +105,7 @@ class _Field:
         ]
 
     def _columns(self) -> Iterator[tuple[float | None, ...]]:
-        """By candidate: log odds, mean and variance of the residual, p, value, lever, cost, priority."""
+        """By candidate: log odds, mean and variance of the residual, p, value, lever, cost, priority, the shadow."""
         scores, rows = self.scores, self.placement.rows[self.numbers]
         if scores is None or not len(rows):
             return iter(())
@@ -119,6 +119,7 @@ class _Field:
             self.situation.policy.levers[rows].tolist(),
             (scores.cost[rows] + self.placement.channel_cost).tolist(),
             self.priority.tolist(),
+            blank if scores.beside is None else _listed(scores.beside[rows]),
             strict=True,
         )
 

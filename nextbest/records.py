@@ -131,7 +131,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Candidate(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A treatment that could have filled a placement, the furthest stage it reached, and why it went no further.
 
-    `reason` is empty for what took part in the arbitration. Money is in the policy's currency; `lever` in per cent.
+    `reason` is empty for what took part in the arbitration. Money is in the policy's currency; `lever` in per cent;
+    `beside` is the probability that a propensity model in the shadow gives, which decides nothing.
     """
 
     placement: str
@@ -147,6 +148,7 @@ class Candidate(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     lever: float | None = None
     cost: float | None = None
     priority: float | None = None
+    beside: float | None = None
 
     @property
     def key(self) -> str:

@@ -16,12 +16,12 @@ from scipy.special import expit, logit
 
 from nextbest.arbitration import Vector
 from nextbest.expressions import Expression, ExpressionError, evaluation_context
-from nextbest.features import design_matrix, rule_values
+from nextbest.features import Matrix, design_matrix, rule_values
 from nextbest.model_set import Model
 from nextbest.policy import Action, Policy
 from nextbest.records import Attribute
 from nextbest.residual import numbers
-from nextbest.situation import PROPENSITY, Situation
+from nextbest.situation import PROPENSITY, ScoringError, Situation
 
 Rows = NDArray[np.intp]
 
@@ -40,6 +40,8 @@ class Scores:
     """Of the action alone; a channel's comes on top."""
     failed: Mapping[str, str]
     """Actions whose value or cost could not be found out, and why."""
+    beside: Vector | None = None
+    """What a propensity model in the shadow says."""
 
 
 def score(rows: Rows, situation: Situation, context: cel.Context) -> Scores:
@@ -67,7 +69,7 @@ def score(rows: Rows, situation: Situation, context: cel.Context) -> Scores:
                 moved = moves != 0.0  # what is not corrected keeps its very bits
                 found[moved] = expit(odds[moved] + moves[moved])
         logits[rows], p[rows] = odds, found
-    return Scores(logits, mean, variance, p, value, cost, failed)
+    return Scores(logits, mean, variance, p, value, cost, failed, _beside(rows, actions, situation))
 
 
 @np.errstate(over="ignore", invalid="ignore")  # what a float cannot hold is no number, and takes no part
@@ -147,11 +149,25 @@ def _propensities(rows: Rows, actions: Sequence[Action], situation: Situation) -
     is_asked = ~_are_new(rows, situation)
     asked = actions if is_asked.all() else [action for action, asks in zip(actions, is_asked, strict=True) if asks]
     if asked:
-        model = models.model_set.models[PROPENSITY]
-        columns = context_columns(model, asked, situation.context)
-        matrix = design_matrix(model, situation.features, [action.id for action in asked], columns)
-        p[is_asked] = models.score(PROPENSITY, matrix)
+        p[is_asked] = models.score(PROPENSITY, _matrix(models.model_set.models[PROPENSITY], asked, situation))
     return p
+
+
+def _beside(rows: Rows, actions: Sequence[Action], situation: Situation) -> Vector | None:
+    """What the shadow of the propensity model says, by action number; what it fails at keeps no decision waiting."""
+    policy, models = situation.policy, situation.models
+    shadow = models.model_set.shadows.get(PROPENSITY) if models and situation.tier == "full" else None
+    if models is None or shadow is None or not policy.arbitration.uses_propensity or not len(rows):
+        return None
+    said = np.full(len(policy.actions), np.nan)
+    with suppress(ScoringError):
+        said[rows] = models.score_beside(PROPENSITY, _matrix(shadow, actions, situation))
+    return said
+
+
+def _matrix(model: Model, actions: Sequence[Action], situation: Situation) -> Matrix:
+    columns = context_columns(model, actions, situation.context)
+    return design_matrix(model, situation.features, [action.id for action in actions], columns)
 
 
 def _are_new(rows: Rows, situation: Situation) -> NDArray[np.bool_]:

@@ -42,6 +42,10 @@ class Models(Protocol):
         """
         ...
 
+    def score_beside(self, name: str, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Scores of the shadow of model `name`, which the set must have; as `score`."""
+        ...
+
 
 class Residuals(Protocol):
     """What answers say that the models do not know: corrections of their log odds (`nextbest.residual`)."""

@@ -5,6 +5,7 @@ from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -148,12 +149,23 @@ class StandInModels:
         )
         self.model_set: ModelSet = model_set([propensity], datetime(2026, 1, 1, tzinfo=UTC))
         self.answer: Callable[[Matrix], NDArray[np.float64]] = lambda matrix: np.full(len(matrix), 0.1)
+        self.beside: Callable[[Matrix], NDArray[np.float64]] = lambda matrix: np.full(len(matrix), 0.3)
         self.seen: list[Matrix] = []
 
     def score(self, name: str, matrix: Matrix) -> NDArray[np.float64]:
         assert name == "propensity"
         self.seen.append(matrix)
         return self.answer(matrix)
+
+    def shadow(self) -> None:
+        """Have a model beside, of which the test says what it answers; it takes a column less."""
+        [propensity] = self.model_set.models.values()
+        beside = msgspec.structs.replace(propensity, version="2", features=propensity.features[:1])
+        self.model_set = model_set([propensity], datetime(2026, 1, 1, tzinfo=UTC), shadows=[beside])
+
+    def score_beside(self, name: str, matrix: Matrix) -> NDArray[np.float64]:
+        assert name in self.model_set.shadows
+        return self.beside(matrix)
 
 
 @pytest.fixture

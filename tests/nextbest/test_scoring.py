@@ -11,6 +11,7 @@ from nextbest import records
 from nextbest.records import DO_NOTHING
 from nextbest.replay import differences, replay
 from nextbest.residual import Statistics
+from nextbest.situation import ScoringError
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -72,6 +73,38 @@ def test_where_only_new_actions_are_left_no_model_is_asked(models: Any, trial: A
     policy = trial.policy(**{"class": "transactional", "starting": {"propensity": 0.2}, "purpose": None})
     found = trial.proposed(policy, placements=("home", "mail"), consents={})
     assert (trial.verdict(found), trial.verdict(found, "bread")[0], models.seen) == (("arbitration", ""), "consent", [])
+
+
+def test_a_shadow_scores_beside_and_decides_nothing(models: Any, trial: Any) -> None:
+    """What it says is in the record of every candidate; probabilities and order are those of the champion alone."""
+    alone = trial.finished(trial.proposed(trial.policy()))
+    models.shadow()
+    seen: list[Any] = []
+
+    def beside(matrix: Any) -> Any:
+        seen.append(matrix.shape)
+        return np.linspace(0.9, 0.1, len(matrix))
+
+    models.beside = beside
+    both = trial.finished(trial.proposed(trial.policy()))
+    assert {c.beside for c in alone.candidates} == {None}
+    assert [c.beside for c in both.candidates if c.action in {"apples", "dates"}] == pytest.approx([0.9, 0.1])
+    assert seen == [(4, 1)]
+    assert both.placements == alone.placements
+    assert records.decode(records.encode(both)) == both
+
+
+def test_a_shadow_that_fails_keeps_no_decision(models: Any, trial: Any) -> None:
+    """It is there to be watched."""
+    models.shadow()
+
+    def fails(_matrix: Any) -> Any:
+        raise ScoringError("2 scores are not finite")
+
+    models.beside = fails
+    record = trial.finished(trial.proposed(trial.policy()))
+    assert record.tier == "full"
+    assert {c.beside for c in record.candidates} == {None}
 
 
 def test_thompson_is_unsure_of_what_is_new(document: dict[str, Any], trial: Any) -> None:

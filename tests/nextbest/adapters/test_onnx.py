@@ -15,12 +15,13 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from nextbest.adapters.bundles import write_bundle
 from nextbest.adapters.onnx import OnnxModel, Scorer
-from nextbest.model_set import FeatureSpec, Model, model_set
+from nextbest.model_set import FeatureSpec, Model, Probe, model_set
 from nextbest.situation import ScoringError
 
 RANDOM = np.random.default_rng(7)
 ROWS = RANDOM.normal(size=(200, 3)).astype(np.float32)
 CLASSIFIER = LogisticRegression().fit(ROWS, ROWS @ [1.0, -2.0, 0.5] + RANDOM.normal(size=200) > 0)
+OTHER = LogisticRegression().fit(ROWS, ROWS @ [-1.0, 2.0, 0.5] + RANDOM.normal(size=200) > 0)
 REGRESSOR = LinearRegression().fit(ROWS, ROWS @ [1.0, -2.0, 0.5] + 3.0)
 
 
@@ -63,6 +64,30 @@ def test_scores_as_trained(tmp_path: Path) -> None:
     assert scorer.score("clv", ROWS) == pytest.approx(REGRESSOR.predict(ROWS), abs=1e-5)
     with pytest.raises(ScoringError, match="has no model uplift"):
         scorer.score("uplift", ROWS)
+
+
+def test_a_shadow_is_loaded_beside_and_scores_by_itself(tmp_path: Path) -> None:
+    """Two files of one name of model, each with its own answers."""
+    acting, beside = describe(CLASSIFIER_ONNX), describe(export(OTHER, zipmap=False))
+    beside = msgspec.structs.replace(beside, version="2", file="propensity.shadow.onnx")
+    made = model_set([acting], datetime(2026, 1, 1, tzinfo=UTC), shadows=[beside])
+    files = {"propensity.onnx": CLASSIFIER_ONNX, "propensity.shadow.onnx": export(OTHER, zipmap=False)}
+    write_bundle(tmp_path, made, files)
+    scorer = Scorer.load(tmp_path, made.id)
+    assert scorer.score("propensity", ROWS) == pytest.approx(CLASSIFIER.predict_proba(ROWS)[:, 1], abs=1e-6)
+    assert scorer.score_beside("propensity", ROWS) == pytest.approx(OTHER.predict_proba(ROWS)[:, 1], abs=1e-6)
+    assert made.id != model_set([acting], datetime(2026, 1, 1, tzinfo=UTC)).id
+
+
+def test_a_model_that_says_something_else_than_where_it_was_trained_is_found() -> None:
+    """Another machine, another onnxruntime: the rows of its probe tell."""
+    said = CLASSIFIER.predict_proba(ROWS[:3])[:, 1]
+    model = msgspec.structs.replace(
+        describe(CLASSIFIER_ONNX), probe=Probe(tuple(map(tuple, ROWS[:3].tolist())), tuple(said.tolist()))
+    )
+    OnnxModel(model, CLASSIFIER_ONNX).prove()
+    with pytest.raises(ScoringError, match="of its probe"):
+        OnnxModel(model, export(OTHER, zipmap=False)).prove()
 
 
 def test_a_model_that_fails_is_a_scoring_error() -> None:
