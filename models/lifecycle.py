@@ -8,6 +8,7 @@ from datetime import datetime
 
 from threadpoolctl import threadpool_limits
 
+from models import stability
 from models.candidate import Candidate, Champion, Registered
 from models.dependencies import training_digest
 from models.frames import TrainingSet
@@ -31,5 +32,6 @@ def run(settings: Settings, name: str, data: TrainingSet, build: Build, now: dat
     # Matrices are small: more than one BLAS thread only waits for the others, and for whatever else runs here.
     with threadpool_limits(1):
         candidate = build(data, registry.champion(name))
-    version = registry.log(candidate, fingerprint, now)
+    population = stability.reference(stability.population(settings, candidate.model), now)
+    version = registry.log(candidate, fingerprint, population, now)
     return registry.conclude(version, candidate, judge(candidate.evidence, candidate.thresholds))

@@ -24,6 +24,7 @@ import onnx
 
 from models.candidate import Candidate, Champion, Registered
 from models.gates import GateResult, Verdict
+from models.stability import Reference
 from nextbest.errors import NextbestError
 from nextbest.model_set import Model
 from nextbest.settings import Settings
@@ -55,6 +56,7 @@ STORE_ERRORS = (MlflowException, SQLAlchemyError)
 """What a store that cannot be reached raises."""
 
 _MODEL_FILE = "model.onnx"
+_POPULATION = "population.json"
 _PICTURE = ".png"
 _DESCRIPTION = "extra_files/model.json"
 _KEPT_CHAMPIONS = 20
@@ -150,6 +152,13 @@ class Registry:
         metrics: Mapping[str, float] = self._client.get_run(version.run_id).data.metrics
         return metrics
 
+    def population(self, version: Version) -> Reference | None:
+        """The population that the version was trained for; None of one that was registered without."""
+        if _POPULATION not in [file.path for file in self._client.list_artifacts(version.run_id)]:
+            return None
+        file = Path(self._client.download_artifacts(version.run_id, _POPULATION))
+        return msgspec.json.decode(file.read_bytes(), type=Reference)
+
     def figures(self, version: Version) -> dict[str, bytes]:
         """The run's pictures, as PNG by name."""
         names = [file.path for file in self._client.list_artifacts(version.run_id) if file.path.endswith(_PICTURE)]
@@ -186,7 +195,7 @@ class Registry:
                 )
         return None
 
-    def log(self, candidate: Candidate, fingerprint: str, now: datetime) -> Version:
+    def log(self, candidate: Candidate, fingerprint: str, population: Reference, now: datetime) -> Version:
         """Log a run with everything known of the candidate, and register its ONNX file as a new version."""
         model = candidate.model
         with _run(self._uri, model.name, f"{model.name} {now:%Y-%m-%d %H:%M:%S}") as run_id:
@@ -194,6 +203,7 @@ class Registry:
             mlflow.log_metrics(dict(candidate.metrics))
             mlflow.set_tag(FINGERPRINT, fingerprint)
             mlflow.log_text(candidate.card, "model_card.md")
+            mlflow.log_text(msgspec.json.encode(population).decode(), _POPULATION)
             for name, figure in candidate.figures.items():
                 mlflow.log_figure(figure, name + _PICTURE)
             number = _log_model(candidate)

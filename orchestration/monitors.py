@@ -4,11 +4,9 @@ Belongs here: choosing the rows that are compared and saying the verdict. Does n
 (`nextbest.drift`, `nextbest.volume`), or Dagster's checks (`orchestration.defs.quality`).
 """
 
-from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -19,6 +17,7 @@ import pyarrow.compute as pc
 from nextbest.contracts import Contract, Field, Freshness, Tolerance
 from nextbest.drift import LEAST_ROWS, Profile, counts, profile, stability_index
 from nextbest.volume import deviation, last_day
+from orchestration.pictures import shares
 from orchestration.profiles import Delivered, last_different
 
 Monitor = Literal["freshness", "volume", "drift"]
@@ -135,7 +134,7 @@ def _drift(contract: Contract, promise: Tolerance, landed: Landed) -> Verdict:
     index, name, was, now = worst
     said = "; ".join(moved) or f"at most PSI {index:.3f} ({name}) in {len(table)} columns"
     # Matplotlib takes half a second to import: a picture is for who has to look.
-    picture = _picture(name, was, now) if moved else ""
+    picture = shares(name, was, now) if moved else ""
     return Verdict(not moved, f"{said}; the limit is {promise.limit:g}", table, picture)
 
 
@@ -205,12 +204,3 @@ def _between(rows: pa.Table, column: str, after: datetime, until: datetime) -> p
 def _rows_by_day(landed: Landed, column: str) -> dict[date, int]:
     days = pc.value_counts(pc.cast(landed.rows[column], pa.date32())).to_pylist()
     return {each["values"]: each["counts"] for each in days if each["values"] <= landed.now.date()}
-
-
-def _picture(name: str, was: Sequence[int], now: Sequence[int]) -> str:
-    """The shares of each bin before and now, as Markdown."""
-    from models.plots import shares_figure  # noqa: PLC0415  the reason is at the call
-
-    drawn = BytesIO()
-    shares_figure(name, was, now).savefig(drawn, format="png")
-    return f"![{name}](data:image/png;base64,{b64encode(drawn.getvalue()).decode()})"

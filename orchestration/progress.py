@@ -25,6 +25,7 @@ STAGES = {
     "features": "features",
     "models": "training",
     "scoring": "scoring",
+    "stability": "stability",
     "serving": "serving",
     "identity": "identity",
     "feedback": "feedback",

@@ -13,15 +13,12 @@ import msgspec
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from nextbest.adapters.bundles import read_bundle
+from nextbest.adapters.learned import in_use
 from nextbest.adapters.logs import OpenLog, open_log
-from nextbest.adapters.policy_archive import load
 from nextbest.adapters.states import OpenState, open_state
 from nextbest.commands.processes import console
-from nextbest.learning import Learned, projection_name
 from nextbest.learning_status import ActionStatus, LearningStatus, learning_status
 from nextbest.moments import to_microseconds
-from nextbest.records import Usage
 from nextbest.rewards import WHY
 from nextbest.settings import Settings
 from nextbest.situation import PROPENSITY
@@ -63,21 +60,18 @@ def status(path: Path | None) -> None:
 
 
 async def _status(settings: Settings, state: OpenState, log: OpenLog) -> LearningStatus | None:
-    policy_hash, model_set_id = await state.current_policy(), await state.current_model_set()
-    if policy_hash is None or model_set_id is None:
+    now = datetime.now(UTC)
+    found = await in_use(settings, state, log, now)
+    if found is None:
         return None
-    policy, now = load(settings.policies_archive, policy_hash), datetime.now(UTC)
-    model_set, _ = read_bundle(settings.bundles, model_set_id)
-    kept = await state.projected(projection_name(policy, model_set_id), await log.log_id(), Learned.keys(policy))
-    counters = (await state.snapshot(None, policy.scope(now))).usage
-    starts = {each.id: each.starting.reach.counter(now) for each in policy.startings if each.starting}
+    models = found.model_set.models
     return learning_status(
-        Learned.of(kept.values, policy),
-        policy,
-        model_set_id=model_set_id,
-        known=model_set.models[PROPENSITY].action_features if PROPENSITY in model_set.models else (),
-        usage={action: counters.get(counter, Usage()) for action, counter in starts.items()},
-        behind=await log.last_offset() - kept.offset,
+        found.learned,
+        found.policy,
+        model_set_id=found.model_set.id,
+        known=models[PROPENSITY].action_features if PROPENSITY in models else (),
+        usage=found.usage,
+        behind=found.behind,
         now=to_microseconds(now),
     )
 

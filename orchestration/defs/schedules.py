@@ -3,7 +3,7 @@
 import dagster as dg
 
 from nextbest.adapters.log_landing import days_to_land
-from orchestration.defs.jobs import PIPELINE
+from orchestration.defs.jobs import PIPELINE, TRAINING
 from orchestration.defs.partitions import run_tags, today
 from orchestration.defs.resources import Workspace
 from orchestration.defs.upkeep import UPKEEP
@@ -31,4 +31,13 @@ nightly_upkeep = dg.ScheduleDefinition(
     execution_timezone="UTC",
     # How long something is kept is promised, and costs seconds a night to keep.
     default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+
+weekly_training = dg.ScheduleDefinition(
+    name="weekly_training",
+    job_name=TRAINING,
+    cron_schedule="0 5 * * 1",
+    execution_timezone="UTC",
+    # The daily pipeline trains on what has changed; this is for who runs that by parts, without the models.
+    default_status=dg.DefaultScheduleStatus.STOPPED,
 )

@@ -15,7 +15,7 @@ from orchestration.defs.partitions import run_tags
 from orchestration.defs.resources import Workspace
 from orchestration.unchanged import digest
 
-_UNFINISHED = [
+UNFINISHED = [
     DagsterRunStatus.QUEUED,
     DagsterRunStatus.NOT_STARTED,
     DagsterRunStatus.STARTING,
@@ -33,7 +33,7 @@ _PAUSE = timedelta(minutes=10)
 )
 def new_events(context: dg.SensorEvaluationContext, workspace: Workspace) -> dg.RunRequest | dg.SkipReason:
     """Land the days whose arrivals have not landed; the cursor names what the log held when everything had."""
-    if context.instance.get_runs_count(RunsFilter(statuses=_UNFINISHED)):
+    if context.instance.get_runs_count(RunsFilter(statuses=UNFINISHED)):
         return dg.SkipReason("a run is in progress: what arrived is landed afterwards")
     if _failed_lately(context.instance, FEEDBACK):
         return dg.SkipReason("the last try failed a moment ago")
@@ -59,7 +59,7 @@ def new_files(context: dg.SensorEvaluationContext, workspace: Workspace) -> dg.R
     files = {str(path) for path in ready(workspace.settings.inbox, datetime.now(UTC))}
     if not files:
         return dg.SkipReason("no file is ready in the inbox")
-    if context.instance.get_runs_count(RunsFilter(job_name=INBOX, statuses=_UNFINISHED)):
+    if context.instance.get_runs_count(RunsFilter(job_name=INBOX, statuses=UNFINISHED)):
         return dg.SkipReason("a run is in progress: what is ready is landed afterwards")
     if files <= {*msgspec.json.decode(context.cursor or "[]")} and _failed_lately(context.instance, INBOX):
         return dg.SkipReason("files are left of a try that failed a moment ago")

@@ -5,7 +5,6 @@ trained, judged or promoted (`models/`). MLflow and scikit-learn take seconds to
 they have to train.
 """
 
-from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib import import_module
@@ -21,6 +20,7 @@ from orchestration import unchanged
 from orchestration.defs.features import REGISTRY, SCORES, SNAPSHOT
 from orchestration.defs.resources import Workspace
 from orchestration.failures import explained
+from orchestration.pictures import picture
 from orchestration.unchanged import digest
 
 if TYPE_CHECKING:
@@ -143,11 +143,7 @@ def _metadata(registry: "Registry", name: str) -> dict[str, Any]:
         "alias": version.alias or "none",
         "metrics": dict(registry.metrics(version)),
         "mlflow run": version.run_id,
-    } | {figure: _picture(figure, png) for figure, png in registry.figures(version).items()}
-
-
-def _picture(name: str, png: bytes) -> dg.MarkdownMetadataValue:
-    return dg.MetadataValue.md(f"![{name}](data:image/png;base64,{b64encode(png).decode()})")
+    } | {figure: dg.MetadataValue.md(picture(figure, png)) for figure, png in registry.figures(version).items()}
 
 
 def _verdict(registered: "Registered") -> str:

@@ -47,8 +47,10 @@ def test_assets_are_as_reviewed(definitions: dg.Definitions) -> None:
 def test_every_job_schedule_and_sensor_resolves(definitions: dg.Definitions) -> None:
     """What the UI offers can be started."""
     definitions.validate_loadable(definitions)
-    assert {job.name for job in definitions.resolve_all_job_defs()} >= {"pipeline", "feedback_job"}
+    assert {job.name for job in definitions.resolve_all_job_defs()} >= {"pipeline", "feedback_job", "training_job"}
     assert definitions.resolve_schedule_def("daily_pipeline").cron_schedule == "0 4 * * *"
+    assert definitions.resolve_schedule_def("weekly_training").cron_schedule == "0 5 * * 1"
+    assert definitions.resolve_sensor_def("drifted_models").default_status == dg.DefaultSensorStatus.RUNNING
     assert definitions.resolve_sensor_def("new_events").minimum_interval_seconds == 30
     assert definitions.resolve_sensor_def("failed_runs").default_status == dg.DefaultSensorStatus.RUNNING
 

@@ -1,0 +1,156 @@
+"""Stability: whether customers are as they were when each champion was trained, and answer as it expects.
+
+Belongs here: a check per model, beside those of its gate, and the sensor that starts a training when one fails. Does
+not belong here: the measures (`models.stability`), or training (`orchestration.defs.training`).
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import pandas as pd
+from dagster import RunsFilter
+
+from nextbest.adapters.learned import in_use
+from nextbest.adapters.states import open_state
+from nextbest.moments import to_microseconds
+from nextbest.situation import PROPENSITY
+from orchestration import unchanged
+from orchestration.defs.features import SNAPSHOT
+from orchestration.defs.jobs import TRAINING
+from orchestration.defs.resources import Workspace
+from orchestration.defs.sensors import UNFINISHED
+from orchestration.defs.training import MODELS, model_key
+from orchestration.failures import explained
+from orchestration.pictures import shares
+from orchestration.unchanged import digest
+
+if TYPE_CHECKING:
+    from models.stability import Answers, Shift
+
+CUSTOMERS, ANSWERS = "customers_are_as_they_were", "answers_are_as_expected"
+_DESCRIPTIONS = {
+    CUSTOMERS: "No feature of the champion is distributed otherwise than when it was trained (PSI, KS).",
+    ANSWERS: "What comes of decisions is what the champion expects of them: in sum, and of every action.",
+}
+_SHOWN = 10
+
+Results = Iterator[dg.AssetCheckResult]
+
+_SPECS = [
+    dg.AssetCheckSpec(name, asset=model_key(model), additional_deps=[SNAPSHOT], description=_DESCRIPTIONS[name])
+    for model in MODELS
+    for name in ((CUSTOMERS, ANSWERS) if model == PROPENSITY else (CUSTOMERS,))
+]
+
+
+@dg.multi_asset_check(name="stability", specs=_SPECS, can_subset=True)
+def stability(context: dg.AssetCheckExecutionContext, workspace: Workspace) -> Results:
+    """Compare each champion's population with today's, and its expectations with answers; without one, nothing."""
+    for spec in _SPECS:
+        if spec.key in context.selected_asset_check_keys:
+            model = spec.asset_key.path[-1]
+            yield from _customers(workspace, spec, model) if spec.name == CUSTOMERS else _answers(workspace, spec)
+
+
+def _customers(workspace: Workspace, spec: dg.AssetCheckSpec, model: str) -> Results:
+    settings, measures = workspace.settings, import_module("models.stability")
+    with explained():
+        registry = import_module("models.registry").Registry(settings)
+        version = registry.champion_version(model)
+        before = version and registry.population(version)
+        if not before:
+            return
+        described, _ = registry.artifacts(version)
+        now = measures.population(settings, described)
+    found: list[Shift] = measures.shifts(before, now)
+    shifted = [shift for shift in found if shift.is_another_population]
+    table = pd.DataFrame([{"feature": s.feature, "PSI": s.psi, "KS": s.ks} for s in found[:_SHOWN]])
+    metadata: dict[str, Any] = {"champion": version.version, "features": len(found), "customers": len(now)}
+    if found:
+        worst = found[0]
+        metadata["furthest"] = dg.MetadataValue.md(table.to_markdown(index=False))
+        metadata["distribution"] = dg.MetadataValue.md(shares(worst.feature, worst.before, worst.now))
+    said = ", ".join(f"{s.feature} (PSI {s.psi:.2f}, KS {s.ks:.2f})" for s in shifted[:_SHOWN])
+    yield _result(
+        spec,
+        f"of version {version.version}, {len(shifted)} of {len(found)} features are of another population: {said}"
+        if shifted
+        else f"{len(found)} features of {len(now):,} customers are as they were for version {version.version}",
+        metadata,
+        passed=not shifted,
+    )
+
+
+def _answers(workspace: Workspace, spec: dg.AssetCheckSpec) -> Results:
+    settings, now = workspace.settings, datetime.now(UTC)
+    with explained(), workspace.log() as log, closing(open_state(settings)) as state:
+        known = asyncio.run(in_use(settings, state, log, now))
+    if known is None:
+        return
+    told = known.learned.statistics(known.policy.arbitration.rewards, to_microseconds(now))
+    found: list[Answers] = import_module("models.stability").answers(told)
+    off = [each for each in found if each.is_off]
+    table = pd.DataFrame(
+        [
+            {
+                "action": each.action or "all of them",
+                "contacts": each.contacts,
+                "expected": each.expected,
+                "came": each.observed,
+                "standard deviations": each.deviations,
+            }
+            for each in found[: _SHOWN + 1]
+        ]
+    )
+    metadata = {"answers": dg.MetadataValue.md(table.to_markdown(index=False))} if found else {}
+    said = "; ".join(
+        f"{each.action or 'all actions'}: {each.observed:.1f} came where {each.expected:.1f} were expected"
+        for each in off[:_SHOWN]
+    )
+    contacts = found[0].contacts if found else 0.0
+    yield _result(spec, said or f"{contacts:,.0f} contacts were answered as expected", metadata, passed=not off)
+
+
+def _result(spec: dg.AssetCheckSpec, said: str, metadata: dict[str, Any], *, passed: bool) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=passed,
+        asset_key=spec.asset_key,
+        check_name=spec.name,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=said,
+        metadata=metadata,
+    )
+
+
+@dg.sensor(
+    name="drifted_models",
+    job_name=TRAINING,
+    minimum_interval_seconds=60,
+    # It starts nothing unless a pipeline has found a drift; a training of what has not changed ends at once.
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def drifted_models(context: dg.SensorEvaluationContext, workspace: Workspace) -> dg.RunRequest | dg.SkipReason:
+    """Train anew when a check of stability failed; the cursor names the failures that were answered already."""
+    last = {spec.key: unchanged.last_evaluation(context.instance, spec.key) for spec in _SPECS}
+    failed = [f"{key.to_user_string()}: {each.description}" for key, each in last.items() if each and not each.passed]
+    snapshot = (workspace.settings.marts / "current").resolve().name
+    drift = digest(snapshot, *failed)
+    if not failed:
+        return dg.SkipReason("customers and answers are as the champions expect")
+    if drift == context.cursor:
+        return dg.SkipReason("a training has answered this drift already")
+    if context.instance.get_runs_count(RunsFilter(statuses=UNFINISHED)):
+        return dg.SkipReason("a run is in progress")
+    context.update_cursor(drift)
+    return dg.RunRequest(tags={"nextbest/why": "; ".join(failed)[:200]})
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """One step for all checks, and the sensor."""
+    return dg.Definitions(asset_checks=[stability], sensors=[drifted_models])

@@ -1,0 +1,126 @@
+"""Tests of `orchestration.defs.stability`: a drift is seen, said, and answered with one training."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import mlflow
+import mlflow.onnx
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.linear import LinearModel
+from models.registry import CHAMPION, Registry
+from models.stability import reference
+from nextbest.model_set import FeatureSpec, Model
+from nextbest.settings import Settings
+from orchestration.defs.jobs import TRAINING
+from orchestration.defs.resources import Workspace
+from orchestration.defs.stability import CUSTOMERS, drifted_models, stability
+from orchestration.defs.training import model_key
+from orchestration.unchanged import last_evaluation
+
+pytestmark = [
+    pytest.mark.integration,
+    # MLflow's, of a type hint of its own, when it imports what logging a model needs.
+    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning"),
+]
+
+CHECK = dg.AssetCheckKey(model_key("clv"), CUSTOMERS)
+MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
+
+
+def spend(scale: float, seed: int = 1) -> pd.DataFrame:
+    return pd.DataFrame({"spend_91d": np.random.default_rng(seed).gamma(1.0, scale, 600)})
+
+
+@pytest.fixture
+def drifting(home_of: Any, tmp_path: Path) -> Iterator[Settings]:
+    """A home whose champion of clv was trained for customers who spend 20 USD, with a mart that a test may write."""
+    settings = Settings(home=tmp_path)
+    Registry(settings)
+    mlflow.set_tracking_uri(settings.mlflow_uri)
+    mlflow.set_registry_uri(settings.mlflow_uri)
+    mlflow.set_experiment("clv")
+    description = tmp_path / "model.json"
+    features = (FeatureSpec("spend_91d", "customer"),)
+    described = Model(
+        name="clv", version="", run_id="", file="clv.onnx", sha256="", features=features, output="value"
+    )  # fmt: skip
+    description.write_bytes(msgspec.json.encode(described))
+    with mlflow.start_run():
+        mlflow.log_text(msgspec.json.encode(reference(spend(20.0), MONDAY)).decode(), "population.json")
+        info = mlflow.onnx.log_model(
+            LinearModel("sqrt", "square", np.ones(1), 0.0).to_onnx(),
+            name="model",
+            registered_model_name="clv",
+            pip_requirements=["onnx"],
+            save_as_external_data=False,
+            extra_files=[str(description)],
+        )
+    client = mlflow.MlflowClient(settings.mlflow_uri, settings.mlflow_uri)
+    client.set_registered_model_alias("clv", CHAMPION, str(info.registered_model_version))
+    with home_of(settings).environment():
+        yield settings
+
+
+def customers(settings: Settings, scale: float) -> None:
+    """Publish a snapshot whose customers spend so much."""
+    folder = settings.marts / f"snapshot={scale:g}"
+    folder.mkdir(parents=True)
+    rows = spend(scale, seed=2).assign(customer_id=np.arange(600).astype(str), as_of=MONDAY)
+    rows.to_parquet(folder / "customer_rfm.parquet")
+    current = settings.marts / "current"
+    current.unlink(missing_ok=True)
+    current.symlink_to(folder.name)
+
+
+def checked(instance: dg.DagsterInstance) -> dg.AssetCheckEvaluation:
+    job = dg.define_asset_job("checks", selection=dg.AssetSelection.all_asset_checks())
+    definitions = dg.Definitions(
+        assets=[dg.AssetSpec(model_key(name)) for name in ("propensity", "clv")],
+        asset_checks=[stability],
+        jobs=[job],
+        resources={"workspace": Workspace()},
+        executor=dg.in_process_executor,
+    )
+    assert definitions.resolve_job_def("checks").execute_in_process(instance=instance).success
+    evaluation = last_evaluation(instance, CHECK)
+    assert evaluation is not None
+    return evaluation
+
+
+def tick(instance: dg.DagsterInstance, cursor: str | None = None) -> tuple[Any, str | None]:
+    context = dg.build_sensor_context(instance, cursor=cursor, resources={"workspace": Workspace()})
+    return drifted_models(context), context.cursor
+
+
+def test_a_drift_is_seen_and_answered_with_one_training(drifting: Settings) -> None:
+    """Of a model without a champion nothing is said; another snapshot that has drifted asks again."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        customers(drifting, 20.0)
+        same = checked(instance)
+        assert same.passed, same.description
+        assert last_evaluation(instance, dg.AssetCheckKey(model_key("propensity"), CUSTOMERS)) is None
+        assert isinstance(tick(instance)[0], dg.SkipReason)
+
+        customers(drifting, 60.0)
+        moved = checked(instance)
+        assert not moved.passed
+        assert moved.severity == dg.AssetCheckSeverity.WARN
+        assert "1 of 1 features are of another population: spend_91d (PSI" in str(moved.description)
+        assert "data:image/png;base64" in str(moved.metadata["distribution"].value)
+        asked, cursor = tick(instance)
+        assert isinstance(asked, dg.RunRequest)
+        assert "spend_91d" in asked.tags["nextbest/why"]
+        again, cursor = tick(instance, cursor)
+        assert isinstance(again, dg.SkipReason)
+
+        customers(drifting, 90.0)
+        checked(instance)
+        assert isinstance(tick(instance, cursor)[0], dg.RunRequest)
+    assert drifted_models.job_name == TRAINING
