@@ -50,7 +50,7 @@ wrk: ## the load generator of the benchmarks, on Debian as root
 	  else echo "install wrk: benchmarks/decisions.py asks with it" >&2; fi
 
 bench: setup wrk $(TOOLS) ## every benchmark, side by side with peers and limits
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	for script in benchmarks/*.py; do $(BIN)/python -P $$script || exit 1; done
 
 audit: setup $(TOOLS) ## known vulnerabilities of everything that is locked; asks PyPI
 	.venv-tools/bin/pip-audit --disable-pip --require-hashes -r requirements/lock.txt

@@ -42,5 +42,6 @@ def bench(
         raise click.BadParameter(f"there is no {name}; there are {known}{did_you_mean(name, scripts)}")
     arguments = [*(["--json", str(report.resolve())] if report else []), *(["--help"] if is_help else []), *options]
     sys.stdout.flush()
-    # In place of this process: whoever ends the command ends the benchmark, which has servers of its own to end.
-    os.execv(sys.executable, [sys.executable, str(scripts[name]), *arguments])
+    # In place of this process: whoever ends the command ends the benchmark, which has servers of its own to end. And
+    # without the scripts' folder on its path, where `models` would be a script.
+    os.execv(sys.executable, [sys.executable, "-P", str(scripts[name]), *arguments])
