@@ -3,8 +3,8 @@
 Nothing may. Run by `nextbest bench swaps`. A home with a registry of two versions of propensity, each of which gives
 every customer a log odds of its own; servers with two replicas, the follower beside them; decisions come at a steady
 pace while the alias `champion` goes back and forth, as it does in MLflow's UI. Afterwards the log is read: whether
-every decision was made by one set, whose version's log odds all its candidates have, and when the first of the new set and
-the last of the old were decided after each promotion.
+every decision was made by one set, whose version's log odds all its candidates have, and when the first of the new set
+and the last of the old were decided after each promotion.
 """
 
 import asyncio
@@ -253,7 +253,12 @@ def _version(settings: Settings, model_set_id: str) -> str:
 
 
 def _is_mixed(record: DecisionRecord, version: str) -> bool:
-    """Whether any candidate has other log odds than the version of the decision's set gives everybody."""
+    """Whether any candidate has other log odds than the version of the decision's set gives everybody.
+
+    A decision that had no time to ask a model says so by its tier.
+    """
+    if record.tier != "full":
+        return False
     said = [candidate.logit for candidate in record.candidates if candidate.logit is not None]
     expected = LOG_ODDS.get(version)
     return any(expected is None or abs(logit - expected) > _ROUNDING for logit in said)
