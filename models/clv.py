@@ -19,6 +19,7 @@ from models.errors import TrainingDataError
 from models.fitted import Fitted
 from models.inputs import matrix
 from models.linear import fit_ridge
+from models.trees import Boosting
 from nextbest.model_set import FeatureSpec
 
 FOLDS = 4
@@ -33,7 +34,9 @@ class Params:
         features: The columns of the frame that it takes, in order.
         horizon_days: The time ahead; the target is the column `spend_next_<horizon_days>d`.
         penalties: Of which one is chosen for the ridge regression.
-        folds: Of customers, that choose.
+        folds: Of customers, that choose the penalty.
+        parts: Of customers, that choose the model: each is unseen once.
+        boosting: How the hurdle model's trees are grown.
         bias: How far from the truth a candidate's sum may be, in parts of it, to be chosen by its error.
 
     """
@@ -42,6 +45,8 @@ class Params:
     horizon_days: int = 91
     penalties: Sequence[float] = (1.0, 10.0, 100.0)
     folds: int = FOLDS
+    parts: int = 2
+    boosting: Boosting = hurdle.SMALL
     bias: float = BIAS
 
     @property
@@ -105,7 +110,7 @@ def _judge(frame: pd.DataFrame, params: Params, fit: _Fit) -> _Judged:
     learnt, measured = (before, (frame["cutoff_at"] == last).to_numpy()) if is_later else (everything, everything)
     actual: list[Array] = []
     said: list[Array] = []
-    for seen, unseen in _folds(customers, params.folds):
+    for seen, unseen in _folds(customers, params.parts):
         others = frame.iloc[unseen[measured[unseen]]]
         model, _ = fit(frame.iloc[seen[learnt[seen]]], params)
         said.append(model.predict(matrix(others, params.features)))
@@ -132,7 +137,8 @@ def _ridge(frame: pd.DataFrame, params: Params) -> tuple[Fitted, Mapping[str, ob
 
 
 def _hurdle(frame: pd.DataFrame, params: Params) -> tuple[Fitted, Mapping[str, object]]:
-    return hurdle.train(frame, hurdle.Params(features=params.features, target=params.target)), {}
+    how = hurdle.Params(features=params.features, target=params.target, boosting=params.boosting)
+    return hurdle.train(frame, how), {}
 
 
 def _btyd(frame: pd.DataFrame, params: Params) -> tuple[Fitted, Mapping[str, object]]:

@@ -47,7 +47,7 @@ class Params:
     target: str = "spend_next_91d"
     boosting: Boosting = SMALL
     penalty: float = 10.0
-    folds: int = 4
+    folds: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
