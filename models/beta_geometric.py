@@ -52,7 +52,7 @@ class BetaGeometric:
     log_likelihood: float = float("nan")
 
     def alive_logit(self, customers: Histories) -> Array:
-        """Log odds of being alive (Fader, Hardie & Lee, 2008, "Computing P(alive) using the BG/NBD model", eq. 7).
+        """Log odds of being alive (Fader, Hardie & Lee, 2008, brucehardie.com/notes/021).
 
         Who never bought again is alive: one leaves after a purchase, and the first one does not count as such.
         """
@@ -77,10 +77,10 @@ class BetaGeometric:
     def expected_purchases(self, customers: Histories, horizon: float) -> Array:
         """E[purchases within `horizon`] (the paper's eq. 10).
 
-        Euler's transformation of the paper's 2F1(r + x, b + x; a + b + x - 1; z) is (1 - z)^(a - 1 - r - x) times
-        2F1(a + b - 1 - r, a - 1; a + b + x - 1; z), whose terms fall the faster the more purchases x there are, and
-        whose power of 1 - z does not depend on x. Both its 1 and the factor a + b + x - 1 are taken out of the series,
-        so that neither a = 1 nor a + b = 1 is a pole.
+        Euler's transformation turns the paper's (1 - z)^(r + x) 2F1(r + x, b + x; a + b + x - 1; z) into
+        (1 - z)^(a - 1) 2F1(a + b - 1 - r, a - 1; a + b + x - 1; z): its terms fall the faster the more purchases x there
+        are, and no power depends on x. The series is summed without its 1, its factor a - 1 and its first divisor
+        a + b + x - 1, so that neither a = 1 nor a + b = 1 is a pole.
         """
         z = horizon / (self.alpha + customers.age + horizon)
         top = self.a + self.b + customers.repeats - 1.0
