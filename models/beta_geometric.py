@@ -78,8 +78,8 @@ class BetaGeometric:
         """E[purchases within `horizon`] (the paper's eq. 10).
 
         Euler's transformation turns the paper's (1 - z)^(r + x) 2F1(r + x, b + x; a + b + x - 1; z) into
-        (1 - z)^(a - 1) 2F1(a + b - 1 - r, a - 1; a + b + x - 1; z): its terms fall the faster the more purchases x there
-        are, and no power depends on x. The series is summed without its 1, its factor a - 1 and its first divisor
+        (1 - z)^(a - 1) 2F1(a + b - 1 - r, a - 1; a + b + x - 1; z): no power depends on x, and the more purchases x
+        there are, the faster the terms fall. The series is summed without its 1, its factor a - 1 and its first divisor
         a + b + x - 1, so that neither a = 1 nor a + b = 1 is a pole.
         """
         z = horizon / (self.alpha + customers.age + horizon)
