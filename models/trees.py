@@ -8,7 +8,7 @@ training and in serving. No column is categorical: the converter would get that 
 """
 
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -60,11 +60,6 @@ class TreeClassifier:
     def score(self, x: Array) -> Array:
         """The log odds of each row of `x`."""
         return np.asarray(self.trees.decision_function(x) * self.slope + self.intercept)
-
-    def staged(self, x: Array, rounds: Collection[int]) -> dict[int, Array]:
-        """The log odds of each row of `x` after so many trees each, before any calibration."""
-        stages = enumerate(self.trees.staged_decision_function(x), start=1)
-        return {count: score.copy() for count, score in stages if count in rounds}
 
     def predict(self, x: Array) -> Array:
         """A probability per row of `x`."""

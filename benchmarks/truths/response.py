@@ -150,8 +150,8 @@ def measure(seed: int) -> list[Row]:
     is_tested = frame["customer_id"].astype(int) >= CUSTOMERS - TESTED
     rows = []
     for label in LABELS:
-        known = frame[frame[label].notna()]
-        rows += _measured(label, market, known[~is_tested], known[is_tested])
+        is_known = frame[label].notna()
+        rows += _measured(label, market, frame[is_known & ~is_tested], frame[is_known & is_tested])
     return rows
 
 
@@ -241,7 +241,7 @@ def _measures(predict: Predict, test: pd.DataFrame, outcome: Array) -> Mapping[s
     priced = np.column_stack([predict(test.assign(price=price)) for price in PRICES])
     rises = (np.diff(priced, axis=1) > _RISES).any(axis=1)
     return {
-        "log loss": _mean(-np.log(np.where(outcome > 0.0, probability, 1.0 - probability))),
+        "log loss": _mean(np.asarray(-np.log(np.where(outcome > 0.0, probability, 1.0 - probability)))),
         "AUC": auc(outcome.astype(bool), probability),
         "calibration error": _calibration_error(outcome, probability),
         "rows that rise with the price": _mean(rises.astype(np.float64)),
@@ -249,7 +249,11 @@ def _measures(predict: Predict, test: pd.DataFrame, outcome: Array) -> Mapping[s
 
 
 def _mean(values: Array) -> Statistic:
-    return lambda weights: np.asarray(weights @ values / weights.sum(axis=1))
+    def statistic(weights: Array) -> Array:
+        total: Array = weights @ values
+        return np.asarray(total / weights.sum(axis=1))
+
+    return statistic
 
 
 def _calibration_error(outcome: Array, probability: Array, bins: int = 10) -> Statistic:
