@@ -5,10 +5,9 @@ and in which rows (`models.propensity`, `models.engagement`), or the families th
 `models.trees`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import pandas as pd
@@ -24,6 +23,9 @@ from models.linear import fit_logistic, fit_platt
 from models.trees import Boosting, columns, fit_classifier
 from nextbest.model_set import FeatureSpec
 
+Family = Literal["logistic", "trees"]
+Candidate = tuple[Family, float]
+"""A family, and what of it is chosen: the inverse of the penalty, or the number of trees."""
 Splits = Sequence[tuple[NDArray[np.intp], NDArray[np.intp]]]
 
 _LEAST_GROUPS = 2
@@ -32,9 +34,6 @@ _LEAST_GROUPS = 2
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Params:
     """What is fitted.
-
-    Settings are tried in their order, from the most to the least restrained; the first that does worse than the one
-    before ends it.
 
     Attributes:
         features: The columns of the frame that it takes, in order.
@@ -50,8 +49,8 @@ class Params:
     features: Sequence[FeatureSpec]
     monotone: Mapping[str, int] = field(default_factory=lambda: MONOTONE)
     inverse_penalties: Sequence[float] = (0.01, 0.1, 1.0)
-    rounds: Sequence[int] = (40, 80, 160)
-    boosting: Boosting = field(default_factory=lambda: Boosting(learning_rate=0.1, leaves=8, l2=50.0))
+    rounds: Sequence[int] = (20, 40, 80)
+    boosting: Boosting = field(default_factory=lambda: Boosting(learning_rate=0.2, leaves=8, l2=50.0))
     folds: int = 4
 
 
@@ -65,10 +64,6 @@ class Classifier(Fitted, Protocol):
     def recalibrated(self, slope: float, intercept: float) -> "Classifier":
         """The model whose score is `slope * score + intercept`."""
         ...
-
-
-Fit = Callable[[Array, Array], Classifier]
-"""Of rows and the probability of each to be a yes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,56 +92,47 @@ def train(frame: pd.DataFrame, target: Array, params: Params) -> Response:
     """
     x = matrix(frame, params.features)
     monotone = columns([feature.name for feature in params.features], params.monotone)
-
-    def logistic(penalty: float) -> Fit:
-        return partial(fit_logistic, inverse_penalty=penalty, monotone=monotone)
-
-    def trees(rounds: int) -> Fit:
-        return partial(fit_classifier, how=replace(params.boosting, rounds=rounds), monotone=monotone)
-
-    splits = _splits(frame, target, params.folds)
-    families = {
-        "logistic": _best(
-            {f"inverse_penalty {each:g}": logistic(each) for each in params.inverse_penalties}, x, target, splits
-        ),
-        "trees": _best({f"{each} rounds": trees(each) for each in params.rounds}, x, target, splits),
+    unseen = _unseen_scores(x, target, _splits(frame, target, params.folds), monotone, params)
+    calibrations = {candidate: _calibration(score, target) for candidate, score in unseen.items()}
+    losses = {
+        candidate: _loss(slope * unseen[candidate] + intercept, target)
+        for candidate, (slope, intercept) in calibrations.items()
     }
-    family, best = min(families.items(), key=lambda each: each[1].loss)
+    best = min(losses, key=losses.__getitem__)
+    slope, intercept = calibrations[best]
     found = {
-        "family": family,
-        "setting": best.setting,
-        **{f"{name}_loss": each.loss for name, each in families.items()},
-        "calibration_slope": best.slope,
-        "calibration_intercept": best.intercept,
+        "family": best[0],
+        ("inverse_penalty" if best[0] == "logistic" else "rounds"): best[1],
+        **{f"{family}_loss": min(losses[each] for each in losses if each[0] == family) for family, _ in losses},
+        "calibration_slope": slope,
+        "calibration_intercept": intercept,
     }
-    return Response(model=best.fit(x, target).recalibrated(best.slope, best.intercept), chosen=found)
+    return Response(model=_fit(best, x, target, monotone, params).recalibrated(slope, intercept), chosen=found)
 
 
-@dataclass(frozen=True, slots=True)
-class _Tried:
-    """A setting of a family, how its scores of unseen groups are calibrated, and their log loss then."""
-
-    setting: str
-    fit: Fit
-    slope: float
-    intercept: float
-    loss: float
+def _fit(candidate: Candidate, x: Array, target: Array, monotone: Mapping[int, int], params: Params) -> Classifier:
+    family, setting = candidate
+    if family == "logistic":
+        return fit_logistic(x, target, inverse_penalty=setting, monotone=monotone)
+    return fit_classifier(x, target, replace(params.boosting, rounds=int(setting)), monotone=monotone)
 
 
-def _best(settings: Mapping[str, Fit], x: Array, target: Array, splits: Splits) -> _Tried:
-    best: _Tried | None = None
-    for setting, fit in settings.items():
-        score = np.empty(len(target))
-        for seen, unseen in splits:
-            score[unseen] = fit(x[seen], target[seen]).score(x[unseen])
-        slope, intercept = _calibration(score, target)
-        tried = _Tried(setting, fit, slope, intercept, _loss(slope * score + intercept, target))
-        if best is not None and tried.loss >= best.loss:
-            break
-        best = tried
-    if best is None:
-        raise ValueError("no setting to try")
-    return best
+def _unseen_scores(
+    x: Array, target: Array, splits: Splits, monotone: Mapping[int, int], params: Params
+) -> dict[Candidate, Array]:
+    """By candidate the score of every row, from a model that has not seen the row's group."""
+    logistic: list[Candidate] = [("logistic", penalty) for penalty in params.inverse_penalties]
+    grown: list[Candidate] = [("trees", rounds) for rounds in params.rounds]
+    scores = {candidate: np.empty(len(target)) for candidate in (*logistic, *grown)}
+    most = replace(params.boosting, rounds=max(params.rounds))
+    for seen, unseen in splits:
+        for candidate in logistic:
+            scores[candidate][unseen] = _fit(candidate, x[seen], target[seen], monotone, params).score(x[unseen])
+        # One model has all the smaller ones in it.
+        trees = fit_classifier(x[seen], target[seen], most, monotone=monotone)
+        for rounds, score in trees.staged(x[unseen], params.rounds).items():
+            scores["trees", rounds][unseen] = score
+    return scores
 
 
 def _splits(frame: pd.DataFrame, target: Array, folds: int) -> Splits:

@@ -8,7 +8,7 @@ training and in serving. No column is categorical: the converter would get that 
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -60,6 +60,11 @@ class TreeClassifier:
     def score(self, x: Array) -> Array:
         """The log odds of each row of `x`."""
         return np.asarray(self.trees.decision_function(x) * self.slope + self.intercept)
+
+    def staged(self, x: Array, rounds: Collection[int]) -> dict[int, Array]:
+        """The log odds of each row of `x` after so many trees each, before any calibration."""
+        stages = enumerate(self.trees.staged_decision_function(x), start=1)
+        return {count: score.copy() for count, score in stages if count in rounds}
 
     def predict(self, x: Array) -> Array:
         """A probability per row of `x`."""
@@ -123,7 +128,7 @@ def fit_classifier(
     rows = np.concatenate([np.flatnonzero(target < 1.0), np.flatnonzero(target > 0.0)])
     is_yes = np.arange(len(rows)) >= int((target < 1.0).sum())
     counts = np.where(is_yes, target[rows], 1.0 - target[rows])
-    trees.fit(_coarse(x)[rows], is_yes, sample_weight=counts if weight is None else counts * weight[rows])
+    trees.fit(coarse(x)[rows], is_yes, sample_weight=counts if weight is None else counts * weight[rows])
     return TreeClassifier(trees)
 
 
@@ -146,15 +151,10 @@ def fit_regressor(
         raise ValueError(f"loss {loss}: the trees' sum must be the answer itself")
     how = how or Boosting()
     trees = HistGradientBoostingRegressor(loss=loss, **_settings(how, x.shape[1], monotone))
-    return TreeRegressor(trees.fit(_coarse(x), target, sample_weight=weight))
+    return TreeRegressor(trees.fit(coarse(x), target, sample_weight=weight))
 
 
-def columns(names: Sequence[str], monotone: Mapping[str, int]) -> dict[int, int]:
-    """`monotone` by the number of the column, of those that are among `names`."""
-    return {number: monotone[name] for number, name in enumerate(names) if name in monotone}
-
-
-def _coarse(x: Array) -> Array:
+def coarse(x: Array) -> Array:
     """`x` with each number as the nearest of at most 255 of its column's, as many as the trees tell apart.
 
     With more of them and weights, scikit-learn sorts every column once per bin, which takes longer than the trees. It
@@ -171,6 +171,11 @@ def _coarse(x: Array) -> Array:
         halfway = (values[1:] + values[:-1]) / 2.0
         coarse[:, column] = values[np.searchsorted(halfway, x[:, column])]
     return coarse
+
+
+def columns(names: Sequence[str], monotone: Mapping[str, int]) -> dict[int, int]:
+    """`monotone` by the number of the column, of those that are among `names`."""
+    return {number: monotone[name] for number, name in enumerate(names) if name in monotone}
 
 
 def _settings(how: Boosting, width: int, monotone: Mapping[int, int] | None) -> dict[str, object]:

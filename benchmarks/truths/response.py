@@ -26,7 +26,7 @@ from sklearn.preprocessing import StandardScaler
 from benchmarks.truths.rows import Role, Row
 from models import engagement, propensity
 from models.arrays import Array
-from models.evaluation import Interval, Statistic, auc, bootstrap, difference
+from models.evaluation import Interval, Statistic, auc, bootstrap, difference, mean
 from models.inputs import (
     CATEGORY,
     CHANNELS,
@@ -238,22 +238,15 @@ def _looked_up(rates: pd.Series, rows: pd.DataFrame) -> Array:
 
 def _measures(predict: Predict, test: pd.DataFrame, outcome: Array) -> Mapping[str, Statistic]:
     probability = np.clip(predict(test), 1e-12, 1.0 - 1e-12)
+    surprise: Array = -np.log(np.where(outcome > 0.0, probability, 1.0 - probability))
     priced = np.column_stack([predict(test.assign(price=price)) for price in PRICES])
     rises = (np.diff(priced, axis=1) > _RISES).any(axis=1)
     return {
-        "log loss": _mean(np.asarray(-np.log(np.where(outcome > 0.0, probability, 1.0 - probability)))),
+        "log loss": mean(surprise),
         "AUC": auc(outcome.astype(bool), probability),
         "calibration error": _calibration_error(outcome, probability),
-        "rows that rise with the price": _mean(rises.astype(np.float64)),
+        "rows that rise with the price": mean(rises.astype(np.float64)),
     }
-
-
-def _mean(values: Array) -> Statistic:
-    def statistic(weights: Array) -> Array:
-        total: Array = weights @ values
-        return np.asarray(total / weights.sum(axis=1))
-
-    return statistic
 
 
 def _calibration_error(outcome: Array, probability: Array, bins: int = 10) -> Statistic:

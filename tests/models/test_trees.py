@@ -7,7 +7,7 @@ import pytest
 from models.arrays import Array
 from models.export import parity, score
 from models.fitted import Fitted
-from models.trees import Boosting, columns, fit_classifier, fit_regressor
+from models.trees import Boosting, coarse, columns, fit_classifier, fit_regressor
 from nextbest.model_set import FeatureSpec, Model
 
 NAMES = ("price", "spend", "visits")
@@ -56,6 +56,19 @@ def test_a_price_never_makes_a_response_likelier_where_that_was_asked() -> None:
 
     assert rises(free)
     assert not rises(asked)
+
+
+def test_a_row_falls_where_its_rounded_twin_fell_in_training() -> None:
+    """More numbers than bins, ties and a rare one: what trees have seen is on the same side of every split."""
+    x = rows(5_000)
+    x[:, 1] = np.round(x[:, 1])
+    x[:, 2] = np.where(x[:, 2] > 90.0, 1.0, 0.0)
+    rounded = coarse(x)
+    assert [len(np.unique(column)) for column in rounded.T] <= [255, 255, 2]
+    assert np.array_equal(rounded[:, 1:], x[:, 1:])
+    assert np.abs(rounded[:, 0] - x[:, 0]).mean() < 0.1
+    fitted = fit_classifier(x, np.where(x[:, 0] < 20.0, 0.7, 0.1), FEW)
+    assert np.array_equal(fitted.predict(rounded), fitted.predict(x))
 
 
 def test_a_row_of_half_a_success_counts_as_half_of_each() -> None:
