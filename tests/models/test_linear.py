@@ -25,7 +25,7 @@ def test_a_weight_that_must_not_rise_is_none_where_the_data_say_it_does() -> Non
     without = fit_logistic(X[:, 1:], truth, inverse_penalty=1.0)
     assert held.weights[0] == 0.0
     assert held.weights[1:] == pytest.approx(without.weights, abs=1e-4)
-    assert held.bias == pytest.approx(without.bias, abs=1e-4)
+    assert held.bias == pytest.approx(without.bias, abs=1e-3)
     agreed = fit_logistic(X, truth, inverse_penalty=1.0, monotone={0: 1, 1: -1})
     assert agreed.weights.tolist() == free.weights.tolist()
 
