@@ -119,6 +119,8 @@ def simulate(seed: int) -> tuple[Market, pd.DataFrame]:
     market = Market.of(random)
     customer = np.repeat(np.arange(CUSTOMERS), SHOWN)
     rows = len(customer)
+    action = random.integers(0, ACTIONS, rows)
+    spend = random.gamma(0.7, 15.0, (CUSTOMERS, ACTIONS))
     frame = pd.DataFrame(
         {name: random.gamma(1.0, 20.0, CUSTOMERS)[customer] for name in (*RFM, f"{DEPARTMENT_PREFIX}meat")}
         | {name: random.integers(1, 8, CUSTOMERS)[customer].astype(float) for name in PROFILE}
@@ -127,17 +129,18 @@ def simulate(seed: int) -> tuple[Market, pd.DataFrame]:
         response_rate_364d=random.beta(1.0, 3.0, CUSTOMERS)[customer],
         customer_id=customer.astype(str),
         shown_at=pd.Timestamp(2026, 1, 5, tz="UTC") + pd.to_timedelta(random.integers(0, 90 * 24, rows), unit="h"),
-        action=random.integers(0, ACTIONS, rows),
+        action=action,
+        share=market.share[action],
         channel=random.choice([*CHANNELS], rows, p=[0.3, 0.3, 0.2, 0.2]),
         price=random.uniform(PRICES[0], PRICES[-1], rows),
         discount=random.uniform(0.0, 0.5, rows),
         assignment="all",
-        **{CATEGORY: random.gamma(0.7, 15.0, rows), HOUR: random.integers(0, 24, rows).astype(float)},
+        **{CATEGORY: spend[customer, action], HOUR: random.integers(0, 24, rows).astype(float)},
     )
     hidden = random.normal(0.0, _HIDDEN_SD, CUSTOMERS)[customer]
     # Letters come in campaigns; whatever else is shown belongs to none.
     campaign = pd.Series(random.integers(0, CAMPAIGNS, rows).astype(str)).where(frame["channel"] == "mail")
-    frame = with_channel(frame.assign(share=market.share[frame["action"]], campaign_id=campaign))
+    frame = with_channel(frame.assign(campaign_id=campaign))
     for label, channels in LABELS.items():
         says_yes = random.random(rows) < expit(market.log_odds(frame, label) + hidden)
         frame[label] = np.where(frame["channel"].isin(channels), says_yes, np.nan)
@@ -200,11 +203,11 @@ def _systems(label: Label, market: Market, train: pd.DataFrame) -> Sequence[_Sys
     began = time.perf_counter()
     fitted = _ours(label, train, features)
     systems = [_System("nextbest", "nextbest", _of(features, fitted.model.predict), time.perf_counter() - began)]
-    plain = (
-        make_pipeline(StandardScaler(), LogisticRegression(max_iter=1_000)),
-        HistGradientBoostingClassifier(random_state=0),
-    )
-    for name, peer in zip(_PEERS, plain, strict=True):
+    peers = {
+        "StandardScaler + LogisticRegression": make_pipeline(StandardScaler(), LogisticRegression(max_iter=1_000)),
+        "HistGradientBoostingClassifier": HistGradientBoostingClassifier(random_state=0),
+    }
+    for name, peer in peers.items():
         began = time.perf_counter()
         peer.fit(x, outcome)
         spent = time.perf_counter() - began
