@@ -10,6 +10,7 @@ training and in serving. No column is categorical: the converter would get that 
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import onnx
@@ -22,6 +23,8 @@ from models.arrays import Array
 from models.graphs import FEATURES, OPSETS, Graph
 from models.linear import sigmoid
 from nextbest.model_set import Output
+
+Trees = TypeVar("Trees", HistGradientBoostingClassifier, HistGradientBoostingRegressor)
 
 _BINS = 255  # as many as scikit-learn tells apart
 
@@ -129,7 +132,7 @@ def fit_classifier(
     is_yes = np.arange(len(rows)) >= int((target < 1.0).sum())
     counts = np.where(is_yes, target[rows], 1.0 - target[rows])
     trees.fit(coarse(x)[rows], is_yes, sample_weight=counts if weight is None else counts * weight[rows])
-    return TreeClassifier(trees)
+    return TreeClassifier(_singled(trees))
 
 
 def fit_regressor(
@@ -151,7 +154,7 @@ def fit_regressor(
         raise ValueError(f"loss {loss}: the trees' sum must be the answer itself")
     how = how or Boosting()
     trees = HistGradientBoostingRegressor(loss=loss, **_settings(how, x.shape[1], monotone))
-    return TreeRegressor(trees.fit(coarse(x), target, sample_weight=weight))
+    return TreeRegressor(_singled(trees.fit(coarse(x), target, sample_weight=weight)))
 
 
 def coarse(x: Array) -> Array:
@@ -176,6 +179,21 @@ def coarse(x: Array) -> Array:
 def columns(names: Sequence[str], monotone: Mapping[str, int]) -> dict[int, int]:
     """`monotone` by the number of the column, of those that are among `names`."""
     return {number: monotone[name] for number, name in enumerate(names) if name in monotone}
+
+
+def _singled(trees: Trees) -> Trees:
+    """`trees`, each threshold the highest number in single precision that is not above it.
+
+    A row in single precision is where it was. The converter would take the nearest such number, and a row that is equal
+    to it, where it is above, would be on one side in training and on the other in serving.
+    """
+    for stage in trees._predictors:  # noqa: SLF001 -- scikit-learn has no other way to them, nor has the converter
+        for tree in stage:
+            exact = tree.nodes["num_threshold"]
+            with np.errstate(over="ignore"):  # no threshold at all is 1e300
+                single = exact.astype(np.float32)
+            tree.nodes["num_threshold"] = np.where(single > exact, np.nextafter(single, np.float32(-np.inf)), single)
+    return trees
 
 
 def _settings(how: Boosting, width: int, monotone: Mapping[int, int] | None) -> dict[str, object]:

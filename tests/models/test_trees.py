@@ -40,6 +40,16 @@ def test_the_file_of_a_regressor_says_what_its_trees_say() -> None:
     assert parity(scored(fitted, x), fitted, x) < 1e-5
 
 
+@pytest.mark.parametrize("is_classifier", [True, False])
+def test_the_file_puts_neighbours_in_single_precision_where_training_did(*, is_classifier: bool) -> None:
+    """A split halfway between two numbers that have none between them, and no row on the wrong side of it."""
+    x = np.zeros((3_000, 3))
+    x[:, 0] = (np.float32(1.0) + np.arange(3_000, dtype=np.float32) // 20 * np.finfo(np.float32).eps).astype(float)
+    target = np.where(np.arange(3_000) // 20 % 2, 0.9, 0.1)
+    fitted = fit_classifier(x, target, FEW) if is_classifier else fit_regressor(x, target, FEW)
+    assert parity(scored(fitted, x), fitted, x) < 1e-6
+
+
 def test_a_price_never_makes_a_response_likelier_where_that_was_asked() -> None:
     """Not even where noise says so: every row, at every price."""
     random = np.random.default_rng(4)
