@@ -82,15 +82,19 @@ def auc(is_positive: NDArray[np.bool_], score: Array) -> Statistic:
     return statistic
 
 
-def mean_absolute_error(actual: Array, predicted: Array) -> Statistic:
-    """Mean of |actual - predicted|, in the target's unit."""
-    error: Array = np.abs(actual - predicted)
+def mean(values: Array) -> Statistic:
+    """Mean of `values`, one per row."""
 
     def statistic(weights: Array) -> Array:
-        total: Array = weights @ error
+        total: Array = weights @ values
         return np.asarray(total / weights.sum(axis=1))
 
     return statistic
+
+
+def mean_absolute_error(actual: Array, predicted: Array) -> Statistic:
+    """Mean of |actual - predicted|, in the target's unit."""
+    return mean(np.abs(actual - predicted))
 
 
 def error_reduction(actual: Array, predicted: Array, reference: Array) -> Statistic:

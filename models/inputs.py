@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from models.arrays import Array
-from nextbest.model_set import FeatureSpec
+from nextbest.model_set import FeatureSpec, Origin
 
 PROFILE = (
     "age_band_ordinal",
@@ -56,6 +56,11 @@ RESPONSE = (
 DEPARTMENT_PREFIX = "department_share_91d__"
 CATEGORY = "category_spend_182d"
 CAMPAIGN_TYPES = {"Type A": "campaign_type_a", "Type B": "campaign_type_b", "Type C": "campaign_type_c"}
+CHANNELS = MappingProxyType({name: f"channel_{name}" for name in ("web", "email", "app", "mail")})
+"""The feature of each channel that the contracts know, 1 where it is the row's own."""
+HOUR = "hour_of_day"
+MONOTONE = MappingProxyType({"price": -1, "discount": 1})
+"""What a response must not do as a feature rises: -1 rise, 1 fall."""
 
 # What stands in for a customer the feature store has never seen: never is long ago.
 _DEFAULTS = {"recency_days": 9999.0, "days_since_contact": 9999.0, "days_since_redemption": 9999.0}
@@ -71,6 +76,8 @@ def customer_features(frame: pd.DataFrame) -> tuple[FeatureSpec, ...]:
 def propensity_features(frame: pd.DataFrame) -> tuple[FeatureSpec, ...]:
     """The customer, the action, the customer's spend in the action's category, and how it is offered.
 
+    Price, discount and channel are taken where the frame has them.
+
     Without tenure: in a history of one year it is the calendar by another name.
     """
     return (
@@ -78,7 +85,22 @@ def propensity_features(frame: pd.DataFrame) -> tuple[FeatureSpec, ...]:
         FeatureSpec(CATEGORY, "match"),
         FeatureSpec("share", "action"),
         *(FeatureSpec(name, "context") for name in CAMPAIGN_TYPES.values()),
+        *_there(frame, "context", *MONOTONE, *CHANNELS.values()),
     )
+
+
+def engagement_features(frame: pd.DataFrame) -> tuple[FeatureSpec, ...]:
+    """The customer, and of the pair, the action, the offer, the channel and the hour what the frame has."""
+    return (
+        *(feature for feature in customer_features(frame) if feature.name != "tenure_days"),
+        *_there(frame, "match", CATEGORY),
+        *_there(frame, "action", "share"),
+        *_there(frame, "context", *MONOTONE, *CHANNELS.values(), HOUR),
+    )
+
+
+def _there(frame: pd.DataFrame, origin: Origin, *names: str) -> tuple[FeatureSpec, ...]:
+    return tuple(FeatureSpec(name, origin) for name in names if name in frame.columns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +157,11 @@ def with_campaign_type(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(
         **{column: (frame["campaign_type"] == kind).astype(float) for kind, column in CAMPAIGN_TYPES.items()}
     )
+
+
+def with_channel(frame: pd.DataFrame) -> pd.DataFrame:
+    """`frame` with a column per channel, 1 for the row's own."""
+    return frame.assign(**{column: (frame["channel"] == name).astype(float) for name, column in CHANNELS.items()})
 
 
 def matrix(frame: pd.DataFrame, features: Sequence[FeatureSpec]) -> Array:

@@ -17,6 +17,19 @@ def test_a_logistic_fit_recovers_the_weights_of_soft_labels() -> None:
     assert fitted.bias == pytest.approx(truth.bias, abs=5e-2)
 
 
+def test_a_weight_that_must_not_rise_is_none_where_the_data_say_it_does() -> None:
+    """Then the best there is has no such column; where the data agree, the fit is as it was."""
+    truth = LinearModel("log1p", "logistic", np.array([0.8, -0.5, 0.3]), -1.0).predict(X)
+    free = fit_logistic(X, truth, inverse_penalty=1.0)
+    held = fit_logistic(X, truth, inverse_penalty=1.0, monotone={0: -1, 1: -1, 2: 1})
+    without = fit_logistic(X[:, 1:], truth, inverse_penalty=1.0)
+    assert held.weights[0] == 0.0
+    assert held.weights[1:] == pytest.approx(without.weights, abs=1e-4)
+    assert held.bias == pytest.approx(without.bias, abs=1e-3)
+    agreed = fit_logistic(X, truth, inverse_penalty=1.0, monotone={0: 1, 1: -1})
+    assert agreed.weights.tolist() == free.weights.tolist()
+
+
 def test_a_ridge_fit_predicts_amounts_that_are_never_negative() -> None:
     """The square root of spend is linear here, so it is found; far outside, nothing goes below zero."""
     truth = LinearModel("sqrt", "square", np.array([1.5, 0.0, 0.3]), 2.0)
