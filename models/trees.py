@@ -93,9 +93,9 @@ class TreeRegressor:
         graph = Graph(self.trees.n_features_in_)
         return graph.variable(self.value(graph))
 
-    def value(self, graph: Graph) -> str:
-        """Add the node that gives the amount, a column."""
-        return graph.add_as(_ensemble(self.trees), "variable", {FEATURES: FEATURES})
+    def value(self, graph: Graph, rows: str = FEATURES) -> str:
+        """Add the node that gives the amount, a column, of `rows` that other nodes may have made."""
+        return graph.add_as(_ensemble(self.trees), "variable", {FEATURES: rows})
 
 
 def fit_classifier(
