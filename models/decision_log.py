@@ -120,7 +120,7 @@ def decision_log(frame: pd.DataFrame, actions: Sequence[str]) -> DecisionLog:
     names = frame["action"].astype(str)
     if unknown := sorted(set(names.unique()) - arms.keys()):
         raise TrainingDataError(f"decisions: {', '.join(unknown)}: nothing is known of these actions")
-    arm = names.map(arms).to_numpy(dtype=np.intp)
+    arm = np.asarray(names.map(arms), dtype=np.intp)
     counts = np.bincount(arm, minlength=len(arms))
     if missing := [name for name, code in arms.items() if counts[code] == 0]:
         raise TooLittleDataError(f"decisions: {', '.join(missing)} never occurs: there is nothing to compare with")

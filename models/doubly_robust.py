@@ -21,11 +21,10 @@ from models.boosted import BoostedModel
 from models.decision_log import LEAST_PROBABILITY, DecisionLog
 from models.fitted import Fitted
 from models.offers import Codes, Offers, indicators
-from models.pooled import Moments, Penalty, PooledModel, Scale, arm_moments, chosen_penalty, scale_of, solve
+from models.pooled import Moments, PooledModel, Scale, arm_moments, learned_penalty, scale_of, solve
 from models.trees import Boosting, fit_regressor
 
 OUTCOME_TREES = Boosting(rounds=100, learning_rate=0.06, leaves=10, least_rows=60, l2=10.0)
-OUTCOME_PENALTIES = tuple(Penalty(3.0, own, own / 10.0) for own in (10.0, 100.0, 1_000.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,8 @@ def cross_fitted_outcomes(log: DecisionLog, offers: Offers, fold: Codes, seed: i
     columns = np.arange(x.shape[1] + log.arms)
     told, scale = np.column_stack([x, indicators(log.arm, log.arms)]), scale_of(x)
     parts = [_moments(scale, x[rows], log, rows) for rows in map(np.flatnonzero, _members(fold))]
-    whole, penalty = reduce(add, parts), chosen_penalty(parts, log.arms, OUTCOME_PENALTIES)
+    whole = reduce(add, parts)
+    penalty = learned_penalty(whole, log.arms)
     expected = {kind: np.empty((len(log), log.arms)) for kind in ("ridge", "trees")}
     for part, is_unseen in zip(parts, _members(fold), strict=True):
         seen, unseen = np.flatnonzero(~is_unseen), np.flatnonzero(is_unseen)

@@ -5,8 +5,9 @@ for trees. Does not belong here: which is kept (`models.uplift`), or how they ar
 
 What a row says of two actions is compared with the same nothing, so that its noise is shared. At noise of variance 1 in
 the outcome, the scores of the actions less that of nothing have the covariance diag(1/p) + 1/p(nothing), whose inverse,
-the precision, is diag(p) - p p' / (p(nothing) + sum of p): rows are weighted with that (generalized least squares;
-Aitken, 1936). It is the expectation of the residual-on-residual regression's own Gram matrix.
+the precision, is diag(p) - p p' / (p(nothing) + sum of p): rows are weighted with that (generalized least squares). It
+is the expectation of the R-learner's own Gram matrix, which weights so by itself (for one action: Fisher, 2024,
+"Inverse-variance weighting for estimation of heterogeneous treatment effects").
 """
 
 from collections.abc import Callable
@@ -42,7 +43,7 @@ class EffectData:
 
     @property
     def actions(self) -> int:
-        return self.seen.shape[1]
+        return len(self.log.actions)
 
     def told(self, rows: Codes, action: Codes) -> Array:
         """What a fitted model takes, of pairs of a row and an action (from 0)."""
@@ -79,7 +80,7 @@ def robust_moments(data: EffectData, rows: Codes) -> Moments:
         own = block_diag(*((z.T * p[:, n]) @ z for n, z in enumerate(columns)))
         pulled = np.concatenate([z * (p[:, n] / np.sqrt(total))[:, None] for n, z in enumerate(columns)], axis=1)
         moment = np.concatenate([z.T @ weighted[:, n] for n, z in enumerate(columns)])
-        return Moments(own - pulled.T @ pulled, moment)
+        return Moments(own - pulled.T @ pulled, moment, float(np.sum(weighted * seen)), seen.size)
 
     return _summed(part, data, rows)
 
@@ -94,7 +95,8 @@ def residual_moments(data: EffectData, rows: Codes, pmf: Array) -> Moments:
     def part(some: Codes) -> Moments:
         surprise = indicators(data.log.arm[some], data.log.arms)[:, 1:] - pmf[some, 1:]
         z = np.concatenate([z * surprise[:, [n]] for n, z in enumerate(data.columns(some))], axis=1)
-        return Moments(z.T @ z, z.T @ data.rest[some])
+        rest = data.rest[some]
+        return Moments(z.T @ z, z.T @ rest, float(rest @ rest), len(rest))
 
     return _summed(part, data, rows)
 
@@ -124,12 +126,12 @@ def _errors(data: EffectData, rows: Codes, model: Fitted) -> Array:
 
 
 def _total(support: Array) -> Array:
-    return np.maximum(support.sum(axis=1), _TINY)
+    return np.asarray(np.maximum(support.sum(axis=1), _TINY))
 
 
 def _summed(part: Callable[[Codes], Moments], data: EffectData, rows: Codes) -> Moments:
     width = data.actions * (len(data.scale.mean) + 1)
-    found = Moments(np.zeros((width, width)), np.zeros(width))
+    found = Moments(np.zeros((width, width)), np.zeros(width), 0.0, 0)
     step = max(1, _CELLS // width)
     for start in range(0, len(rows), step):
         found += part(rows[start : start + step])

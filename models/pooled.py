@@ -8,34 +8,29 @@ An arm's coefficients are `shared + own[arm]` (Gelman & Hill, 2007, chapter 13: 
 coefficients it holds, so that it means the same for any number of rows. An arm without rows is what all have in common.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property, reduce
-from operator import add
+from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 import onnx
+from scipy import linalg
 from scipy.linalg import block_diag
-from scipy.linalg import solve as solve_positive
 
 from models.arrays import Array
 from models.graphs import FEATURES, Graph
 from models.offers import Codes
 from nextbest.model_set import Output
 
+_STEPS = 25
+_LEAST, _MOST = 1e-3, 1e6  # penalties: next to none, and next to nothing left
+
 
 @dataclass(frozen=True, slots=True)
 class Penalty:
-    """On the slopes that are shared, on an arm's own ones, and on the arm's own level; the shared level has none."""
+    """On the shared and on the arms' own coefficient of each column; the shared level, of the last column, has none."""
 
-    shared: float
-    own: float
-    level: float
-
-    def columns(self, width: int) -> tuple[Array, Array]:
-        """Of the shared and of the own coefficient of each column; the last column is the level."""
-        slopes = width - 1
-        return np.array([self.shared] * slopes + [0.0]), np.array([self.own] * slopes + [self.level])
+    shared: Array
+    own: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +41,16 @@ class Moments:
     """Shape (arms * columns, arms * columns)."""
     moment: Array
     """Shape (arms * columns,)."""
+    squares: float
+    """The weighted sum of the targets' squares."""
+    count: int
+    """How many targets."""
 
     def __add__(self, other: "Moments") -> "Moments":
-        return Moments(self.gram + other.gram, self.moment + other.moment)
+        return Moments(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
 
     def __sub__(self, other: "Moments") -> "Moments":
-        return Moments(self.gram - other.gram, self.moment - other.moment)
-
-    def loss(self, coefficients: Array) -> float:
-        """The sum of squared errors, less that of answering 0."""
-        flat = coefficients.ravel()
-        return float(flat @ self.gram @ flat - 2.0 * flat @ self.moment)
+        return Moments(*(getattr(self, each.name) - getattr(other, each.name) for each in fields(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,25 +141,47 @@ def scale_of(x: Array) -> Scale:
 
 def solve(moments: Moments, arms: int, penalty: Penalty) -> Coefficients:
     """The coefficients of the least squares that `moments` sum up, and the penalties."""
-    width = len(moments.moment) // arms
-    shared, own = penalty.columns(width)
+    shared, own = penalty.shared, penalty.own
+    width = len(own)
     # With the shared coefficients put in, the penalty couples the arms' coefficients of the same column.
     pull = own / (shared + arms * own)
     held = moments.gram.reshape(arms, width, arms, width).copy()
     for column in range(width):
         held[:, column, :, column] += own[column] * (np.eye(arms) - pull[column])
-    fitted = solve_positive(held.reshape(arms * width, -1), moments.moment, assume_a="pos").reshape(arms, width)
+    fitted = linalg.solve(held.reshape(arms * width, -1), moments.moment, assume_a="pos").reshape(arms, width)
     together = pull * fitted.sum(axis=0)
     return Coefficients(together, fitted - together)
 
 
-def chosen_penalty(parts: Sequence[Moments], arms: int, penalties: Iterable[Penalty]) -> Penalty:
-    """The penalty whose fits to all parts but one have the least error on that one."""
-    whole = reduce(add, parts)
-    return min(penalties, key=lambda each: sum(part.loss(solve(whole - part, arms, each).arms) for part in parts))
+def learned_penalty(moments: Moments, arms: int) -> Penalty:
+    """The penalties under which the data are likeliest (type II maximum likelihood; MacKay, 1992, equation 4.14).
+
+    Each column has a variance of its shared coefficient and one of the arms' own ones, so that what does not matter is
+    left out, and what matters to all arms alike is shared. All are found together with the noise, by fixed-point steps.
+    """
+    width = len(moments.moment) // arms
+    blocks = moments.gram.reshape(arms, width, arms, width)
+    across = blocks.sum(axis=0).reshape(width, -1)
+    gram = np.block([[blocks.sum(axis=(0, 2)), across], [across.T, moments.gram]])
+    moment = np.concatenate([moments.moment.reshape(arms, width).sum(axis=0), moments.moment])
+    penalty = np.full((2, width), 100.0)
+    penalty[0, -1] = _LEAST
+    for _ in range(_STEPS):
+        each = np.concatenate([penalty[0], np.tile(penalty[1], arms)])
+        covariance = linalg.inv(gram + np.diag(each))
+        fitted = covariance @ moment
+        determined = (1.0 - each * np.diag(covariance)).reshape(1 + arms, width)
+        noise = (moments.squares - fitted @ moment) / (moments.count - determined.sum())
+        sizes = np.square(fitted).reshape(1 + arms, width)
+        for kind, rows in enumerate((slice(0, 1), slice(1, None))):
+            told, size = np.maximum(determined[rows].sum(axis=0), _LEAST), np.maximum(sizes[rows].sum(axis=0), 1e-12)
+            penalty[kind] = np.clip(noise * told / size, _LEAST, _MOST)
+        penalty[0, -1] = _LEAST
+    return Penalty(penalty[0], penalty[1])
 
 
 def arm_moments(z: Array, arm: Codes, arms: int, target: Array) -> Moments:
     """The moments of rows that belong to one arm each."""
     parts = [(z[arm == each], target[arm == each]) for each in range(arms)]
-    return Moments(block_diag(*(rows.T @ rows for rows, _ in parts)), np.concatenate([x.T @ y for x, y in parts]))
+    moment = np.concatenate([rows.T @ of for rows, of in parts])
+    return Moments(block_diag(*(rows.T @ rows for rows, _ in parts)), moment, float(target @ target), len(target))

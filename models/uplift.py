@@ -34,15 +34,9 @@ from models.effect_regressions import (
 )
 from models.fitted import Fitted
 from models.offers import Codes, offers, with_indicators
-from models.pooled import Moments, Penalty, PooledModel, chosen_penalty, solve
+from models.pooled import Moments, Penalty, PooledModel, learned_penalty, solve
 from models.trees import Boosting, fit_regressor
 from nextbest.model_set import FeatureSpec
-
-_PENALTIES = tuple(
-    Penalty(shared, own, own / 10.0)
-    for shared in (30.0, 300.0, 3_000.0, 30_000.0)
-    for own in (30.0, 100.0, 300.0, 1_000.0, 10_000.0)
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +46,6 @@ class Params:
     Attributes:
         features: The columns of the frame that it takes, in order.
         action_features: By action what is known of it; only these actions are known.
-        penalties: Of the pooled ridge, of which one is chosen.
         trees: How trees are grown on what the ridge leaves.
         least_probability: Smaller ones are clipped, and comparisons that need them trimmed (`models.decision_log`).
         folds: Of customers, for outcome models and for the choice.
@@ -62,7 +55,6 @@ class Params:
 
     features: Sequence[FeatureSpec]
     action_features: Mapping[str, Mapping[str, float]]
-    penalties: Sequence[Penalty] = _PENALTIES
     trees: Boosting = Boosting(rounds=40, learning_rate=0.06, leaves=4, least_rows=100, l2=30.0)
     least_probability: float = LEAST_PROBABILITY
     folds: int = 5
@@ -116,8 +108,9 @@ def train(frame: pd.DataFrame, params: Params) -> Uplift:
     data = effect_data(offered, log, outcomes.expected, params.least_probability)
     members = [np.flatnonzero(fold == each) for each in range(params.folds)]
     parts = [robust_moments(data, rows) for rows in members]
-    penalty = chosen_penalty(parts, data.actions, params.penalties)
-    candidates = _Candidates(data, params, penalty, np.concatenate(members), reduce(add, parts))
+    whole = reduce(add, parts)
+    penalty = learned_penalty(whole, data.actions)
+    candidates = _Candidates(data, params, penalty, np.concatenate(members), whole)
     losses = dict.fromkeys(candidates.kinds, 0.0)
     for unseen, part in zip(members, parts, strict=True):
         seen = candidates.without(unseen, part)
@@ -127,7 +120,6 @@ def train(frame: pd.DataFrame, params: Params) -> Uplift:
     fitted = candidates.fit(kind)
     features, action_features = with_indicators(params.features, params.action_features)
     found = {"kind": kind, "outcome_model": outcomes.kind} | {f"loss_{name}": loss for name, loss in losses.items()}
-    found |= {"shared_penalty": penalty.shared, "own_penalty": penalty.own, "level_penalty": penalty.level}
     return Uplift(
         model=fitted,
         features=features,

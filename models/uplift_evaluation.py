@@ -1,7 +1,7 @@
 """How good a model of effects is, on decisions it has not seen: its order, the policy it makes, its calibration.
 
-Belongs here: statistics in the form of `models.evaluation`, so that `bootstrap` by customer gives paired intervals. Does
-not belong here: the scores they are made from (`models.doubly_robust`), or figures (`models.plots`).
+Belongs here: statistics in the form of `models.evaluation`, so that `bootstrap` by customer gives paired intervals.
+Does not belong here: the scores they are made from (`models.doubly_robust`), or figures (`models.plots`).
 
 Order. Radcliffe (2007) and Gutierrez & Gerardy (2017) compare one treatment with none. With many, a customer is treated
 with the action that the model proposes, and what that brings is its doubly robust score less that of nothing. Treating
@@ -11,7 +11,6 @@ to its end, which is what treating at random gives. Both are in the outcome's un
 of a perfect order, which nobody knows of a real outcome; divided by it, Radcliffe's Q is the same comparison.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,15 +61,16 @@ def uplift_curve(ranked: Ranking) -> Array:
 
 def auuc(ranked: Ranking) -> Statistic:
     """Area under the uplift curve."""
-    return _area(ranked, lambda area, end: area)
+    return _area(ranked, above=0.0)
 
 
 def qini(ranked: Ranking) -> Statistic:
     """The Qini coefficient: the area between the uplift curve and the line of treating at random."""
-    return _area(ranked, lambda area, end: area - end / 2.0)
+    return _area(ranked, above=1.0)
 
 
-def _area(ranked: Ranking, of: Callable[[Array, Array], Array]) -> Statistic:
+def _area(ranked: Ranking, above: float) -> Statistic:
+    """The area under the curve, above so much of the straight line."""
     order, starts = _ties(ranked.score)
     gain = ranked.gain[order]
 
@@ -80,7 +80,7 @@ def _area(ranked: Ranking, of: Callable[[Array, Array], Array]) -> Statistic:
         part = np.add.reduceat(sorted_weights, starts, axis=1) / total[:, None]
         gained = np.add.reduceat(sorted_weights * gain, starts, axis=1) / total[:, None]
         reached = np.cumsum(gained, axis=1)
-        return of(np.sum(part * (reached - gained / 2.0), axis=1), reached[:, -1])
+        return np.asarray(np.sum(part * (reached - gained / 2.0), axis=1) - above * reached[:, -1] / 2.0)
 
     return statistic
 
