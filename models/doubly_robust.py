@@ -47,7 +47,8 @@ def cross_fitted_outcomes(log: DecisionLog, offers: Offers, fold: Codes, seed: i
     """What models that have not seen the customer expect of every arm.
 
     Two kinds are fitted, a pooled ridge and trees on what it leaves; the one that is nearer to the outcomes of unseen
-    customers is taken. Nothing is an arm as the actions are. No model expects what never was.
+    customers is taken. Nothing is an arm as the actions are. No model expects what never was. The ridge's penalties, a
+    few numbers per column, are learned from all rows.
     """
     x = offers.pairs(np.arange(len(log)), log.arm)
     columns = np.arange(x.shape[1] + log.arms)

@@ -46,7 +46,7 @@ class Params:
     Attributes:
         features: The columns of the frame that it takes, in order.
         action_features: By action what is known of it; only these actions are known.
-        trees: How trees are grown on what the ridge leaves.
+        trees: How trees are grown on what the ridge leaves; their `l2` means what the ridge's penalties do.
         least_probability: Smaller ones are clipped, and comparisons that need them trimmed (`models.decision_log`).
         folds: Of customers, for outcome models and for the choice.
         seed: Of folds and of trees.
@@ -55,7 +55,7 @@ class Params:
 
     features: Sequence[FeatureSpec]
     action_features: Mapping[str, Mapping[str, float]]
-    trees: Boosting = Boosting(rounds=40, learning_rate=0.06, leaves=4, least_rows=100, l2=30.0)
+    trees: Boosting = Boosting(rounds=40, learning_rate=0.06, leaves=4, least_rows=100, l2=30.0, bins=16)
     least_probability: float = LEAST_PROBABILITY
     folds: int = 5
     seed: int = 0
@@ -111,13 +111,12 @@ def train(frame: pd.DataFrame, params: Params) -> Uplift:
     whole = reduce(add, parts)
     penalty = learned_penalty(whole, data.actions)
     candidates = _Candidates(data, params, penalty, np.concatenate(members), whole)
-    losses = dict.fromkeys(candidates.kinds, 0.0)
+    losses: dict[str, float] = {}
     for unseen, part in zip(members, parts, strict=True):
-        seen = candidates.without(unseen, part)
-        for kind in losses:
-            losses[kind] += robust_loss(data, unseen, seen.fit(kind)) / len(log)
+        for kind, model in candidates.without(unseen, part).fits().items():
+            losses[kind] = losses.get(kind, 0.0) + robust_loss(data, unseen, model) / len(log)
     kind = min(losses, key=losses.__getitem__)
-    fitted = candidates.fit(kind)
+    fitted = candidates.fits()[kind]
     features, action_features = with_indicators(params.features, params.action_features)
     found = {"kind": kind, "outcome_model": outcomes.kind} | {f"loss_{name}": loss for name, loss in losses.items()}
     return Uplift(
@@ -145,26 +144,28 @@ class _Candidates:
     rows: Codes
     moments: Moments
 
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        learners = ("doubly_robust",) if self.data.log.pmf is None else ("doubly_robust", "r_learner")
-        return tuple(f"{learner}{trees}" for learner in learners for trees in ("", "_trees"))
-
     def without(self, rows: Codes, moments: Moments) -> "_Candidates":
         """Fits to the rest, `moments` being those of `rows`."""
         return replace(self, rows=np.setdiff1d(self.rows, rows), moments=self.moments - moments)
 
-    def fit(self, kind: str) -> Fitted:
-        """The candidate of that kind."""
-        moments, pmf = self.moments, self.data.log.pmf
-        if kind.startswith("r_learner") and pmf is not None:
-            moments = residual_moments(self.data, self.rows, pmf)
-        ridge = PooledModel(self.data.scale, solve(moments, self.data.actions, self.penalty))
-        return self._with_trees(ridge) if kind.endswith("trees") else ridge
+    def fits(self) -> dict[str, Fitted]:
+        """Every candidate by its kind."""
+        pmf = self.data.log.pmf
+        learners = {"doubly_robust": self.moments}
+        if pmf is not None:
+            learners["r_learner"] = residual_moments(self.data, self.rows, pmf)
+        found: dict[str, Fitted] = {}
+        for learner, moments in learners.items():
+            ridge = PooledModel(self.data.scale, solve(moments, self.data.actions, self.penalty))
+            found |= {learner: ridge, f"{learner}_trees": self._with_trees(ridge)}
+        return found
 
     def _with_trees(self, ridge: PooledModel) -> BoostedModel:
         columns = self.data.offers.own_of_rows
-        target, weight = common_rest(self.data, self.rows, ridge)
-        how = replace(self.params.trees, seed=self.params.seed)
+        target, precision = common_rest(self.data, self.rows, ridge)
+        mean = float(precision.mean())
+        how = replace(self.params.trees, seed=self.params.seed, l2=self.params.trees.l2 / mean)
+        # Equal weights change nothing, but scikit-learn takes long over them.
+        weight = None if np.allclose(precision, mean) else precision / mean
         x = self.data.offers.base[np.ix_(self.rows, columns)]
         return BoostedModel(ridge, fit_regressor(x, target, how, weight=weight), columns)
