@@ -80,7 +80,7 @@ def robust_moments(data: EffectData, rows: Codes) -> Moments:
         own = block_diag(*((z.T * p[:, n]) @ z for n, z in enumerate(columns)))
         pulled = np.concatenate([z * (p[:, n] / np.sqrt(total))[:, None] for n, z in enumerate(columns)], axis=1)
         moment = np.concatenate([z.T @ weighted[:, n] for n, z in enumerate(columns)])
-        return Moments(own - pulled.T @ pulled, moment, float(np.sum(weighted * seen)), seen.size)
+        return Moments(own - pulled.T @ pulled, moment, float(np.sum(weighted * seen)), int((p > 0).sum()))
 
     return _summed(part, data, rows)
 

@@ -171,7 +171,7 @@ def learned_penalty(moments: Moments, arms: int) -> Penalty:
         covariance = linalg.inv(gram + np.diag(each))
         fitted = covariance @ moment
         determined = (1.0 - each * np.diag(covariance)).reshape(1 + arms, width)
-        noise = (moments.squares - fitted @ moment) / (moments.count - determined.sum())
+        noise = (moments.squares - fitted @ moment) / max(moments.count - determined.sum(), 1.0)
         sizes = np.square(fitted).reshape(1 + arms, width)
         for kind, rows in enumerate((slice(0, 1), slice(1, None))):
             told, size = np.maximum(determined[rows].sum(axis=0), _LEAST), np.maximum(sizes[rows].sum(axis=0), 1e-12)

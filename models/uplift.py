@@ -32,6 +32,7 @@ from models.effect_regressions import (
     robust_loss,
     robust_moments,
 )
+from models.errors import TooLittleDataError
 from models.fitted import Fitted
 from models.offers import Codes, offers, with_indicators
 from models.pooled import Moments, Penalty, PooledModel, learned_penalty, solve
@@ -97,7 +98,8 @@ def train(frame: pd.DataFrame, params: Params) -> Uplift:
     (`models.effect_regressions.robust_loss`); noise in the scores is the same for all candidates.
 
     Raises:
-        TooLittleDataError: an arm never occurs, there are fewer customers than folds, or probabilities that are none.
+        TooLittleDataError: an arm never occurs or is nowhere comparable with nothing, there are fewer customers than
+            folds, or probabilities that are none.
         TrainingDataError: actions that are not in `params.action_features`, or no outcome.
 
     """
@@ -106,6 +108,10 @@ def train(frame: pd.DataFrame, params: Params) -> Uplift:
     offered = offers(frame, params.features, params.action_features)
     outcomes = cross_fitted_outcomes(log, offered, fold, params.seed)
     data = effect_data(offered, log, outcomes.expected, params.least_probability)
+    if alone := [name for name, p in zip(log.actions, data.support[:, 1:].T, strict=True) if not p.any()]:
+        raise TooLittleDataError(
+            f"decisions: {', '.join(alone)}: nowhere were this and nothing likelier than {params.least_probability}"
+        )
     members = [np.flatnonzero(fold == each) for each in range(params.folds)]
     parts = [robust_moments(data, rows) for rows in members]
     whole = reduce(add, parts)

@@ -55,7 +55,7 @@ def test_expectations_come_near_the_truth_for_unseen_customers() -> None:
 
 
 def test_what_is_expected_of_a_customer_does_not_know_what_came() -> None:
-    """All outcomes of a fold are turned round: that moves what is expected of the others, and of it only the penalties."""
+    """All outcomes of a fold are turned round: that moves what is expected of it through the penalties alone."""
     told, fold = offers(DEPENDING.frame, FEATURES, ACTION_FEATURES), LOG.folds(5, 0)
     turned = replace(LOG, outcome=np.where(fold == 0, 10.0 - LOG.outcome, LOG.outcome))
     here, there = (cross_fitted_outcomes(log, told, fold).expected for log in (LOG, turned))

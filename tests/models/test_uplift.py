@@ -34,6 +34,12 @@ def served(fitted: Uplift) -> Model:
     )  # fmt: skip
 
 
+def certain(frame: pd.DataFrame) -> dict[str, object]:
+    """As if everything that was done had been certain."""
+    names = ("do_nothing", *ACTIONS)
+    return {f"probability__{name}": (frame["action"] == name) * 1.0 for name in names} | {"probability": 1.0}
+
+
 @pytest.mark.parametrize("depends", [False, True])
 def test_effects_are_recovered_where_chance_decided_and_where_known_probabilities_did(*, depends: bool) -> None:
     """On customers it has not seen, in size and in order; and what has no effect is found to have next to none."""
@@ -121,6 +127,7 @@ def test_overlap_is_reported() -> None:
         (lambda frame: frame.assign(probability=1.5), TooLittleDataError, r"not in \(0, 1\]"),
         (lambda frame: frame.assign(probability=0.3), TooLittleDataError, "another probability"),
         (lambda frame: frame.assign(probability__mail=0.9), TooLittleDataError, "do not sum to 1"),
+        (lambda frame: frame.assign(**certain(frame)), TooLittleDataError, "nowhere were this and nothing"),
         (lambda frame: frame.assign(customer_id="one"), TooLittleDataError, "1 customers are too few"),
         (lambda frame: frame.assign(outcome=np.nan), TrainingDataError, "no outcome"),
         (lambda frame: frame.replace({"action": {"mail": "fax"}}), TrainingDataError, "fax"),
