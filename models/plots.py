@@ -1,4 +1,4 @@
-"""The two figures every run shows: is it calibrated, and how much does its order gain; and one of its data.
+"""The figures runs show: is it calibrated, how much does its order gain, what its actions bring; and one of its data.
 
 Belongs here: drawing. Does not belong here: the numbers drawn (`models.evaluation`).
 
@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from models.arrays import Array
 from models.evaluation import calibration_curve, gain_curve
+from models.uplift_evaluation import Ranking, uplift_curve
 
 _SIZE = (5.0, 4.0)
 
@@ -38,6 +39,19 @@ def gain_figure(outcome: Array, scores: dict[str, Array], unit: str) -> Figure:
     for name, score in scores.items():
         axes.plot(part, gain_curve(outcome, score), label=name)
     axes.set(title="Gain on later data", xlabel="best-scored part of the rows", ylabel=f"part of {unit} reached")
+    axes.legend()
+    return figure
+
+
+def qini_figure(rankings: dict[str, Ranking], unit: str) -> Figure:
+    """What is gained per customer over the part treated, best-scored first, and the line of treating at random."""
+    figure = Figure(figsize=_SIZE, layout="constrained")
+    axes = figure.subplots()
+    for name, ranked in rankings.items():
+        curve = uplift_curve(ranked)
+        [line] = axes.plot(np.linspace(0, 1, len(curve)), curve, label=name)
+        axes.plot([0, 1], [0, curve[-1]], color=line.get_color(), linestyle="--")
+    axes.set(title="Uplift on later data", xlabel="best-scored part of the customers", ylabel=f"{unit} per customer")
     axes.legend()
     return figure
 

@@ -39,6 +39,7 @@ class Boosting:
         leaves: Of a tree, at most.
         least_rows: In a leaf.
         l2: The penalty on a leaf's value.
+        bins: Between which a column can be split; scikit-learn takes its time to find them where rows are weighted.
         seed: Of the columns that are looked at.
 
     """
@@ -48,6 +49,7 @@ class Boosting:
     leaves: int = 12
     least_rows: int = 40
     l2: float = 1.0
+    bins: int = 255
     seed: int = 0
 
 
@@ -103,9 +105,9 @@ class TreeRegressor:
         graph = Graph(self.trees.n_features_in_)
         return graph.variable(self.value(graph))
 
-    def value(self, graph: Graph) -> str:
-        """Add the node that gives the amount, a column."""
-        return graph.add_as(_ensemble(self.trees), "variable", {FEATURES: FEATURES})
+    def value(self, graph: Graph, rows: str = FEATURES) -> str:
+        """Add the node that gives the amount, a column, of `rows` that other nodes may have made."""
+        return graph.add_as(_ensemble(self.trees), "variable", {FEATURES: rows})
 
 
 def fit_classifier(
@@ -203,6 +205,7 @@ def _settings(how: Boosting, width: int, monotone: Mapping[int, int] | None) -> 
         "max_leaf_nodes": how.leaves,
         "min_samples_leaf": how.least_rows,
         "l2_regularization": how.l2,
+        "max_bins": how.bins,
         "random_state": how.seed,
         "early_stopping": False,
         "monotonic_cst": [(monotone or {}).get(column, 0) for column in range(width)],
