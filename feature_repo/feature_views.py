@@ -23,7 +23,11 @@ contact_response = _view("contact_response")
 customer_scores = FeatureView(
     name="customer_scores",
     entities=[customer],
-    schema=[Field(name="clv_91d", dtype=Float64, description="Spend expected in the next 91 days (USD).")],
+    schema=[
+        Field(name="clv_91d", dtype=Float64, description="Spend expected in the next 91 days (USD)."),
+        Field(name="churn_91d", dtype=Float64, description="Probability of no purchase in the next 91 days."),
+        Field(name="segment", dtype=String, description="The segment of the customer, by name."),
+    ],
     source=published("customer_scores", folder="scores"),
 )
 

@@ -46,3 +46,14 @@ def spend_baselines(test: pd.DataFrame, horizon: timedelta) -> dict[str, Array]:
         "last_91_days": test["spend_prior_91d"].to_numpy(np.float64),
         "mean_of_the_year": test["spend_364d"].to_numpy(np.float64) / days * horizon.days,
     }
+
+
+def churn_baselines(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, Array]:
+    """P(no purchase): by how long ago the last one was; by a logistic model of that and of how often there was one."""
+    columns = ["recency_days", "baskets_91d"]
+    x, churned = train[columns].to_numpy(np.float64), train["is_churned"].to_numpy(np.float64)
+    model = fit_logistic(x, churned, inverse_penalty=1e3)
+    return {
+        "recency": test["recency_days"].to_numpy(np.float64),
+        "recency_and_frequency": model.predict(test[columns].to_numpy(np.float64)),
+    }

@@ -55,6 +55,8 @@ def bootstrap(households: NDArray[np.str_], *statistics: Statistic, seed: int = 
 
 def _interval(estimate: float, resampled: Array) -> Interval:
     tail = (1 - CONFIDENCE) / 2
+    if np.isnan(resampled).all():
+        return Interval(estimate, np.nan, np.nan)
     # A resample without a positive or a negative has no AUC.
     low, high = np.nanquantile(resampled, [tail, 1 - tail])
     return Interval(estimate, float(low), float(high))

@@ -3,8 +3,7 @@
 Belongs here: the measures by group, with intervals. Does not belong here: which fields are protected and how much is
 too much (the contract, `nextbest.contracts.Fairness`), or the verdict (`models.gates`).
 
-The rates are fairlearn's (Bird et al., 2020); intervals are of a bootstrap by customer, as everywhere
-(`models.evaluation`), since fairlearn's resamples rows.
+The rates are fairlearn's (Bird et al., 2020), whose own intervals are of resampled rows: ours are by customer.
 """
 
 from collections.abc import Mapping
@@ -16,12 +15,14 @@ from fairlearn.metrics import MetricFrame, selection_rate
 from numpy.typing import NDArray
 
 from models.arrays import Array
-from models.evaluation import Statistic, bootstrap
+from models.evaluation import CONFIDENCE, Interval, Statistic, bootstrap
 from models.gates import GroupFairness
 from nextbest.contracts import Fairness
 
 UNKNOWN = "unknown"
 _LEAST_ROWS = 30
+_DRAWS = 4_000
+_NONE = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,45 +73,48 @@ def _of_field(field: str, group: NDArray[np.str_], rows: _Rows) -> list[GroupFai
     ).by_group
     names = [str(name) for name in rates.index]
     favoured = max(names, key=lambda name: float(rates[name]))
-    members = {name: (group == name).astype(np.float64) for name in names}
-    statistics: list[Statistic] = []
-    for name in names:
-        statistics += [
-            _ratio(rows.is_selected, members[name], members[favoured]),
-            _calibration(actual, predicted, members[name]),
-        ]
-    intervals = bootstrap(rows.customers, *statistics)
+    members = {name: group == name for name in names}
+    intervals = bootstrap(rows.customers, *(_calibration(actual, predicted, members[name]) for name in names))
     return [
         GroupFairness(
             field=field,
             group=name,
             rows=int(members[name].sum()),
             selection_rate=float(rates[name]),
-            ratio=ratio,
-            expected=float(predicted @ members[name] / members[name].sum()),
-            happened=float(actual @ members[name] / members[name].sum()),
+            ratio=_ratio(rows, members[name], members[favoured]),
+            expected=float(predicted[members[name]].mean()),
+            happened=float(actual[members[name]].mean()),
             calibration=calibration,
         )
-        for name, ratio, calibration in zip(names, intervals[0::2], intervals[1::2], strict=True)
+        for name, calibration in zip(names, intervals, strict=True)
     ]
 
 
-def _ratio(is_selected: NDArray[np.bool_], members: Array, favoured: Array) -> Statistic:
-    """The selection rate of members over that of the favoured; not a number where nobody of those is selected."""
-    chosen = is_selected.astype(np.float64)
+def _ratio(rows: _Rows, members: NDArray[np.bool_], favoured: NDArray[np.bool_]) -> Interval:
+    """The selection rate of members over that of the favoured.
 
-    def rate(weights: Array, of: Array) -> Array:
-        return np.asarray((weights @ (of * chosen)) / (weights @ of))
+    A resample of a group of which nobody is selected has nobody selected either, so the interval is that of two rates
+    with Jeffreys' prior, of as many independent draws as there are customers: a customer's rows stand or fall together.
+    """
+    estimate = rows.is_selected[members].mean() / max(float(rows.is_selected[favoured].mean()), _NONE)
+    if (members == favoured).all():
+        return Interval(1.0, 1.0, 1.0)
+    random = np.random.default_rng(0)
+    drawn = [_rates(rows.of(group), random) for group in (members, favoured)]
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(drawn[0] / drawn[1], [tail, 1 - tail])
+    return Interval(float(estimate), float(low), float(high))
 
-    @np.errstate(divide="ignore", invalid="ignore")
-    def statistic(weights: Array) -> Array:
-        return rate(weights, members) / rate(weights, favoured)
 
-    return statistic
+def _rates(rows: _Rows, random: np.random.Generator) -> Array:
+    part = len(np.unique(rows.customers)) / len(rows.customers)
+    chosen, others = (part * float(np.sum(which)) for which in (rows.is_selected, ~rows.is_selected))
+    return random.beta(chosen + 0.5, others + 0.5, size=_DRAWS)
 
 
-def _calibration(actual: Array, predicted: Array, members: Array) -> Statistic:
+def _calibration(actual: Array, predicted: Array, is_member: NDArray[np.bool_]) -> Statistic:
     """How far the sum of what is expected is from the sum of what happened, as a share of it."""
+    members = is_member.astype(np.float64)
 
     @np.errstate(divide="ignore", invalid="ignore")
     def statistic(weights: Array) -> Array:

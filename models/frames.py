@@ -82,7 +82,7 @@ def propensity_set(settings: Settings) -> TrainingSet:
 
 
 def clv_set(settings: Settings) -> TrainingSet:
-    """Customer x cut-off.
+    """Customer x cut-off, with `is_churned` where nothing was bought in the window.
 
     Raises:
         TooLittleDataError: there is no such row.
@@ -92,7 +92,24 @@ def clv_set(settings: Settings) -> TrainingSet:
     labels = read_mart(settings, reading.labels)
     labels = _some(labels, f"{reading.labels}: no cut-off has 91 days of history on both sides")
     known = point_in_time(settings, reading.service, labels["customer_id"], labels["cutoff_at"])
-    return _training_set(settings, _joined(labels, known.features, "cutoff_at"), known, {})
+    frame = _joined(labels, known.features, "cutoff_at")
+    bought = frame["spend_next_91d"] > 0
+    return _training_set(settings, frame.assign(is_churned=(~bought).astype(float)), known, {})
+
+
+def segments_set(settings: Settings) -> TrainingSet:
+    """Every customer who has ever bought, with the newest features: `customer_id`, `at` and these.
+
+    Raises:
+        TooLittleDataError: nobody has.
+
+    """
+    reading = READINGS["segments"]
+    newest = read_mart(settings, reading.labels)
+    buyers = newest[(newest["as_of"] == newest["as_of"].max()) & (newest["observed_days"] > 0)]
+    buyers = _some(buyers, f"{reading.labels}: no customer has bought anything")
+    known = point_in_time(settings, reading.service, buyers["customer_id"], buyers["as_of"])
+    return _training_set(settings, known.features.dropna().reset_index(drop=True), known, {})
 
 
 def _training_set(

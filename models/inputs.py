@@ -43,6 +43,8 @@ RFM = (
     "private_label_share_91d",
     "spend_trend",
 )
+PURCHASES = ("repeat_days", "last_repeat_days", "observed_days", "mean_day_spend")
+"""What models of buying take (`models.btyd`)."""
 RESPONSE = (
     "contacts_91d",
     "contacts_364d",
@@ -71,6 +73,12 @@ def customer_features(frame: pd.DataFrame) -> tuple[FeatureSpec, ...]:
     departments = sorted(str(column) for column in frame.columns if str(column).startswith(DEPARTMENT_PREFIX))
     names = (*PROFILE, *RFM, *departments, *RESPONSE)
     return tuple(FeatureSpec(name, "customer", _DEFAULTS.get(name, 0.0)) for name in names)
+
+
+def lifetime_features(frame: pd.DataFrame) -> tuple[FeatureSpec, ...]:
+    """The customer's, with what models of buying take, if the frame has it."""
+    there = {str(column) for column in frame.columns}
+    return (*customer_features(frame), *(FeatureSpec(name, "customer") for name in PURCHASES if name in there))
 
 
 def propensity_features(frame: pd.DataFrame) -> tuple[FeatureSpec, ...]:
@@ -103,11 +111,36 @@ def _there(frame: pd.DataFrame, origin: Origin, *names: str) -> tuple[FeatureSpe
     return tuple(FeatureSpec(name, origin) for name in names if name in frame.columns)
 
 
+# High, and low, in plain words.
+SEGMENT_WORDS = MappingProxyType(
+    {
+        "recency_days": ("away for long", "here lately"),
+        "baskets_91d": ("frequent", "seldom"),
+        "spend_91d": ("big spenders", "small spenders"),
+        "mean_basket_value_91d": ("big baskets", "small baskets"),
+        "distinct_products_91d": ("wide choice", "narrow choice"),
+        "retail_discount_share_91d": ("discounts", "full price"),
+        "coupon_baskets_91d": ("coupons", "no coupons"),
+        "private_label_share_91d": ("own brand", "name brands"),
+    }
+)
+"""By RFM feature, of which segments take only these: the same behaviour over three windows would count three times."""
+
+
+def segment_features(frame: pd.DataFrame) -> tuple[FeatureSpec, ...]:
+    """What segments are made of: `SEGMENT_WORDS`, and the shares of whichever departments `frame` has."""
+    return tuple(
+        feature
+        for feature in customer_features(frame)
+        if feature.name in SEGMENT_WORDS or feature.name.startswith(DEPARTMENT_PREFIX)
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """What a model learns from: a feature service, the mart of its labels, and marts beside it.
 
-    `scores` is the feature view that its predictions become, if they do.
+    `scores` is the column of the feature view `customer_scores` that its predictions become, if they do.
     """
 
     service: str
@@ -133,10 +166,13 @@ READINGS = MappingProxyType(
             statistics=("action_statistics",),
             features=propensity_features,
         ),
-        "clv": Reading(service="clv", labels="clv_labels", features=customer_features, scores="customer_scores"),
+        "clv": Reading(service="clv", labels="clv_labels", features=lifetime_features, scores="clv_91d"),
+        "churn": Reading(service="clv", labels="clv_labels", features=lifetime_features, scores="churn_91d"),
+        "segments": Reading(service="clv", labels="customer_rfm", features=segment_features, scores="segment"),
     }
 )
 """By the model's name."""
+SCORES_VIEW = "customer_scores"
 
 
 def with_match(frame: pd.DataFrame, name: str = CATEGORY) -> pd.DataFrame:

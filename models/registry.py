@@ -45,7 +45,7 @@ from mlflow.types import Schema, TensorSpec
 from sqlalchemy.exc import SQLAlchemyError
 
 CHAMPION, SHADOW = "champion", "shadow"
-MODELS = ("propensity", "clv")
+MODELS = ("propensity", "clv", "churn", "segments")
 GATE, GATE_SHA256, GATE_REASON, GATE_CHECKS = "gate", "gate_sha256", "gate_reason", "gate_checks"
 FINGERPRINT = "training_fingerprint"
 HISTORY = "champions"

@@ -21,23 +21,8 @@ from sklearn.metrics import adjusted_rand_score
 from models.arrays import Array
 from models.errors import TooLittleDataError
 from models.graphs import FEATURES, Graph
-from models.inputs import DEPARTMENT_PREFIX, customer_features, matrix
+from models.inputs import DEPARTMENT_PREFIX, SEGMENT_WORDS, matrix
 from nextbest.model_set import FeatureSpec, Output
-
-# High, and low, in plain words.
-WORDS = MappingProxyType(
-    {
-        "recency_days": ("away for long", "here lately"),
-        "baskets_91d": ("frequent", "seldom"),
-        "spend_91d": ("big spenders", "small spenders"),
-        "mean_basket_value_91d": ("big baskets", "small baskets"),
-        "distinct_products_91d": ("wide choice", "narrow choice"),
-        "retail_discount_share_91d": ("discounts", "full price"),
-        "coupon_baskets_91d": ("coupons", "no coupons"),
-        "private_label_share_91d": ("own brand", "name brands"),
-    }
-)
-"""By RFM feature, of which only these are taken: the same behaviour over three windows would count three times."""
 
 _DEPARTMENTS = {"drug_gm": "drugstore", "meat_pckgd": "packed meat", "produce": "fresh produce", "meat": "fresh meat"}
 _SMALLEST = 50  # customers of a segment that is worth a name, in mean
@@ -48,7 +33,7 @@ class Params:
     """What is fitted.
 
     Attributes:
-        features: The columns of the frame that it takes, in order (`features` below).
+        features: The columns of the frame that it takes, in order (`models.inputs.segment_features`).
         least: Segments.
         most: Segments.
         splits: Into halves, that show how stable a number of segments is.
@@ -117,7 +102,11 @@ class Segments:
 
     def closeness(self, x: Array) -> Array:
         """How near each row is to each centre, shape (rows, segments): the nearest is the largest."""
-        return np.asarray(_transformed(x, self.is_share) @ self.weights + self.bias)
+        return np.asarray(self.transformed(x) @ self.weights + self.bias)
+
+    def transformed(self, x: Array) -> Array:
+        """Logarithms of amounts and square roots of shares."""
+        return _transformed(x, self.is_share)
 
     def names(self, x: Array) -> NDArray[np.str_]:
         """Each row's segment, by name."""
@@ -134,15 +123,6 @@ class Segments:
         product = graph.add("MatMul", given, self.weights.astype(np.float32))
         nearest = graph.add("ArgMax", graph.add("Add", product, self.bias.astype(np.float32)[None, :]), axis=1)
         return graph.variable(graph.add("Cast", nearest, to=onnx.TensorProto.FLOAT))
-
-
-def features(frame: pd.DataFrame) -> tuple[FeatureSpec, ...]:
-    """What segments are made of: `WORDS`, and the shares of whichever departments `frame` has."""
-    return tuple(
-        feature
-        for feature in customer_features(frame)
-        if feature.name in WORDS or feature.name.startswith(DEPARTMENT_PREFIX)
-    )
 
 
 def train(frame: pd.DataFrame, params: Params) -> Segments:
@@ -243,7 +223,7 @@ def _name(differences: Mapping[str, float], params: Params, taken: Sequence[str]
 
 def _word(feature: str, difference: float) -> str:
     is_low = int(difference < 0)
-    if feature in WORDS:
-        return WORDS[feature][is_low]
+    if feature in SEGMENT_WORDS:
+        return SEGMENT_WORDS[feature][is_low]
     department = feature.removeprefix(DEPARTMENT_PREFIX)
     return f"{('much', 'little')[is_low]} {_DEPARTMENTS.get(department, department.replace('_', ' '))}"

@@ -38,7 +38,8 @@ class Probe(msgspec.Struct, frozen=True):
 class Model(msgspec.Struct, frozen=True, kw_only=True):
     """One model version of a set: an ONNX file and everything needed to feed it.
 
-    `trained_until` is the moment from which on it has seen nothing, neither feature nor label.
+    `trained_until` is the moment from which on it has seen nothing, neither feature nor label. `labels` are the names
+    of what it says by number, where a value is the number of a kind.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     output: Output
     trained_until: datetime | None = None
     probe: Probe | None = None
+    labels: tuple[str, ...] = ()
 
     def __hash__(self) -> int:
         return hash(self.sha256)

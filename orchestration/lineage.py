@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from models.inputs import READINGS
+from models.inputs import READINGS, SCORES_VIEW
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.mappings import FOLDER, Mappings
 from nextbest.adapters.policy_files import FILES, read_document
@@ -182,9 +182,8 @@ def _models(features: Mapping[str, Any], marts: Mapping[str, Sequence[str]]) -> 
         for mart in (reading.labels, *reading.statistics):
             for name in marts[mart]:
                 yield Column("dbt model", mart, name), Column("model", model, "")
-        for score in features["views"][reading.scores] if reading.scores else ():
-            for name in ("", *taken):
-                yield Column("model", model, name), Column("feature view", str(reading.scores), score)
+        for name in ("", *taken) if reading.scores else ():
+            yield Column("model", model, name), Column("feature view", SCORES_VIEW, str(reading.scores))
 
 
 def _policies(policy: PolicyDocument, views: Mapping[str, Sequence[str]]) -> Iterator[Edge]:

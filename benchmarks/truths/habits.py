@@ -27,7 +27,7 @@ from benchmarks.truths.rows import Role, Row
 from models import intent, preferences, segments, sequences
 from models.arrays import Array
 from models.evaluation import Statistic, bootstrap
-from models.inputs import matrix
+from models.inputs import matrix, segment_features
 from models.sequences import Events
 
 Codes = NDArray[np.int64]
@@ -73,7 +73,7 @@ def measure_segments(seed: int) -> list[Row]:
     half, kinds = len(frame) // 2, int(kind.max()) + 1
     train, test, truth = frame[:half], frame[half:], kind[half:]
     section = Section("segments", f"{kinds} kinds of simulated customers", half, seed)
-    fitted, seconds = _timed(lambda: segments.train(train, segments.Params(features=segments.features(frame))))
+    fitted, seconds = _timed(lambda: segments.train(train, segments.Params(features=segment_features(frame))))
     assigned = fitted.predict(matrix(test, fitted.features)).astype(np.int64)
     section.add(_OURS, "nextbest", _agreement(truth, assigned), seconds)
     scaler = StandardScaler().fit(matrix(train, fitted.features))

@@ -1,10 +1,10 @@
-"""A version of customer lifetime value: what it is trained and measured on, and what is asked of it.
+"""A version of customer lifetime value: what it is trained on, what is measured, and what is asked of it.
 
-Belongs here: the split by time, the measures, the demands. Does not belong here: the fit (`models.clv`), reading the
-frame (`models.frames`), or the registry (`models.lifecycle`).
+Belongs here: the measures, the demands. Does not belong here: the fit (`models.clv`), the split
+(`models.recipes.cutoffs`), reading the frame (`models.frames`), or the registry (`models.lifecycle`).
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import pandas as pd
 
@@ -12,23 +12,23 @@ from models import clv, frames, lifecycle
 from models.baselines import spend_baselines
 from models.candidate import Candidate, Champion, Registered
 from models.cards import Words
-from models.errors import TooLittleDataError
 from models.frames import TrainingSet
 from models.gates import Thresholds
-from models.inputs import customer_features
+from models.inputs import lifetime_features
+from models.recipes.cutoffs import HORIZON, split, trained_until
 from models.recipes.measures import Measures, Rows, of_amounts
 from models.recipes.trial import Fit, Trial, candidate, spend_segments, trial
 from nextbest.settings import Settings
 
 NAME = "clv"
-HORIZON = timedelta(days=91)
 THRESHOLDS = Thresholds(champion_margin=0.02, calibration={"absolute_bias": 0.15})
 
 WORDS = Words(
     title="Customer lifetime value: spend of the next 91 days, in USD",
     what="""\
-Ridge regression of the square root of spend on square roots of the customer's features: closer to the median than a
-regression of spend, since large spenders pull it less. `bias` is how far its sum is from the truth.""",
+The best of three on customers and a window that none had seen: a ridge regression of the square root of spend, a
+boosted hurdle model (whether anything is bought, and how much then), and buy till you die (BG/NBD and Gamma-Gamma). The
+run's parameters say which it is, and the errors of all. `bias` is how far its sum is from the truth.""",
     rows="""\
 Rows are customer x cut-off, one every four weeks. Features are those known at the cut-off, labels the 91 days after
 it. Training windows had closed when the test window began.""",
@@ -50,35 +50,13 @@ def train_and_register(settings: Settings, now: datetime) -> Registered:
     return lifecycle.run(settings, NAME, frames.clv_set(settings), build, now)
 
 
-def split(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Training and test rows: cut-offs whose window had closed at the last cut-off, and the last cut-off.
-
-    Raises:
-        TooLittleDataError: no cut-off lies a whole window before the last one, or there are fewer customers than folds.
-
-    """
-    last = frame["cutoff_at"].max()
-    train, test = frame[frame["cutoff_at"] + HORIZON <= last], frame[frame["cutoff_at"] == last]
-    if train.empty:
-        raise TooLittleDataError(
-            f"clv_labels: no cut-off lies {HORIZON.days} days before the last, {last}: the history is too short"
-        )
-    customers = train["customer_id"].nunique()
-    if customers < clv.FOLDS:
-        raise TooLittleDataError(
-            f"clv_labels: {customers} customers are too few: it takes {clv.FOLDS} to choose a model"
-        )
-    return train.reset_index(drop=True), test.reset_index(drop=True)
-
-
 def build(data: TrainingSet, champion: Champion | None) -> Candidate:
     """Train on `data` and measure on its last cut-off."""
     train, test = split(data.frame)
-    features = customer_features(data.frame)
+    features = lifetime_features(data.frame)
     trained = clv.train(train, clv.Params(features=features))
-    until = (train["cutoff_at"].max() + HORIZON).to_pydatetime()
     chosen = dict(trained.chosen) | {"horizon_days": HORIZON.days, "tested_on": f"{test['cutoff_at'].iloc[0]:%Y-%m-%d}"}
-    fit = Fit(fitted=trained.model, chosen=chosen, features=features, trained_until=until)
+    fit = Fit(fitted=trained.model, chosen=chosen, features=features, trained_until=trained_until(train))
     tried = trial(NAME, data, (train, test), fit, champion)
     return candidate(tried, _measures(tried), THRESHOLDS, WORDS)
 

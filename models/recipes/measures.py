@@ -67,6 +67,8 @@ class Measures:
         calibration: Of the metrics, those that the thresholds limit.
         subjects: Of `Rows`: whom fairness and segments are measured by.
         figures: By name.
+        parity: How far the file is from the model, where that is another measure than `models.export.parity`.
+        is_fair_by_nature: What is said of a customer does nobody good or ill.
 
     """
 
@@ -76,6 +78,8 @@ class Measures:
     calibration: Mapping[str, float]
     subjects: pd.DataFrame
     figures: Mapping[str, Figure] = field(default_factory=dict)
+    parity: float | None = None
+    is_fair_by_nature: bool = False
 
     def with_metrics(self, metrics: Mapping[str, float], calibration: Mapping[str, float] | None = None) -> "Measures":
         """These and more."""

@@ -23,6 +23,7 @@ from models.frames import TrainingSet
 from models.gates import Evidence, GroupFairness, Thresholds
 from models.inputs import matrix
 from models.recipes.measures import Measures
+from nextbest.contracts import Fairness
 from nextbest.model_set import FeatureSpec, Model, Probe
 
 _EXAMPLES = 5
@@ -66,7 +67,13 @@ class Fit:
 
 
 def trial(
-    name: str, data: TrainingSet, rows: tuple[pd.DataFrame, pd.DataFrame], fit: Fit, champion: Champion | None
+    name: str,
+    data: TrainingSet,
+    rows: tuple[pd.DataFrame, pd.DataFrame],
+    fit: Fit,
+    champion: Champion | None,
+    *,
+    labels: tuple[str, ...] = (),
 ) -> Trial:
     """The trial of a fit on training and test rows, its file made."""
     model = Model(
@@ -79,6 +86,7 @@ def trial(
         action_features={action: dict(known) for action, known in data.action_features.items()},
         output=fit.fitted.output,
         trained_until=fit.trained_until,
+        labels=labels,
     )
     train, test = rows
     return Trial(
@@ -96,13 +104,14 @@ def trial(
 def candidate(tried: Trial, measures: Measures, thresholds: Thresholds, words: Words) -> Candidate:
     """The candidate that a trial becomes, judged by nobody yet."""
     data, x = tried.data, matrix(tried.test, tried.model.features)
-    thresholds = msgspec.structs.replace(thresholds, fairness=data.fairness)
-    groups = _fairness(data, measures.subjects)
+    fairness = None if measures.is_fair_by_nature else data.fairness
+    thresholds = msgspec.structs.replace(thresholds, fairness=fairness)
+    groups = _fairness(data, measures.subjects, fairness)
     evidence = Evidence(
         improvements=dict(measures.gains),
         over_champion=measures.over_champion,
         calibration=dict(measures.calibration),
-        parity=parity(tried.scores(), tried.fitted, x),
+        parity=parity(tried.scores(), tried.fitted, x) if measures.parity is None else measures.parity,
         latency_ms=latency_ms(tried.model, tried.onnx),
         fairness=groups,
         leaks=dict(data.leaks),
@@ -155,9 +164,9 @@ def spend_segments(frame: pd.DataFrame) -> NDArray[np.str_]:
     return np.select([third <= 1 / 3, third <= 2 / 3], ["low spend", "medium spend"], "high spend")
 
 
-def _fairness(data: TrainingSet, subjects: pd.DataFrame) -> tuple[GroupFairness, ...]:
-    if data.fairness is None or data.protected.empty:
+def _fairness(data: TrainingSet, subjects: pd.DataFrame, limits: Fairness | None) -> tuple[GroupFairness, ...]:
+    if limits is None or data.protected.empty:
         return ()
     groups = groups_of(subjects["customer_id"], data.protected)
     actual, predicted = (subjects[name].to_numpy(np.float64) for name in ("actual", "predicted"))
-    return by_group(subjects["customer_id"].to_numpy(dtype=str), groups, actual, predicted, data.fairness)
+    return by_group(subjects["customer_id"].to_numpy(dtype=str), groups, actual, predicted, limits)

@@ -21,10 +21,13 @@ SCORES = pa.schema(
     [
         pa.field("customer_id", pa.string(), nullable=False),
         pa.field("as_of", pa.timestamp("us", tz="UTC"), nullable=False),
-        pa.field("clv_91d", pa.float64(), nullable=False),
-        pa.field("model_version", pa.string(), nullable=False),
+        pa.field("clv_91d", pa.float64()),
+        pa.field("churn_91d", pa.float64()),
+        pa.field("segment", pa.string()),
+        pa.field("model_versions", pa.string(), nullable=False),
     ]
 )
+"""What models say of a customer; null where there is no champion. `model_versions` is text such as `churn 2, clv 3`."""
 
 
 def scores_file(marts: Path) -> Path:

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 GROUP = "training"
 SCORING_GROUP = "scoring"
-MODELS = ("propensity", "clv")
+MODELS = ("propensity", "clv", "churn", "segments")
+SCORING = ("clv", "churn", "segments")
+"""Models whose champions score every customer."""
 GATE = "gate"
 CHECKS: Mapping[str, str] = {
     GATE: "What became of the version: champion, in the shadow, or out.",
@@ -154,19 +156,20 @@ def _verdict(registered: "Registered") -> str:
 
 @dg.asset(
     key=SCORES,
-    deps=[model_key("clv"), SNAPSHOT],
+    deps=[*map(model_key, SCORING), SNAPSHOT],
     group_name=SCORING_GROUP,
-    description="What the champion of `clv` expects of every customer; flows back as a feature.",
+    description="What the champions say of every customer: value, churn, segment; flows back as features.",
     kinds={"onnx", "parquet"},
 )
 def customer_scores(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult[Any]:
     """Score every customer as of the last midnight."""
     settings = workspace.settings
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    champion = _registry(settings).champion_version("clv")
+    registry = _registry(settings)
+    champions = [(name, found.version) for name in SCORING if (found := registry.champion_version(name))]
     version = digest(
         _snapshot(settings),
-        champion and champion.version,
+        *champions,
         training_digest(settings),
         unchanged.code_digest("models.scoring"),
     )

@@ -46,6 +46,19 @@ def test_the_rates_are_those_of_fairlearn() -> None:
     assert min(each.ratio.estimate for each in measured(predicted).values()) == pytest.approx(frame.ratio())
 
 
+def test_a_small_group_of_which_nobody_is_selected_is_no_proof() -> None:
+    """Of two hundred one in a hundred is selected, of forty none: it may be as many."""
+    ages = np.where(np.arange(4_000) < 40, "few", np.where(np.arange(4_000) < 240, "some", "rest"))
+    predicted = np.random.default_rng(5).random(4_000) * 0.5
+    predicted[:240] = 0.0
+    predicted[[50, 60]] = predicted[240:900] = 1.0
+    found = {each.group: each for each in by_group(CUSTOMERS, {"age": ages}, predicted, predicted, LIMITS)}
+    assert found["few"].ratio.estimate == 0.0
+    assert found["few"].ratio.low < 0.05 < found["few"].ratio.high
+    some = by_group(CUSTOMERS[:240], {"age": ages[:240]}, predicted[:240], predicted[:240], LIMITS)
+    assert next(each.ratio.high for each in some if each.group == "few") > 1.0
+
+
 def test_a_group_of_which_too_much_is_expected_is_found() -> None:
     """A quarter more than comes of it; of the other group it is right."""
     actual = np.random.default_rng(3).gamma(4.0, 10.0, 4_000)

@@ -1,4 +1,4 @@
-"""CLV scores flow back as features."""
+"""What champions say flows back as features."""
 
 from datetime import UTC, datetime
 
@@ -23,7 +23,7 @@ AS_OF = datetime(2026, 3, 10, tzinfo=UTC)
 def test_every_customer_is_scored_by_the_champion(
     feature_store: Settings, clv_data: TrainingSet, now: datetime
 ) -> None:
-    """One row each, in the columns the feature view reads, naming the version; the former file stays until then."""
+    """A row each, with the version; nothing where there is no champion; the former file stays until then."""
     assert score_customers(feature_store, AS_OF) == 0
     lifecycle.run(feature_store, clv.NAME, clv_data, clv.build, now)
     assert score_customers(feature_store, AS_OF) == 2
@@ -31,5 +31,6 @@ def test_every_customer_is_scored_by_the_champion(
     assert scores.schema.equals(SCORES)
     assert scores["customer_id"].to_pylist() == ["1", "2"]
     assert set(scores["as_of"].to_pylist()) == {AS_OF}
-    assert set(scores["model_version"].to_pylist()) == {"1"}
+    assert set(scores["model_versions"].to_pylist()) == {"clv 1"}
     assert min(scores["clv_91d"].to_pylist()) >= 0
+    assert set(scores["segment"].to_pylist()) == {None}

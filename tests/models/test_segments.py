@@ -8,8 +8,8 @@ from sklearn.metrics import adjusted_rand_score
 from models.arrays import Array
 from models.errors import TooLittleDataError
 from models.export import score
-from models.inputs import DEPARTMENT_PREFIX, matrix
-from models.segments import Params, Segments, features, train
+from models.inputs import DEPARTMENT_PREFIX, matrix, segment_features
+from models.segments import Params, Segments, train
 from nextbest.model_set import Model
 
 PRODUCE, DELI = (f"{DEPARTMENT_PREFIX}{name}" for name in ("produce", "deli"))
@@ -34,7 +34,7 @@ def customers(count: int = 1_200, seed: int = 5) -> tuple[pd.DataFrame, Array]:
 
 
 def fitted(frame: pd.DataFrame, **chosen: int) -> Segments:
-    taken = tuple(feature for feature in features(frame) if feature.name in frame)
+    taken = tuple(feature for feature in segment_features(frame) if feature.name in frame)
     return train(frame, Params(features=taken, splits=3, **chosen))
 
 

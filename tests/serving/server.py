@@ -113,7 +113,12 @@ def materialize(settings: Settings, customers: list[str], value: float = 0.0) ->
             if column["name"] not in keys
         }
         _write(settings.marts / "current" / f"{mart}.parquet", keys | features)
-    scores = {"clv_91d": [1.0] * len(customers), "model_version": ["1"] * len(customers)}
+    scores = {
+        "clv_91d": [1.0] * len(customers),
+        "churn_91d": [0.1] * len(customers),
+        "segment": ["frequent"] * len(customers),
+        "model_versions": ["clv 1"] * len(customers),
+    }
     _write(settings.marts / "scores" / "customer_scores.parquet", keys | scores)
     apply, script = (str(settings.feature_repo / name) for name in ("apply.py", "materialize.py"))
     span = [f"--start={today - timedelta(days=1):%Y-%m-%d}", f"--end={today + timedelta(days=1):%Y-%m-%d}"]

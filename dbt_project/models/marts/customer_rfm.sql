@@ -40,6 +40,33 @@ products as (
     group by spine.customer_id, spine.as_of
 ),
 
+purchase_days as (
+    select
+        customer_id,
+        day,
+        spend,
+        min(day) over (partition by customer_id) as first_day
+    from {{ ref('int_customer_days') }}
+    where spend > 0
+),
+
+-- What models of buying take for a customer: days with a purchase after the first one, and when these were.
+lifetimes as (
+    select
+        spine.customer_id,
+        spine.as_of,
+        sum(case when history.day > history.first_day then 1 else 0 end) as repeat_days,
+        sum(case when history.day > history.first_day then history.spend else 0 end) as repeat_spend,
+        coalesce(max(history.day) - min(history.first_day), 0) as last_repeat_days,
+        coalesce(max(spine.as_of_day) - min(history.first_day), 0) as observed_days
+    from spine
+    left join purchase_days as history
+        on
+            spine.customer_id = history.customer_id
+            and spine.as_of_day > history.day
+    group by spine.customer_id, spine.as_of
+),
+
 final as (
     select
         windows.customer_id,
@@ -60,12 +87,20 @@ final as (
         cast(windows.coupon_discount_91d as double) as coupon_discount_91d,
         cast(windows.coupon_baskets_91d as integer) as coupon_baskets_91d,
         cast({{ share('windows.private_label_spend_91d', 'windows.spend_91d') }} as double) as private_label_share_91d,
-        cast({{ share('(windows.spend_28d / 28)', '(windows.spend_91d / 91)') }} as double) as spend_trend
+        cast({{ share('(windows.spend_28d / 28)', '(windows.spend_91d / 91)') }} as double) as spend_trend,
+        cast(lifetimes.repeat_days as integer) as repeat_days,
+        cast(lifetimes.last_repeat_days as integer) as last_repeat_days,
+        cast(lifetimes.observed_days as integer) as observed_days,
+        cast({{ share('lifetimes.repeat_spend', 'lifetimes.repeat_days') }} as double) as mean_day_spend
     from windows
     inner join products
         on
             windows.customer_id = products.customer_id
             and windows.as_of = products.as_of
+    inner join lifetimes
+        on
+            windows.customer_id = lifetimes.customer_id
+            and windows.as_of = lifetimes.as_of
 )
 
 select * from final

@@ -11,11 +11,12 @@ from models.errors import TooLittleDataError, TrainingDataError
 from models.frames import TrainingSet
 from models.gates import judge
 from models.recipes import clv
+from models.recipes.cutoffs import split
 
 
 def test_no_label_window_of_training_reaches_into_the_test(clv_data: TrainingSet) -> None:
     """The last training window closes before the test window opens."""
-    train, test = clv.split(clv_data.frame)
+    train, test = split(clv_data.frame)
     assert train["cutoff_at"].max() + timedelta(days=91) <= test["cutoff_at"].min()
     assert set(test["cutoff_at"]) == {clv_data.frame["cutoff_at"].max()}
 
@@ -24,7 +25,7 @@ def test_a_history_too_short_for_that_is_said_in_words(clv_data: TrainingSet) ->
     """Two cut-offs a month apart cannot be kept apart."""
     frame = clv_data.frame
     with pytest.raises(TrainingDataError, match="too short"):
-        clv.split(frame[frame["cutoff_at"] < frame["cutoff_at"].min() + pd.Timedelta(days=40)])
+        split(frame[frame["cutoff_at"] < frame["cutoff_at"].min() + pd.Timedelta(days=40)])
 
 
 def test_too_few_customers_are_said_in_words(clv_data: TrainingSet) -> None:
@@ -32,7 +33,7 @@ def test_too_few_customers_are_said_in_words(clv_data: TrainingSet) -> None:
     frame = clv_data.frame
     few = frame["customer_id"].isin(frame["customer_id"].unique()[: FOLDS - 1])
     with pytest.raises(TooLittleDataError, match="3 customers are too few"):
-        clv.split(frame[few])
+        split(frame[few])
 
 
 def test_a_model_of_a_real_signal_beats_both_baselines(clv_data: TrainingSet) -> None:

@@ -1,0 +1,135 @@
+"""A version of segments: what is measured of a division of customers, and what is asked of it.
+
+Belongs here: the measures, the demands. Does not belong here: the fit (`models.segments`), reading the frame
+(`models.frames`), or the registry (`models.lifecycle`).
+
+Nothing says which segment is right, so nothing is predicted wrongly: what is measured is how much of the differences
+between customers the segments tell, and how stable they are. Names that change every day are worth little: a champion
+is kept unless another division tells more.
+"""
+
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from models import evaluation, frames, lifecycle, segments
+from models.arrays import Array
+from models.candidate import Candidate, Champion, Registered
+from models.cards import Words
+from models.evaluation import Statistic
+from models.frames import TrainingSet
+from models.gates import Thresholds
+from models.inputs import matrix, segment_features
+from models.recipes.measures import Measures
+from models.recipes.trial import Fit, Trial, candidate, trial
+from models.segments import Segments
+from nextbest.settings import Settings
+
+NAME = "segments"
+THRESHOLDS = Thresholds(champion_margin=-0.01, calibration={"instability": 0.6}, parity=0.001)
+WORDS = Words(
+    title="Segments of customers",
+    what="""\
+Kinds of customers that the data itself tells apart (k-means), each named by what sets it apart from everybody. There
+are as many as two halves of the customers agree on best.""",
+    rows="Rows are customers who have ever bought, with their newest features.",
+    labels="None: nobody says which customer is of which kind.",
+    measured="""\
+`explained` is the part of the variance of the standardized features between segments, `spend_thirds` how much more that
+is than between thirds of customers by spend, which anybody could make. `instability` is 1 less the adjusted Rand index
+of the divisions that two halves of the customers come to. Fairness is not measured: a segment promises nobody
+anything.""",
+    unit="part of the variance",
+    time="at",
+    limits="""\
+- A description, no forecast. A customer between two segments may change with every training.
+- A champion is replaced only where another division explains more, by a hundredth at least.""",
+)
+
+
+def train_and_register(settings: Settings, now: datetime) -> Registered:
+    """Train on what the marts hold, measure, register, and make champion what passes the gate."""
+    return lifecycle.run(settings, NAME, frames.segments_set(settings), build, now)
+
+
+def build(data: TrainingSet, champion: Champion | None) -> Candidate:
+    """Divide the customers of `data`; each is in training and test, as nothing is predicted of him."""
+    frame = data.frame
+    fitted = segments.train(frame, segments.Params(features=segment_features(frame)))
+    until = frame["at"].max().to_pydatetime()
+    chosen = {"segments": len(fitted.segments), **{f"stability_{n}": each for n, each in fitted.stability.items()}}
+    fit = Fit(fitted=fitted, chosen=chosen, features=fitted.features, trained_until=until)
+    tried = trial(NAME, data, (frame, frame), fit, champion, labels=tuple(each.name for each in fitted.segments))
+    return candidate(tried, _measures(tried, fitted), THRESHOLDS, WORDS)
+
+
+def _measures(tried: Trial, fitted: Segments) -> Measures:
+    frame, said = tried.test, tried.scores()
+    z = _standardized(matrix(frame, fitted.features), fitted)
+    customers = frame["customer_id"].to_numpy(dtype=str)
+    thirds = frame["spend_91d"].rank(method="first", pct=True).mul(3).apply(np.ceil).to_numpy(np.float64)
+    own, by_spend = _explained(z, said), _explained(z, thirds)
+    rival = tried.rival(frame)
+    others = [] if rival is None else [evaluation.difference(own, _explained(z, rival))]
+    explained, gain, *over = evaluation.bootstrap(customers, own, evaluation.difference(own, by_spend), *others)
+    instability = 1.0 - fitted.stability[len(fitted.segments)]
+    names = np.array([each.name for each in fitted.segments])
+    spend = frame["spend_91d"].to_numpy(np.float64)
+    metrics = {
+        "explained": explained.estimate,
+        "explained_low": explained.low,
+        "explained_high": explained.high,
+        "instability": instability,
+        "segments": float(len(fitted.segments)),
+        "smallest_share": min(each.share for each in fitted.segments),
+    }
+    subjects = pd.DataFrame(
+        {
+            "customer_id": customers,
+            "segment": names[said.astype(np.intp)],
+            "actual": spend,
+            "predicted": _means(spend, said),
+        }
+    )
+    return Measures(
+        metrics=metrics,
+        gains={"spend_thirds": gain},
+        over_champion=over[0] if over else None,
+        calibration={"instability": instability},
+        subjects=subjects,
+        parity=float(np.mean(said != fitted.predict(matrix(frame, fitted.features)))),
+        is_fair_by_nature=True,
+    )
+
+
+def _standardized(x: Array, fitted: Segments) -> Array:
+    raw = fitted.transformed(x)
+    scale = raw.std(axis=0)
+    return np.asarray((raw - raw.mean(axis=0)) / np.where(scale > 0, scale, 1.0))
+
+
+def _explained(z: Array, group: Array) -> Statistic:
+    """The part of the variance between groups, of rows with weights."""
+    _, code = np.unique(group, return_inverse=True)
+    members = np.eye(int(code.max()) + 1)[code]
+
+    def statistic(weights: Array) -> Array:
+        total = weights.sum(axis=1)
+        mean = (weights @ z) / total[:, None]
+        whole = (weights @ np.square(z).sum(axis=1)) - total * np.square(mean).sum(axis=1)
+        counts = weights @ members
+        between = -total * np.square(mean).sum(axis=1)
+        for each in range(members.shape[1]):
+            sums = (weights * members[:, each]) @ z
+            between += np.square(sums).sum(axis=1) / np.maximum(counts[:, each], 1e-9)
+        return np.asarray(between / whole)
+
+    return statistic
+
+
+def _means(values: Array, group: NDArray[np.float64]) -> Array:
+    """The mean of each row's group."""
+    _, code = np.unique(group, return_inverse=True)
+    return np.asarray((np.bincount(code, values) / np.bincount(code))[code])
