@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nextbest.adapters.supervisor import Supervisor
+from nextbest.model_set import MODELS
 from nextbest.settings import Settings
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def list_versions() -> None:
 
     Example: nextbest models list
     """
-    from models.registry import MODELS, Registry
+    from models.registry import Registry
 
     registry = Registry(Settings.from_env())
     versions = [version for name in MODELS for version in registry.versions(name)]

@@ -17,7 +17,6 @@ from models.registry import (
     GATE_REASON,
     GATE_SHA256,
     MAY_SERVE,
-    MODELS,
     STORE_ERRORS,
     Registry,
     UnservableError,
@@ -28,7 +27,7 @@ from nextbest.adapters.marts import feature_names
 from nextbest.adapters.onnx import Scorer
 from nextbest.errors import NextbestError
 from nextbest.live_features import subject_of
-from nextbest.model_set import Model, model_set
+from nextbest.model_set import MODELS, Model, model_set
 from nextbest.settings import Settings
 from nextbest.situation import ScoringError
 from nextbest.state import State

@@ -26,7 +26,7 @@ from models.candidate import Candidate, Champion, Registered
 from models.gates import GateResult, Verdict
 from models.stability import Reference
 from nextbest.errors import NextbestError
-from nextbest.model_set import Model
+from nextbest.model_set import MODELS, Model
 from nextbest.settings import Settings
 
 # MLflow reads these when it is imported: it sends no usage data, and draws no bar over our own progress.
@@ -45,7 +45,6 @@ from mlflow.types import Schema, TensorSpec
 from sqlalchemy.exc import SQLAlchemyError
 
 CHAMPION, SHADOW = "champion", "shadow"
-MODELS = ("propensity", "clv", "churn", "segments")
 GATE, GATE_SHA256, GATE_REASON, GATE_CHECKS = "gate", "gate_sha256", "gate_reason", "gate_checks"
 FINGERPRINT = "training_fingerprint"
 HISTORY = "champions"

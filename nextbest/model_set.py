@@ -11,6 +11,8 @@ from typing import Literal
 
 import msgspec
 
+MODELS = ("propensity", "clv", "churn", "segments")
+"""The models there are, by the names that registry, pipeline and model sets have for them."""
 Origin = Literal["customer", "action", "match", "context"]
 Output = Literal["probability", "value"]
 

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from nextbest.errors import SettingError
 from nextbest.identity import Limits
 from nextbest.links import REVIEW_FROM
+from nextbest.model_set import MODELS
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -64,6 +65,11 @@ class Settings:
         0,
         "last weeks of the demo data's purchases that are not imported, so that they may come as live events",
         within=range(27),
+    )
+    models: str = _setting(
+        "NEXTBEST_MODELS",
+        "",
+        f"models that the pipeline trains, with commas between: {', '.join(MODELS)}; empty trains all of them",
     )
     state_url: str = _setting(
         "NEXTBEST_STATE",
@@ -122,6 +128,8 @@ class Settings:
         _check_state_url(self.state_url)
         _check_log_url(self.log_url)
         Limits.parse(self.identity_limits)
+        if unknown := sorted({*self.trained} - {*MODELS}):
+            raise SettingError(f"NEXTBEST_MODELS names {', '.join(unknown)}: there are {', '.join(MODELS)}")
         if not self.link_probability >= REVIEW_FROM:
             raise SettingError(
                 f"NEXTBEST_LINK_PROBABILITY is {self.link_probability}: it takes {REVIEW_FROM} or more, "
@@ -166,6 +174,11 @@ class Settings:
         """A project folder (`contracts`, `policies`, `dbt`): the home's own, or the checkout's where it has none."""
         own = self.home / _PROJECT_FOLDERS[name]
         return own if own.is_dir() else CHECKOUT / _PROJECT_FOLDERS[name]
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """The models that the pipeline trains."""
+        return tuple(filter(None, map(str.strip, self.models.split(",")))) or MODELS
 
     @property
     def feature_repo(self) -> Path:

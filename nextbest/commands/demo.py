@@ -35,6 +35,8 @@ from nextbest.market import Market
 from nextbest.settings import Settings
 
 MARKET_SEED: Final = 20
+DECIDING: Final = "propensity,clv"
+"""The models that decisions and the page about the demo need; others are trained when asked for."""
 LIVE_WEEKS: Final = 2
 """Held back from the first pipeline, to come as events."""
 _OWN: Final = "NEXTBEST_DEMO"
@@ -203,8 +205,9 @@ class Demo:
     type=click.IntRange(min=0),
     help="Take a sample of N households (0: all); small ones train no champion.",
 )
+@click.option("--full", is_flag=True, help="Train every model; without it, propensity and lifetime value.")
 @click.option("--json", "report_path", type=ReportFile(), help="Write a report.")
-def demo(*, once: bool, households: int | None, report_path: Path | None) -> None:
+def demo(*, once: bool, households: int | None, full: bool, report_path: Path | None) -> None:
     """Run the whole loop on real data: land, build, check, train, serve, decide, and take the answers back in.
 
     Example: nextbest demo --once --json report.json
@@ -213,6 +216,7 @@ def demo(*, once: bool, households: int | None, report_path: Path | None) -> Non
     if households is not None:
         settings = replace(settings, households=households)
     settings = replace(settings, live_weeks=settings.live_weeks or LIVE_WEEKS)
+    settings = replace(settings, models="" if full else settings.models or DECIDING)
     # Ended politely is ended by Ctrl-C; and a shell that starts a process in the background has it ignore Ctrl-C.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)

@@ -5,7 +5,7 @@ not belong here: the measures (`models.stability`), or training (`orchestration.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from importlib import import_module
@@ -18,13 +18,14 @@ from dagster import RunsFilter
 from nextbest.adapters.learned import in_use
 from nextbest.adapters.states import open_state
 from nextbest.moments import to_microseconds
+from nextbest.settings import Settings
 from nextbest.situation import PROPENSITY
 from orchestration import unchanged
 from orchestration.defs.features import SNAPSHOT
 from orchestration.defs.jobs import TRAINING
 from orchestration.defs.resources import Workspace
 from orchestration.defs.sensors import UNFINISHED
-from orchestration.defs.training import MODELS, model_key
+from orchestration.defs.training import model_key
 from orchestration.failures import explained
 from orchestration.pictures import shares
 from orchestration.unchanged import digest
@@ -41,20 +42,28 @@ _SHOWN = 10
 
 Results = Iterator[dg.AssetCheckResult]
 
-_SPECS = [
-    dg.AssetCheckSpec(name, asset=model_key(model), additional_deps=[SNAPSHOT], description=_DESCRIPTIONS[name])
-    for model in MODELS
-    for name in ((CUSTOMERS, ANSWERS) if model == PROPENSITY else (CUSTOMERS,))
-]
+
+def specs(models: Sequence[str]) -> list[dg.AssetCheckSpec]:
+    """The checks of these models."""
+    return [
+        dg.AssetCheckSpec(name, asset=model_key(model), additional_deps=[SNAPSHOT], description=_DESCRIPTIONS[name])
+        for model in models
+        for name in ((CUSTOMERS, ANSWERS) if model == PROPENSITY else (CUSTOMERS,))
+    ]
 
 
-@dg.multi_asset_check(name="stability", specs=_SPECS, can_subset=True)
-def stability(context: dg.AssetCheckExecutionContext, workspace: Workspace) -> Results:
-    """Compare each champion's population with today's, and its expectations with answers; without one, nothing."""
-    for spec in _SPECS:
-        if spec.key in context.selected_asset_check_keys:
-            model = spec.asset_key.path[-1]
-            yield from _customers(workspace, spec, model) if spec.name == CUSTOMERS else _answers(workspace, spec)
+def step(checks: Sequence[dg.AssetCheckSpec]) -> dg.AssetChecksDefinition:
+    """The step that makes the checks."""
+
+    @dg.multi_asset_check(name="stability", specs=checks, can_subset=True)
+    def stability(context: dg.AssetCheckExecutionContext, workspace: Workspace) -> Results:
+        """Compare each champion's population with today's, and its expectations with answers; without one, nothing."""
+        for spec in checks:
+            if spec.key in context.selected_asset_check_keys:
+                model = spec.asset_key.path[-1]
+                yield from _customers(workspace, spec, model) if spec.name == CUSTOMERS else _answers(workspace, spec)
+
+    return stability
 
 
 def _customers(workspace: Workspace, spec: dg.AssetCheckSpec, model: str) -> Results:
@@ -136,7 +145,8 @@ def _result(spec: dg.AssetCheckSpec, said: str, metadata: dict[str, Any], *, pas
 )
 def drifted_models(context: dg.SensorEvaluationContext, workspace: Workspace) -> dg.RunRequest | dg.SkipReason:
     """Train anew when a check of stability failed; the cursor names the failures that were answered already."""
-    last = {spec.key: unchanged.last_evaluation(context.instance, spec.key) for spec in _SPECS}
+    checks = [spec.key for spec in specs(workspace.settings.trained)]
+    last = {key: unchanged.last_evaluation(context.instance, key) for key in checks}
     failed = [f"{key.to_user_string()}: {each.description}" for key, each in last.items() if each and not each.passed]
     snapshot = (workspace.settings.marts / "current").resolve().name
     drift = digest(snapshot, *failed)
@@ -153,4 +163,4 @@ def drifted_models(context: dg.SensorEvaluationContext, workspace: Workspace) ->
 @dg.definitions
 def defs() -> dg.Definitions:
     """One step for all checks, and the sensor."""
-    return dg.Definitions(asset_checks=[stability], sensors=[drifted_models])
+    return dg.Definitions(asset_checks=[step(specs(Settings.from_env().trained))], sensors=[drifted_models])

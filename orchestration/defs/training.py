@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 GROUP = "training"
 SCORING_GROUP = "scoring"
-MODELS = ("propensity", "clv", "churn", "segments")
 SCORING = ("clv", "churn", "segments")
 """Models whose champions score every customer."""
 GATE = "gate"
@@ -190,5 +189,5 @@ def _snapshot(settings: Settings) -> str:
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """An asset per model, and the scores."""
-    return dg.Definitions(assets=[*map(_model, MODELS), customer_scores])
+    """An asset per model that the home trains, and the scores."""
+    return dg.Definitions(assets=[*map(_model, Settings.from_env().trained), customer_scores])

@@ -20,7 +20,7 @@ from nextbest.model_set import FeatureSpec, Model
 from nextbest.settings import Settings
 from orchestration.defs.jobs import TRAINING
 from orchestration.defs.resources import Workspace
-from orchestration.defs.stability import CUSTOMERS, drifted_models, stability
+from orchestration.defs.stability import CUSTOMERS, drifted_models, specs, step
 from orchestration.defs.training import model_key
 from orchestration.unchanged import last_evaluation
 
@@ -83,7 +83,7 @@ def checked(instance: dg.DagsterInstance) -> dg.AssetCheckEvaluation:
     job = dg.define_asset_job("checks", selection=dg.AssetSelection.all_asset_checks())
     definitions = dg.Definitions(
         assets=[dg.AssetSpec(model_key(name)) for name in ("propensity", "clv")],
-        asset_checks=[stability],
+        asset_checks=[step(specs(("propensity", "clv")))],
         jobs=[job],
         resources={"workspace": Workspace()},
         executor=dg.in_process_executor,

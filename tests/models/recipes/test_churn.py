@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from models.candidate import Champion
@@ -14,7 +15,8 @@ from models.recipes import churn
 @pytest.fixture
 def churn_data(clv_data: TrainingSet) -> TrainingSet:
     """Who spent little in the year stays away, however long ago the last purchase was."""
-    frame = clv_data.frame
+    copies = [clv_data.frame.assign(customer_id=clv_data.frame["customer_id"] + f"-{copy}") for copy in range(5)]
+    frame = pd.concat(copies, ignore_index=True)
     random = np.random.default_rng(9)
     logit = 2.0 * (6.0 - np.log1p(frame["spend_364d"].to_numpy()))
     churned = random.random(len(frame)) < 1 / (1 + np.exp(-logit))
