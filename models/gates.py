@@ -133,7 +133,7 @@ def _checks(evidence: Evidence, thresholds: Thresholds) -> Iterator[Check]:
         message = f"gain over {baseline} is {gain}; its lower bound must be above 0"
         yield _check("better_than_baselines", f"better_than_{baseline}", message, is_met=gain.low > 0)
     if evidence.over_champion is not None:
-        yield _not_worse(evidence.over_champion, thresholds.champion_margin)
+        yield not_worse(evidence.over_champion, thresholds)
     for name, limit in thresholds.calibration.items():
         yield _at_most("is_calibrated", name, name, evidence.calibration[name], limit)
     yield _at_most(
@@ -151,13 +151,14 @@ def _check(demand: Demand, name: str, message: str, *, is_met: bool) -> Check:
     return Check(demand, name, "met" if is_met else "missed", message)
 
 
-def _not_worse(gain: Interval, margin: float) -> Check:
-    """Met where it cannot be worse by more than the margin, missed where it must be, else undecided."""
+def not_worse(gain: Interval, thresholds: Thresholds) -> Check:
+    """Met where it cannot be worse than the champion by more than the margin, missed where it must be; or undecided."""
+    margin = thresholds.champion_margin
     outcome: Outcome = "met" if gain.low >= -margin else "missed" if gain.high < -margin else "undecided"
     told = "" if outcome != "undecided" else ": too little evidence, so it goes into the shadow"
     if math.isnan(gain.estimate):
         told = ": there is no data after both trainings, so it goes into the shadow"
-    message = f"gain over the champion is {gain}; its lower bound must be at least {-margin}{told}"
+    message = f"gain over the champion is {gain}; its lower bound must be at least {-margin:g}{told}"
     return Check("not_worse_than_champion", "not_worse_than_champion", outcome, message)
 
 

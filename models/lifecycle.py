@@ -4,6 +4,7 @@ Belongs here: the order of these steps. Does not belong here: any one of them.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from threadpoolctl import threadpool_limits
@@ -12,26 +13,46 @@ from models import stability
 from models.candidate import Candidate, Champion, Registered
 from models.dependencies import training_digest
 from models.frames import TrainingSet
-from models.gates import judge
+from models.gates import Check, judge
 from models.registry import Registry
 from nextbest.settings import Settings
 
 Build = Callable[[TrainingSet, Champion | None], Candidate]
+Compare = Callable[[TrainingSet, Champion, Champion], Check]
+"""Of data, a shadow and the champion: whether the shadow is not worse on rows that neither was trained on."""
 
 
-def run(settings: Settings, name: str, data: TrainingSet, build: Build, now: datetime) -> Registered:
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How versions of a model are made, and compared with each other later."""
+
+    name: str
+    build: Build
+    compare: Compare
+
+
+def run(settings: Settings, recipe: Recipe, data: TrainingSet, now: datetime) -> Registered:
     """Train on `data` unless the very same was done before; what passes the gate becomes champion.
 
-    A version that fails is registered too, with the reason in its tags; the champion stays who it is.
+    A version that fails is registered too, with the reason in its tags; the champion stays who it is. A version in the
+    shadow is looked at first: what was too little evidence then may be enough with what has come since.
     """
-    registry = Registry(settings)
+    registry, name = Registry(settings), recipe.name
     fingerprint = data.fingerprint(name, training_digest(settings))
     known = registry.trained_on(name, fingerprint)
     if known is not None:
         return known
     # Matrices are small: more than one BLAS thread only waits for the others, and for whatever else runs here.
     with threadpool_limits(1):
-        candidate = build(data, registry.champion(name))
+        _reconsider(registry, recipe, data)
+        candidate = recipe.build(data, registry.champion(name))
     population = stability.reference(stability.population(settings, candidate.model), now)
     version = registry.log(candidate, fingerprint, population, now)
     return registry.conclude(version, candidate, judge(candidate.evidence, candidate.thresholds))
+
+
+def _reconsider(registry: Registry, recipe: Recipe, data: TrainingSet) -> None:
+    shadow, champion = registry.shadow_version(recipe.name), registry.champion(recipe.name)
+    if shadow is not None and champion is not None:
+        model, content = registry.artifacts(shadow)
+        registry.reconsider(shadow, recipe.compare(data, Champion(model=model, onnx=content), champion))

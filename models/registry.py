@@ -23,7 +23,7 @@ import numpy as np
 import onnx
 
 from models.candidate import Candidate, Champion, Registered
-from models.gates import GateResult, Verdict
+from models.gates import Check, GateResult, Verdict
 from models.stability import Reference
 from nextbest.errors import NextbestError
 from nextbest.model_set import MODELS, Model
@@ -236,6 +236,18 @@ class Registry:
             gate=gate,
             skipped=False,
         )
+
+    def reconsider(self, shadow: Version, check: Check) -> None:
+        """Have the version in the shadow become champion where it is not worse, and leave the shadow where it is."""
+        verdict: Verdict = (
+            "passed" if check.outcome == "met" else "failed" if check.outcome == "missed" else "undecided"
+        )
+        self.tag(shadow, GATE_REASON, check.message)
+        self.tag(shadow, GATE, verdict)
+        if verdict == "passed":
+            self._make_champion(shadow.name, shadow.version)
+        elif verdict == "failed":
+            self._client.delete_registered_model_alias(shadow.name, SHADOW)
 
     def tag(self, version: Version, key: str, value: str) -> None:
         self._client.set_model_version_tag(version.name, version.version, key, value)

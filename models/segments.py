@@ -102,11 +102,7 @@ class Segments:
 
     def closeness(self, x: Array) -> Array:
         """How near each row is to each centre, shape (rows, segments): the nearest is the largest."""
-        return np.asarray(self.transformed(x) @ self.weights + self.bias)
-
-    def transformed(self, x: Array) -> Array:
-        """Logarithms of amounts and square roots of shares."""
-        return _transformed(x, self.is_share)
+        return np.asarray(_transformed(x, self.is_share) @ self.weights + self.bias)
 
     def names(self, x: Array) -> NDArray[np.str_]:
         """Each row's segment, by name."""
@@ -142,11 +138,8 @@ def train(frame: pd.DataFrame, params: Params) -> Segments:
             f"{params.most} segments apart"
         )
     x = matrix(frame, params.features)
-    is_share = np.array(["_share" in feature.name for feature in params.features])
-    raw = _transformed(x, is_share)
-    mean, scale = raw.mean(axis=0), raw.std(axis=0)
-    scale[scale < 1e-12] = 1.0  # noqa: PLR2004  a column that is the same for everybody
-    z = (raw - mean) / scale
+    is_share = _are_shares(params.features)
+    mean, scale, z = _standardized(_transformed(x, is_share))
     random = np.random.default_rng(params.seed)
     sample = z[random.permutation(len(z))[: params.sample]]
     agreements = {count: _agreement(sample, count, params) for count in range(params.least, params.most + 1)}
@@ -161,6 +154,22 @@ def train(frame: pd.DataFrame, params: Params) -> Segments:
         segments=_described(x, z, _nearest(z, centres), params),
         stability=MappingProxyType(agreements),
     )
+
+
+def standardized(x: Array, features: Sequence[FeatureSpec]) -> Array:
+    """Rows as distances are measured between them."""
+    return _standardized(_transformed(x, _are_shares(features)))[2]
+
+
+def _are_shares(features: Sequence[FeatureSpec]) -> NDArray[np.bool_]:
+    return np.array(["_share" in feature.name for feature in features])
+
+
+def _standardized(raw: Array) -> tuple[Array, Array, Array]:
+    """Means, deviations, and the rows in these units."""
+    mean, scale = raw.mean(axis=0), raw.std(axis=0)
+    scale[scale < 1e-12] = 1.0  # noqa: PLR2004  a column that is the same for everybody
+    return mean, scale, (raw - mean) / scale
 
 
 def _transformed(x: Array, is_share: NDArray[np.bool_]) -> Array:

@@ -13,11 +13,12 @@ from models.baselines import churn_baselines
 from models.candidate import Candidate, Champion, Registered
 from models.cards import Words
 from models.frames import TrainingSet
-from models.gates import Thresholds
+from models.gates import Check, Thresholds, not_worse
 from models.inputs import lifetime_features
+from models.lifecycle import Recipe
 from models.recipes.cutoffs import HORIZON, split, trained_until
-from models.recipes.measures import Measures, Rows, of_probabilities
-from models.recipes.trial import Fit, Trial, candidate, spend_segments, trial
+from models.recipes.measures import UNTOLD, Measures, Rows, of_probabilities
+from models.recipes.trial import Fit, Trial, candidate, spend_segments, trial, trial_of
 from nextbest.settings import Settings
 
 NAME = "churn"
@@ -43,7 +44,7 @@ cut-off, labels the 91 days after it. Training windows had closed when the test 
 
 def train_and_register(settings: Settings, now: datetime) -> Registered:
     """Train on what the marts hold, measure, register, and make champion what passes the gate."""
-    return lifecycle.run(settings, NAME, frames.clv_set(settings), build, now)
+    return lifecycle.run(settings, RECIPE, frames.clv_set(settings), now)
 
 
 def build(data: TrainingSet, champion: Champion | None) -> Candidate:
@@ -54,7 +55,13 @@ def build(data: TrainingSet, champion: Champion | None) -> Candidate:
     chosen = dict(trained.chosen) | {"horizon_days": HORIZON.days}
     fit = Fit(fitted=trained, chosen=chosen, features=features, trained_until=trained_until(train))
     tried = trial(NAME, data, (train, test), fit, champion)
-    return candidate(tried, _measures(tried), THRESHOLDS, WORDS)
+    return candidate(tried, fit, _measures(tried), THRESHOLDS, WORDS)
+
+
+def compare(data: TrainingSet, shadow: Champion, champion: Champion) -> Check:
+    """Whether a shadow is not worse than the champion on rows that neither was trained on."""
+    gain = _measures(trial_of(shadow, data, split(data.frame), champion)).over_champion
+    return not_worse(gain or UNTOLD, THRESHOLDS)
 
 
 def _measures(tried: Trial) -> Measures:
@@ -75,3 +82,6 @@ def _measures(tried: Trial) -> Measures:
         unit="P(no purchase in 91 days)",
     )
     return of_probabilities(rows)
+
+
+RECIPE = Recipe(NAME, build, compare)

@@ -13,11 +13,12 @@ from models.baselines import spend_baselines
 from models.candidate import Candidate, Champion, Registered
 from models.cards import Words
 from models.frames import TrainingSet
-from models.gates import Thresholds
+from models.gates import Check, Thresholds, not_worse
 from models.inputs import lifetime_features
+from models.lifecycle import Recipe
 from models.recipes.cutoffs import HORIZON, split, trained_until
-from models.recipes.measures import Measures, Rows, of_amounts
-from models.recipes.trial import Fit, Trial, candidate, spend_segments, trial
+from models.recipes.measures import UNTOLD, Measures, Rows, of_amounts
+from models.recipes.trial import Fit, Trial, candidate, spend_segments, trial, trial_of
 from nextbest.settings import Settings
 
 NAME = "clv"
@@ -47,7 +48,7 @@ correlations, `champion` the part of the champion's error that is gone.""",
 
 def train_and_register(settings: Settings, now: datetime) -> Registered:
     """Train on what the marts hold, measure, register, and make champion what passes the gate."""
-    return lifecycle.run(settings, NAME, frames.clv_set(settings), build, now)
+    return lifecycle.run(settings, RECIPE, frames.clv_set(settings), now)
 
 
 def build(data: TrainingSet, champion: Champion | None) -> Candidate:
@@ -58,7 +59,13 @@ def build(data: TrainingSet, champion: Champion | None) -> Candidate:
     chosen = dict(trained.chosen) | {"horizon_days": HORIZON.days, "tested_on": f"{test['cutoff_at'].iloc[0]:%Y-%m-%d}"}
     fit = Fit(fitted=trained.model, chosen=chosen, features=features, trained_until=trained_until(train))
     tried = trial(NAME, data, (train, test), fit, champion)
-    return candidate(tried, _measures(tried), THRESHOLDS, WORDS)
+    return candidate(tried, fit, _measures(tried), THRESHOLDS, WORDS)
+
+
+def compare(data: TrainingSet, shadow: Champion, champion: Champion) -> Check:
+    """Whether a shadow is not worse than the champion on rows that neither was trained on."""
+    gain = _measures(trial_of(shadow, data, split(data.frame), champion)).over_champion
+    return not_worse(gain or UNTOLD, THRESHOLDS)
 
 
 def _measures(tried: Trial) -> Measures:
@@ -79,3 +86,6 @@ def _measures(tried: Trial) -> Measures:
         unit="USD in 91 days",
     )
     return of_amounts(rows)
+
+
+RECIPE = Recipe(NAME, build, compare)

@@ -16,11 +16,12 @@ from models.candidate import Candidate, Champion, Registered
 from models.cards import Words
 from models.errors import TooLittleDataError
 from models.frames import TrainingSet
-from models.gates import Thresholds
+from models.gates import Check, Thresholds, not_worse
 from models.inputs import propensity_features
 from models.labels import PRIOR_RESPONSES, by_contact, soft_labels
-from models.recipes.measures import Measures, Rows, of_probabilities
-from models.recipes.trial import Fit, Trial, candidate, spend_segments, trial
+from models.lifecycle import Recipe
+from models.recipes.measures import UNTOLD, Measures, Rows, of_probabilities
+from models.recipes.trial import Fit, Trial, candidate, spend_segments, trial, trial_of
 from nextbest.settings import Settings
 
 NAME = "propensity"
@@ -63,7 +64,7 @@ compares each row with the category's redemption as recorded; in type A it depen
 
 def train_and_register(settings: Settings, now: datetime) -> Registered:
     """Train on what the marts hold, measure, register, and make champion what passes the gate."""
-    return lifecycle.run(settings, NAME, frames.propensity_set(settings), build, now)
+    return lifecycle.run(settings, RECIPE, frames.propensity_set(settings), now)
 
 
 def split(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -102,7 +103,13 @@ def build(data: TrainingSet, champion: Champion | None) -> Candidate:
     until = train["ended_at"].max().to_pydatetime()
     fit = Fit(fitted=trained.model, chosen=chosen, features=features, trained_until=until)
     tried = trial(NAME, data, (train, test), fit, champion)
-    return candidate(tried, _measures(tried), THRESHOLDS, WORDS)
+    return candidate(tried, fit, _measures(tried), THRESHOLDS, WORDS)
+
+
+def compare(data: TrainingSet, shadow: Champion, champion: Champion) -> Check:
+    """Whether a shadow is not worse than the champion on rows that neither was trained on."""
+    gain = _measures(trial_of(shadow, data, split(data.frame), champion)).over_champion
+    return not_worse(gain or UNTOLD, THRESHOLDS)
 
 
 def _measures(tried: Trial) -> Measures:
@@ -149,3 +156,6 @@ def _measure_rows(test: pd.DataFrame, probability: Array) -> dict[str, float]:
 
 def _campaigns(rows: pd.DataFrame) -> str:
     return " ".join(rows.sort_values("contacted_at")["campaign_id"].astype(str).unique())
+
+
+RECIPE = Recipe(NAME, build, compare)

@@ -20,10 +20,11 @@ from models.candidate import Candidate, Champion, Registered
 from models.cards import Words
 from models.evaluation import Statistic
 from models.frames import TrainingSet
-from models.gates import Thresholds
+from models.gates import Check, Thresholds, not_worse
 from models.inputs import matrix, segment_features
-from models.recipes.measures import Measures
-from models.recipes.trial import Fit, Trial, candidate, trial
+from models.lifecycle import Recipe
+from models.recipes.measures import UNTOLD, Measures
+from models.recipes.trial import Fit, Trial, candidate, trial, trial_of
 from models.segments import Segments
 from nextbest.settings import Settings
 
@@ -51,7 +52,7 @@ anything.""",
 
 def train_and_register(settings: Settings, now: datetime) -> Registered:
     """Train on what the marts hold, measure, register, and make champion what passes the gate."""
-    return lifecycle.run(settings, NAME, frames.segments_set(settings), build, now)
+    return lifecycle.run(settings, RECIPE, frames.segments_set(settings), now)
 
 
 def build(data: TrainingSet, champion: Champion | None) -> Candidate:
@@ -62,13 +63,24 @@ def build(data: TrainingSet, champion: Champion | None) -> Candidate:
     chosen = {"segments": len(fitted.segments), **{f"stability_{n}": each for n, each in fitted.stability.items()}}
     fit = Fit(fitted=fitted, chosen=chosen, features=fitted.features, trained_until=until)
     tried = trial(NAME, data, (frame, frame), fit, champion, labels=tuple(each.name for each in fitted.segments))
-    return candidate(tried, _measures(tried, fitted), THRESHOLDS, WORDS)
+    return candidate(tried, fit, _measures(tried, fitted), THRESHOLDS, WORDS)
+
+
+def compare(data: TrainingSet, shadow: Champion, champion: Champion) -> Check:
+    """Whether a shadow explains more than the champion."""
+    tried = trial_of(shadow, data, (data.frame, data.frame), champion)
+    z = segments.standardized(matrix(data.frame, shadow.model.features), shadow.model.features)
+    own, rival = _explained(z, tried.scores()), tried.rival(data.frame)
+    if rival is None:
+        return not_worse(UNTOLD, THRESHOLDS)
+    [gain] = evaluation.bootstrap(_customers(data.frame), evaluation.difference(own, _explained(z, rival)))
+    return not_worse(gain, THRESHOLDS)
 
 
 def _measures(tried: Trial, fitted: Segments) -> Measures:
     frame, said = tried.test, tried.scores()
-    z = _standardized(matrix(frame, fitted.features), fitted)
-    customers = frame["customer_id"].to_numpy(dtype=str)
+    z = segments.standardized(matrix(frame, fitted.features), fitted.features)
+    customers = _customers(frame)
     thirds = frame["spend_91d"].rank(method="first", pct=True).mul(3).apply(np.ceil).to_numpy(np.float64)
     own, by_spend = _explained(z, said), _explained(z, thirds)
     rival = tried.rival(frame)
@@ -104,10 +116,8 @@ def _measures(tried: Trial, fitted: Segments) -> Measures:
     )
 
 
-def _standardized(x: Array, fitted: Segments) -> Array:
-    raw = fitted.transformed(x)
-    scale = raw.std(axis=0)
-    return np.asarray((raw - raw.mean(axis=0)) / np.where(scale > 0, scale, 1.0))
+def _customers(frame: pd.DataFrame) -> NDArray[np.str_]:
+    return frame["customer_id"].to_numpy(dtype=str)
 
 
 def _explained(z: Array, group: Array) -> Statistic:
@@ -133,3 +143,6 @@ def _means(values: Array, group: NDArray[np.float64]) -> Array:
     """The mean of each row's group."""
     _, code = np.unique(group, return_inverse=True)
     return np.asarray((np.bincount(code, values) / np.bincount(code))[code])
+
+
+RECIPE = Recipe(NAME, build, compare)

@@ -31,13 +31,11 @@ _EXAMPLES = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """A fitted model with its file and its rows; `chosen` is how it was chosen."""
+    """A version, or what is to become one, with the rows that it was trained on and those that it is tried on."""
 
     data: TrainingSet
     train: pd.DataFrame
     test: pd.DataFrame
-    fitted: Fitted
-    chosen: Mapping[str, object]
     model: Model
     onnx: bytes
     champion: Champion | None
@@ -53,7 +51,8 @@ class Trial:
     def unseen(self, times: pd.Series) -> NDArray[np.bool_]:
         """Which of the rows with these times neither the model nor the champion was trained on."""
         models = [self.model, *([self.champion.model] if self.champion else [])]
-        return np.asarray(times >= max(each.trained_until for each in models if each.trained_until))
+        moments = [each.trained_until for each in models if each.trained_until]
+        return np.asarray(times >= max(moments)) if moments else np.ones(len(times), dtype=bool)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,15 +92,21 @@ def trial(
         data=data,
         train=train,
         test=test,
-        fitted=fit.fitted,
-        chosen=fit.chosen,
         model=model,
         onnx=fit.fitted.to_onnx().SerializeToString(),
         champion=champion,
     )
 
 
-def candidate(tried: Trial, measures: Measures, thresholds: Thresholds, words: Words) -> Candidate:
+def trial_of(
+    version: Champion, data: TrainingSet, rows: tuple[pd.DataFrame, pd.DataFrame], champion: Champion
+) -> Trial:
+    """The trial of a version of before on rows of today."""
+    train, test = rows
+    return Trial(data=data, train=train, test=test, model=version.model, onnx=version.onnx, champion=champion)
+
+
+def candidate(tried: Trial, fit: Fit, measures: Measures, thresholds: Thresholds, words: Words) -> Candidate:
     """The candidate that a trial becomes, judged by nobody yet."""
     data, x = tried.data, matrix(tried.test, tried.model.features)
     fairness = None if measures.is_fair_by_nature else data.fairness
@@ -111,7 +116,7 @@ def candidate(tried: Trial, measures: Measures, thresholds: Thresholds, words: W
         improvements=dict(measures.gains),
         over_champion=measures.over_champion,
         calibration=dict(measures.calibration),
-        parity=parity(tried.scores(), tried.fitted, x) if measures.parity is None else measures.parity,
+        parity=parity(tried.scores(), fit.fitted, x) if measures.parity is None else measures.parity,
         latency_ms=latency_ms(tried.model, tried.onnx),
         fairness=groups,
         leaks=dict(data.leaks),
@@ -133,9 +138,9 @@ def candidate(tried: Trial, measures: Measures, thresholds: Thresholds, words: W
         thresholds=thresholds,
     )
     return Candidate(
-        model=msgspec.structs.replace(tried.model, probe=_probe(tried, x)),
+        model=msgspec.structs.replace(tried.model, probe=_probe(fit.fitted, x)),
         onnx=tried.onnx,
-        params=dict(tried.chosen) | {"features": len(tried.model.features)},
+        params=dict(fit.chosen) | {"features": len(tried.model.features)},
         metrics=metrics,
         evidence=evidence,
         thresholds=thresholds,
@@ -145,9 +150,9 @@ def candidate(tried: Trial, measures: Measures, thresholds: Thresholds, words: W
     )
 
 
-def _probe(tried: Trial, x: Array) -> Probe:
+def _probe(fitted: Fitted, x: Array) -> Probe:
     rows = x[:_EXAMPLES]
-    return Probe(tuple(map(tuple, rows.tolist())), tuple(tried.fitted.predict(rows).tolist()))
+    return Probe(tuple(map(tuple, rows.tolist())), tuple(fitted.predict(rows).tolist()))
 
 
 def segments(subjects: pd.DataFrame) -> pd.DataFrame:

@@ -50,9 +50,9 @@ class Trained:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, clv_data: TrainingSet, now: datetime) -> Trained:
     settings = Settings(home=tmp_path_factory.mktemp("home"))
-    first = lifecycle.run(settings, clv.NAME, clv_data, clv.build, now)
+    first = lifecycle.run(settings, clv.RECIPE, clv_data, now)
     fewer = TrainingSet(frame=clv_data.frame.iloc[::-1], action_features={}, contracts=clv_data.contracts)
-    second = lifecycle.run(settings, clv.NAME, fewer, clv.build, now)
+    second = lifecycle.run(settings, clv.RECIPE, fewer, now)
     kept = tmp_path_factory.mktemp("kept")
     shutil.copytree(settings.home, kept, dirs_exist_ok=True)
     return Trained(settings, (first, second), kept)
@@ -91,8 +91,8 @@ def test_a_run_shows_everything_and_is_not_repeated(
     settings: Settings, clv_data: TrainingSet, client: MlflowClient, now: datetime
 ) -> None:
     """Parameters, metrics, plots, card, signature and example; the same data again changes nothing."""
-    first = lifecycle.run(settings, clv.NAME, clv_data, clv.build, now)
-    again = lifecycle.run(settings, clv.NAME, clv_data, clv.build, now)
+    first = lifecycle.run(settings, clv.RECIPE, clv_data, now)
+    again = lifecycle.run(settings, clv.RECIPE, clv_data, now)
     assert (first.version, first.alias, first.skipped) == ("1", CHAMPION, False)
     assert (again.version, again.alias, again.skipped) == ("1", CHAMPION, True)
     assert again.gate == first.gate
@@ -132,8 +132,8 @@ def test_a_run_killed_before_its_end_is_done_again(
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, "set_registered_model_alias", killed)
         with pytest.raises(KeyboardInterrupt):
-            lifecycle.run(settings, clv.NAME, clv_data, clv.build, now)
-    again = lifecycle.run(settings, clv.NAME, clv_data, clv.build, now)
+            lifecycle.run(settings, clv.RECIPE, clv_data, now)
+    again = lifecycle.run(settings, clv.RECIPE, clv_data, now)
     assert (again.version, again.alias, again.skipped) == ("2", CHAMPION, False)
 
 
@@ -150,7 +150,7 @@ def test_a_skip_leaves_the_champion_who_it_is(
     registry.promote(clv.NAME, "1")
     assert registry.current(clv.NAME).version == "1"
     backwards = TrainingSet(frame=clv_data.frame.iloc[::-1], action_features={}, contracts=clv_data.contracts)
-    skipped = lifecycle.run(settings, clv.NAME, backwards, clv.build, now)
+    skipped = lifecycle.run(settings, clv.RECIPE, backwards, now)
     assert (skipped.version, skipped.alias, skipped.skipped) == ("2", None, True)
     champion = registry.champion_version(clv.NAME)
     assert champion is not None
@@ -312,11 +312,9 @@ def test_a_version_that_fails_its_gate_is_registered_with_the_reason_and_not_cha
     settings: Settings, clv_data: TrainingSet, client: MlflowClient, now: datetime
 ) -> None:
     """The alias stays where it was, and nobody promotes it by hand either."""
-    lifecycle.run(settings, clv.NAME, clv_data, clv.build, now)
+    lifecycle.run(settings, clv.RECIPE, clv_data, now)
     frame = clv_data.frame.assign(spend_next_91d=1.01 * clv_data.frame["spend_prior_91d"])
-    blocked = lifecycle.run(
-        settings, clv.NAME, TrainingSet(frame=frame, action_features={}, contracts={}), clv.build, now
-    )
+    blocked = lifecycle.run(settings, clv.RECIPE, TrainingSet(frame=frame, action_features={}, contracts={}), now)
     assert (blocked.version, blocked.alias, blocked.gate.passed) == ("2", None, False)
     assert "gain over last_91_days" in client.get_model_version(clv.NAME, "2").tags["gate_reason"]
     assert client.get_model_version_by_alias(clv.NAME, CHAMPION).version in {1, "1"}
@@ -534,12 +532,12 @@ def test_a_version_of_which_too_little_is_known_becomes_the_shadow(
     settings: Settings, clv_data: TrainingSet, client: MlflowClient, now: datetime
 ) -> None:
     """Against a champion that has seen all there is, nothing tells which is better: a person may still decide."""
-    first = lifecycle.run(settings, clv.NAME, clv_data, clv.build, now)
+    first = lifecycle.run(settings, clv.RECIPE, clv_data, now)
     assert first.alias == CHAMPION
     later = replace(
         clv_data, frame=clv_data.frame.assign(cutoff_at=clv_data.frame["cutoff_at"] - pd.Timedelta(days=364))
     )
-    second = lifecycle.run(settings, clv.NAME, later, clv.build, now)
+    second = lifecycle.run(settings, clv.RECIPE, later, now)
     assert (second.alias, second.gate.verdict) == (SHADOW, "undecided")
     assert "no data after both trainings" in client.get_model_version(clv.NAME, "2").tags["gate_reason"]
     registry = Registry(settings)
@@ -548,3 +546,20 @@ def test_a_version_of_which_too_little_is_known_becomes_the_shadow(
     assert shadow.version == "2"
     registry.promote(clv.NAME, "2")
     assert registry.current(clv.NAME).version == "2"
+
+
+def test_a_shadow_is_looked_at_again_when_there_is_more_data(
+    settings: Settings, clv_data: TrainingSet, client: MlflowClient, now: datetime
+) -> None:
+    """Later cut-offs that neither has seen: as good as the champion, it takes its place before anything is trained."""
+    frame = clv_data.frame
+    lifecycle.run(settings, clv.RECIPE, clv_data, now)
+    older = replace(clv_data, frame=frame.assign(cutoff_at=frame["cutoff_at"] - pd.Timedelta(days=364)))
+    assert lifecycle.run(settings, clv.RECIPE, older, now).alias == SHADOW
+    later = replace(clv_data, frame=frame.assign(cutoff_at=frame["cutoff_at"] + pd.Timedelta(days=182)))
+    third = lifecycle.run(settings, clv.RECIPE, later, now)
+    tags = client.get_model_version(clv.NAME, "2").tags
+    assert (tags["gate"], third.version) == ("passed", "3")
+    assert tags["gate_reason"].startswith("gain over the champion is ")
+    assert Registry(settings).rollback(clv.NAME) == "2"
+    assert Registry(settings).rollback(clv.NAME) == "1"

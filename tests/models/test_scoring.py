@@ -25,7 +25,7 @@ def test_every_customer_is_scored_by_the_champion(
 ) -> None:
     """A row each, with the version; nothing where there is no champion; the former file stays until then."""
     assert score_customers(feature_store, AS_OF) == 0
-    lifecycle.run(feature_store, clv.NAME, clv_data, clv.build, now)
+    lifecycle.run(feature_store, clv.RECIPE, clv_data, now)
     assert score_customers(feature_store, AS_OF) == 2
     scores = pq.read_table(scores_file(feature_store.marts))
     assert scores.schema.equals(SCORES)
