@@ -64,8 +64,9 @@ def main(report: Path | None, only: tuple[str, ...], seed: int) -> None:
 def _table(family: str, rows: list[Row], seconds: float) -> Table:
     table = Table("model", "data", "measure", "better", "system", "value", "95 %", "s", title=f"{family}, {seconds} s")
     last: tuple[str, ...] = ()
-    for row in rows:
-        subject = row.model, row.data, row.measure, row.is_better
+    places = {subject: place for place, subject in enumerate(dict.fromkeys(map(_subject, rows)))}
+    for row in sorted(rows, key=lambda each: places[_subject(each)]):
+        subject = _subject(row)
         if subject != last:
             table.add_section()
         shown = ("",) * len(subject) if subject == last else subject
@@ -74,6 +75,10 @@ def _table(family: str, rows: list[Row], seconds: float) -> Table:
         table.add_row(*shown, system, f"{row.value:.4g}", interval, "" if row.seconds is None else f"{row.seconds:.2g}")
         last = subject
     return table
+
+
+def _subject(row: Row) -> tuple[str, ...]:
+    return row.model, row.data, row.measure, row.is_better
 
 
 if __name__ == "__main__":
