@@ -65,6 +65,12 @@ class Settings:
         "last weeks of the demo data's purchases that are not imported, so that they may come as live events",
         within=range(27),
     )
+    demo_trial: bool = _setting(
+        "NEXTBEST_DEMO_TRIAL",
+        False,
+        "add to the demo data a simulated trial of its last weeks: random decisions, what was seen of them and what "
+        "came of it, for models of engagement and uplift to learn from",
+    )
     state_url: str = _setting(
         "NEXTBEST_STATE",
         "",
