@@ -1,8 +1,8 @@
 """A simulated market: answers decisions as customers would, with a truth that is known.
 
-Belongs here: who sees, clicks, redeems or waves away, who comes unasked, and how likely that is. Does not belong here:
-sending the answers anywhere, or history before our own decisions (a source's business). Everything it says is marked `source=simulated`;
-a lift measured on it is a statement about the simulator, whose truth `Market.truth` tells.
+Belongs here: who sees, clicks, redeems or waves away, who buys unasked, and how likely that is. Does not belong here:
+sending the answers anywhere, or history before our own decisions (a source's business). Everything it says is marked
+`source=simulated`; a lift measured on it is a statement about the simulator, whose truth `Market.truth` tells.
 """
 
 import math
@@ -38,8 +38,8 @@ class Market:
     """Customers whose tastes follow from `seed`; what they answer follows from `seed` and the decision's id.
 
     `within` is the longest time between a decision and the last answer to it, but for a redemption where `takes` is
-    given: it comes that much later than the click in the mean, exponentially distributed. Where `zone` is given, whether
-    something is seen depends on the hour by its clock, and on the customer's taste for the channel.
+    given: it comes that much later than the click in the mean, exponentially distributed. Where `zone` is given,
+    what is seen depends on the hour by its clock, and on the customer's taste for the channel.
     """
 
     seed: int
@@ -122,9 +122,7 @@ class Market:
         draws = uniforms(5, "market answer", self.seed, decision["decision_id"], decision["slot"]).tolist()
         sees, clicks, redeems, spends, minds = draws
         step = self.within / 3
-        if decision["action"] == DO_NOTHING or sees >= self.sight(
-            decision["customer_id"], decision["channel"], now
-        ):
+        if decision["action"] == DO_NOTHING or sees >= self.sight(decision["customer_id"], decision["channel"], now):
             return
         yield _event(decision, "impression", now + step * sees)
         root = math.sqrt(self.truth(decision["customer_id"], features, decision["action"]))

@@ -22,7 +22,7 @@ draws as (
         decisions.slot,
         cast(placements.drawn as varchar) as draw
     from decisions
-    cross join unnest(cast(json_extract(decisions.record, '$.placements') as json [])) as placements (drawn)
+    cross join unnest(cast(json_extract(decisions.record, '$.placements') as json[])) as placements (drawn)
     where decisions.is_first and json_extract_string(placements.drawn, '$.id') = decisions.placement
 ),
 

