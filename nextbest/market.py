@@ -75,8 +75,8 @@ class Market:
         hour = local.hour + local.minute / 60
         favourite = 19.0 + 3.0 * _normal("market hour", self.seed, customer_id)
         taste = _normal("market channel", self.seed, customer_id, channel)
-        logit = math.log(usual / (1 - usual)) + math.cos(math.tau * (hour - favourite) / 24) + 0.6 * taste
-        return _logistic(logit)
+        nearness = math.cos(math.tau * (hour - favourite) / 24)
+        return _logistic(math.log(usual / (1 - usual)) + 2.0 * nearness + 0.6 * taste)
 
     def unasked(self, customer_id: str, features: Features) -> float:
         """The probability that within a week the customer buys something without having been asked to.

@@ -3,10 +3,11 @@
 Belongs here: the design of the trial, and the features that its customers answer by. Does not belong here: how they
 answer, which is known (`nextbest.market`), or what is imported (`mapping`).
 
-Seven times in eight weeks a household is decided for at random, at any hour and in any placement: nothing, a fifth of
+Eight times in nine weeks a household is decided for at random, at any hour and in any placement: nothing, a fifth of
 the time, or one of the actions that features are computed for, all equally likely. Eight days lie between two days of
-decisions, so that the weeks after two decisions never overlap, and every weekday comes once. What customers do is
-simulated; so are their weeks of their own accord, without which an effect could not be told from what comes anyway.
+decisions, so that the weeks after two decisions never overlap; the week after the last one is not over when the data
+ends. What customers do is simulated; so are their weeks of their own accord, without which an effect could not be told
+from what comes anyway.
 """
 
 from collections import defaultdict
@@ -32,9 +33,9 @@ MARKET: Final = Market(8, takes=timedelta(days=2), zone=ZoneInfo(TIME_ZONE))
 _POLICY: Final = "trial"
 _SPEND: Final = "category_spend_182d__"
 _NOTHING: Final = 0.2
-_DECISIONS, _DAYS_BETWEEN = 7, 8
-_SPAN: Final = timedelta(weeks=8)
+_DECISIONS, _DAYS_BETWEEN = 8, 8
 _WEEK: Final = timedelta(weeks=1)
+_WEEKS: Final = 9
 
 # As of the Mondays before decisions, and as the marts have them, so that the truth of an answer can be told from them.
 _FEATURES: Final = """
@@ -123,10 +124,10 @@ class _Place:
 
 
 def trial(con: duckdb.DuckDBPyConnection, policy: PolicyDocument, end: datetime) -> dict[str, list[Row]]:
-    """The rows of each of `TRIED`, for the households of `con`, of a trial whose last answers come by `end`."""
+    """The rows of each of `TRIED`, for the households of `con`, of a trial until `end`."""
     actions = [action for action in policy.actions.actions if action.starting is None]
     places = [_place(placement, actions, policy.actions.currency) for placement in policy.placements.placements]
-    start = (end - _SPAN - _WEEK).replace(microsecond=0)
+    start = (end - _WEEKS * _WEEK).replace(microsecond=0)
     rows: dict[str, list[Row]] = defaultdict(list)
     for customer, known in _features(con, start, end, [action.id for action in actions]).items():
         for record in _decisions(customer, places, start):
@@ -134,7 +135,7 @@ def trial(con: duckdb.DuckDBPyConnection, policy: PolicyDocument, end: datetime)
             rows["decisions"].append(decision | {"source": "simulated"})
             for answer in _answers(decision, known[_monday(record.occurred_at)]):
                 rows[answer.contract].append(answer.row)
-        for week in range((_SPAN + _WEEK) // _WEEK):
+        for week in range(_WEEKS):
             since = start + week * _WEEK
             features = known[_monday(since)]
             for answer in MARKET.week(customer, features, _bought(features), since):
