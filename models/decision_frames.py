@@ -107,7 +107,7 @@ def preferences_frame(settings: Settings, segments: Mapping[str, str] = MappingP
 
 
 def intent_frame(settings: Settings) -> pd.DataFrame:
-    """Event in which a category was in view, or purchase: `models.intent.train` names the columns.
+    """Event in which a category was in view: `models.intent.train` names the columns.
 
     Raises:
         TooLittleDataError: there is no such event.
