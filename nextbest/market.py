@@ -84,7 +84,7 @@ class Market:
         It falls with the days since the last visit, and depends on a habit of the customer that no feature shows.
         """
         habit = _normal("market habit", self.seed, customer_id)
-        return _logistic(-2.0 - 0.02 * _absence(features) + 0.6 * habit)
+        return _logistic(-3.0 - 0.02 * _absence(features) + 0.6 * habit)
 
     def week(self, customer_id: str, features: Features, actions: Sequence[str], since: datetime) -> Sequence[Answer]:
         """What the customer does of their own accord in the week from `since`: a conversion of no decision, or nothing.

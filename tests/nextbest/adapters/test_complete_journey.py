@@ -298,7 +298,8 @@ def test_a_trial_tells_what_comes_anyway_from_what_it_brings(trial: Tables) -> N
     assert {row["type"] for row in seen} == {"impression", "email_open", "click"}
     assert {row["channel"] for row in seen if row["type"] == "email_open"} == {"email"}
     assert kinds["redemption", True] == kinds["conversion", False] == 0
-    assert kinds["conversion", True] > 1_000 < 2 * kinds["redemption", False]
+    assert kinds["conversion", True] > 500
+    assert kinds["redemption", False] > 400
 
 
 def test_a_sample_of_a_trial_is_part_of_the_whole(settings: Settings, trial: Tables) -> None:
