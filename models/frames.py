@@ -73,12 +73,14 @@ def propensity_set(settings: Settings) -> TrainingSet:
     """
     reading = READINGS["propensity"]
     labels = read_mart(settings, reading.labels)
-    labels = _some(labels[labels["is_complete"]], f"{reading.labels}: no campaign of the policy's actions is complete")
+    labels = rows_or_error(
+        labels[labels["is_complete"]], f"{reading.labels}: no campaign of the policy's actions is complete"
+    )
     known = point_in_time(settings, reading.service, labels["customer_id"], labels["contacted_at"])
     [statistics] = [read_mart(settings, name) for name in reading.statistics]
     newest = action_features_at(statistics, statistics["as_of"].max())
     frame = assemble_propensity(labels, known.features, statistics)
-    return _training_set(settings, frame, known, _by_action(newest))
+    return training_set(settings, frame, known, by_action(newest))
 
 
 def clv_set(settings: Settings) -> TrainingSet:
@@ -90,11 +92,11 @@ def clv_set(settings: Settings) -> TrainingSet:
     """
     reading = READINGS["clv"]
     labels = read_mart(settings, reading.labels)
-    labels = _some(labels, f"{reading.labels}: no cut-off has 91 days of history on both sides")
+    labels = rows_or_error(labels, f"{reading.labels}: no cut-off has 91 days of history on both sides")
     known = point_in_time(settings, reading.service, labels["customer_id"], labels["cutoff_at"])
-    frame = _joined(labels, known.features, "cutoff_at")
+    frame = with_features(labels, known.features, "cutoff_at")
     bought = frame["spend_next_91d"] > 0
-    return _training_set(settings, frame.assign(is_churned=(~bought).astype(float)), known, {})
+    return training_set(settings, frame.assign(is_churned=(~bought).astype(float)), known, {})
 
 
 def segments_set(settings: Settings) -> TrainingSet:
@@ -107,14 +109,15 @@ def segments_set(settings: Settings) -> TrainingSet:
     reading = READINGS["segments"]
     newest = read_mart(settings, reading.labels)
     buyers = newest[(newest["as_of"] == newest["as_of"].max()) & (newest["observed_days"] > 0)]
-    buyers = _some(buyers, f"{reading.labels}: no customer has bought anything")
+    buyers = rows_or_error(buyers, f"{reading.labels}: no customer has bought anything")
     known = point_in_time(settings, reading.service, buyers["customer_id"], buyers["as_of"])
-    return _training_set(settings, known.features.dropna().reset_index(drop=True), known, {})
+    return training_set(settings, known.features.dropna().reset_index(drop=True), known, {})
 
 
-def _training_set(
+def training_set(
     settings: Settings, frame: pd.DataFrame, known: Known, action_features: Mapping[str, Mapping[str, float]]
 ) -> TrainingSet:
+    """The rows with what goes with every training set of a home."""
     protected, fairness = _protected(settings)
     return TrainingSet(
         frame=frame,
@@ -126,7 +129,13 @@ def _training_set(
     )
 
 
-def _some(labels: pd.DataFrame, why_none: str) -> pd.DataFrame:
+def rows_or_error(labels: pd.DataFrame, why_none: str) -> pd.DataFrame:
+    """The labels, numbered anew.
+
+    Raises:
+        TooLittleDataError: there are none; the message is `why_none`.
+
+    """
     if labels.empty:
         raise TooLittleDataError(why_none)
     return labels.reset_index(drop=True)
@@ -147,7 +156,7 @@ def assemble_propensity(labels: pd.DataFrame, features: pd.DataFrame, statistics
     moments = labels["contacted_at"].drop_duplicates()
     shares = pd.concat([action_features_at(statistics, at).assign(contacted_at=at) for at in moments])
     known = labels.merge(shares, on=["contacted_at", "action"], how="left", validate="many_to_one")
-    return with_campaign_type(with_match(_joined(known, features, "contacted_at")))
+    return with_campaign_type(with_match(with_features(known, features, "contacted_at")))
 
 
 def action_features_at(statistics: pd.DataFrame, at: pd.Timestamp) -> pd.DataFrame:
@@ -156,7 +165,8 @@ def action_features_at(statistics: pd.DataFrame, at: pd.Timestamp) -> pd.DataFra
     return action_shares(known.set_axis(["action", "department", "responses", "redemptions"], axis="columns"))
 
 
-def _by_action(features: pd.DataFrame) -> dict[str, dict[str, float]]:
+def by_action(features: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """What `action_features_at` gives, as a model set has it."""
     named = features.set_index("action")
     return {str(action): {str(k): float(v) for k, v in row.items()} for action, row in named.iterrows()}
 
@@ -222,7 +232,13 @@ def read_mart(settings: Settings, name: str) -> pd.DataFrame:
     return pd.read_parquet(path)
 
 
-def _joined(labels: pd.DataFrame, features: pd.DataFrame, time: str) -> pd.DataFrame:
+def with_features(labels: pd.DataFrame, features: pd.DataFrame, time: str) -> pd.DataFrame:
+    """Labels with what was known of the customer at `time`, one row per label, in their order.
+
+    Raises:
+        TrainingDataError: something is not known of one of them.
+
+    """
     left = labels.rename(columns={time: "at"})
     frame = left.merge(
         features, on=["customer_id", "at"], how="left", validate="many_to_one", suffixes=("", "_feature")

@@ -107,6 +107,20 @@ def engagement_features(frame: pd.DataFrame) -> tuple[FeatureSpec, ...]:
     )
 
 
+def uplift_features(frame: pd.DataFrame) -> tuple[FeatureSpec, ...]:
+    """The customer, each action and the customer's spend in its category, the channel and the hour."""
+    return (
+        *(feature for feature in customer_features(frame) if feature.name != "tenure_days"),
+        FeatureSpec(CATEGORY, "match"),
+        FeatureSpec("share", "action"),
+        *_there(frame, "context", *CHANNELS.values(), HOUR),
+    )
+
+
+def _nothing(_: pd.DataFrame) -> tuple[FeatureSpec, ...]:
+    return ()
+
+
 def _there(frame: pd.DataFrame, origin: Origin, *names: str) -> tuple[FeatureSpec, ...]:
     return tuple(FeatureSpec(name, origin) for name in names if name in frame.columns)
 
@@ -138,21 +152,21 @@ def segment_features(frame: pd.DataFrame) -> tuple[FeatureSpec, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What a model learns from: a feature service, the mart of its labels, and marts beside it.
+    """What a model learns from: a feature service, if any, the mart of its labels, and marts beside it.
 
     `scores` is the column of the feature view `customer_scores` that its predictions become, if they do.
     """
 
-    service: str
+    service: str = ""
     labels: str
     statistics: tuple[str, ...] = ()
-    features: Callable[[pd.DataFrame], tuple[FeatureSpec, ...]]
+    features: Callable[[pd.DataFrame], tuple[FeatureSpec, ...]] = _nothing
     scores: str | None = None
 
     def columns(self, names: Iterable[str]) -> frozenset[str]:
         """Which of the service's features, by name, the model takes."""
         offered = pd.DataFrame(columns=sorted(names))
-        taken = self.features(offered)
+        taken = self.features(pd.DataFrame(columns=[*offered, CATEGORY]))  # as `with_match` has it
         plain = {feature.name for feature in taken if feature.origin == "customer"}
         matched = tuple(f"{feature.name}__" for feature in taken if feature.origin == "match")
         return frozenset(str(name) for name in offered if name in plain or str(name).startswith(matched))
@@ -169,6 +183,20 @@ READINGS = MappingProxyType(
         "clv": Reading(service="clv", labels="clv_labels", features=lifetime_features, scores="clv_91d"),
         "churn": Reading(service="clv", labels="clv_labels", features=lifetime_features, scores="churn_91d"),
         "segments": Reading(service="clv", labels="customer_rfm", features=segment_features, scores="segment"),
+        "engagement": Reading(
+            service="propensity",
+            labels="decision_labels",
+            statistics=("action_statistics",),
+            features=engagement_features,
+        ),
+        "uplift": Reading(
+            service="propensity",
+            labels="decision_labels",
+            statistics=("action_statistics",),
+            features=uplift_features,
+        ),
+        "preferences": Reading(labels="decision_labels"),
+        "intent": Reading(labels="category_events"),
     }
 )
 """By the model's name."""

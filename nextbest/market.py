@@ -1,14 +1,14 @@
 """A simulated market: answers decisions as customers would, with a truth that is known.
 
-Belongs here: who sees, clicks, redeems or waves away, and how likely that is. Does not belong here: sending the answers
-anywhere, or history before our own decisions (a source's business). Everything it says is marked `source=simulated`;
-a lift measured on it is a statement about the simulator, whose truth `Market.truth` tells.
+Belongs here: who sees, clicks, redeems or waves away, who buys unasked, and how likely that is. Does not belong here:
+sending the answers anywhere, or history before our own decisions (a source's business). Everything it says is marked
+`source=simulated`; a lift measured on it is a statement about the simulator, whose truth `Market.truth` tells.
 """
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ Features = Mapping[str, float | None]
 _NORMAL = NormalDist()
 _SEEN = {"web": 0.9, "app": 0.9, "email": 0.4}
 _LONG_ABSENCE_DAYS = 91
+_WEEK = timedelta(weeks=1)
 _DISMISSES = 0.02
 _UNSUBSCRIBES = 0.002
 """Of those who saw an e-mail and did not click; others dismiss the one thing they saw."""
@@ -37,12 +38,14 @@ class Market:
     """Customers whose tastes follow from `seed`; what they answer follows from `seed` and the decision's id.
 
     `within` is the longest time between a decision and the last answer to it, but for a redemption where `takes` is
-    given: it comes that much later than the click in the mean, exponentially distributed.
+    given: it comes that much later than the click in the mean, exponentially distributed. Where `zone` is given,
+    what is seen depends on the hour by its clock, and on the customer's taste for the channel.
     """
 
     seed: int
     within: timedelta = field(default=timedelta(seconds=10), kw_only=True)
     takes: timedelta | None = field(default=None, kw_only=True)
+    zone: tzinfo | None = field(default=None, kw_only=True)
 
     def truth(self, customer_id: str, features: Features, action: str) -> float:
         """The probability that the customer redeems the action's coupon, having seen it.
@@ -55,13 +58,57 @@ class Market:
             return 0.0
         spend = features.get(f"category_spend_182d__{action}") or 0.0
         response_rate = features.get("response_rate_364d") or 0.0
-        recency_days = features.get("recency_days")
-        absence = min(_LONG_ABSENCE_DAYS if recency_days is None else recency_days, _LONG_ABSENCE_DAYS)
         popularity = _normal("market popularity", self.seed, action)
         taste = _normal("market taste", self.seed, action, customer_id)
-        habit = 0.5 * math.log1p(spend) + 1.5 * response_rate - 0.02 * absence
-        logit = -4.0 + habit + 0.3 * popularity + 0.5 * taste
-        return 1 / (1 + math.exp(-logit))
+        habit = 0.5 * math.log1p(spend) + 1.5 * response_rate - 0.02 * _absence(features)
+        return _logistic(-4.0 + habit + 0.3 * popularity + 0.5 * taste)
+
+    def sight(self, customer_id: str, channel: str, at: datetime) -> float:
+        """The probability that the customer sees what comes by the channel at `at`.
+
+        Most look in the evening, each around an hour of their own, and each likes some channels better than others.
+        """
+        usual = _SEEN.get(channel, 0.0)
+        if self.zone is None or not usual:
+            return usual
+        local = at.astimezone(self.zone)
+        hour = local.hour + local.minute / 60
+        favourite = 19.0 + 3.0 * _normal("market hour", self.seed, customer_id)
+        taste = _normal("market channel", self.seed, customer_id, channel)
+        nearness = math.cos(math.tau * (hour - favourite) / 24)
+        return _logistic(math.log(usual / (1 - usual)) + 2.0 * nearness + 0.6 * taste)
+
+    def unasked(self, customer_id: str, features: Features) -> float:
+        """The probability that within a week the customer buys something without having been asked to.
+
+        It falls with the days since the last visit, and depends on a habit of the customer that no feature shows.
+        """
+        habit = _normal("market habit", self.seed, customer_id)
+        return _logistic(-3.0 - 0.02 * _absence(features) + 0.6 * habit)
+
+    def week(self, customer_id: str, features: Features, actions: Sequence[str], since: datetime) -> Sequence[Answer]:
+        """What the customer does of their own accord in the week from `since`: a conversion of no decision, or nothing.
+
+        `actions` are those whose products the customer may buy.
+        """
+        comes, when, which = uniforms(3, "market week", self.seed, customer_id, since.isoformat()).tolist()
+        if not actions or comes >= self.unasked(customer_id, features):
+            return ()
+        row = {
+            "outcome_id": f"{customer_id}-{since:%Y%m%d}-conversion",
+            "customer_id": customer_id,
+            "decision_id": None,
+            "slot": None,
+            "contact_id": None,
+            "action": actions[int(len(actions) * which)],
+            "treatment": None,
+            "kind": "conversion",
+            "value": None,
+            "currency": "USD",
+            "occurred_at": since + _WEEK * when,
+            "source": "simulated",
+        }
+        return (Answer("outcomes", row),)
 
     def answer(self, decision: Mapping[str, Any], features: Features, now: datetime) -> Sequence[Answer]:
         """What the customer does about one row of the `decisions` contract, decided at `now`.
@@ -75,7 +122,7 @@ class Market:
         draws = uniforms(5, "market answer", self.seed, decision["decision_id"], decision["slot"]).tolist()
         sees, clicks, redeems, spends, minds = draws
         step = self.within / 3
-        if decision["action"] == DO_NOTHING or sees >= _SEEN.get(decision["channel"], 0.0):
+        if decision["action"] == DO_NOTHING or sees >= self.sight(decision["customer_id"], decision["channel"], now):
             return
         yield _event(decision, "impression", now + step * sees)
         root = math.sqrt(self.truth(decision["customer_id"], features, decision["action"]))
@@ -132,6 +179,15 @@ def _outcome(decision: Mapping[str, Any], kind: str, value: float | None, occurr
         "source": "simulated",
     }
     return Answer("outcomes", row)
+
+
+def _absence(features: Features) -> float:
+    recency_days = features.get("recency_days")
+    return min(_LONG_ABSENCE_DAYS if recency_days is None else recency_days, _LONG_ABSENCE_DAYS)
+
+
+def _logistic(logit: float) -> float:
+    return 1 / (1 + math.exp(-logit))
 
 
 def _normal(*key: str | int) -> float:

@@ -71,6 +71,12 @@ class Settings:
         "",
         f"models that the pipeline trains, with commas between: {', '.join(MODELS)}; empty trains all of them",
     )
+    demo_trial: bool = _setting(
+        "NEXTBEST_DEMO_TRIAL",
+        False,
+        "add to the demo data a simulated trial of its last weeks: random decisions, what was seen of them and what "
+        "came of it, for models of engagement and uplift to learn from",
+    )
     state_url: str = _setting(
         "NEXTBEST_STATE",
         "",

@@ -174,7 +174,8 @@ def _views(views: Mapping[str, Sequence[str]], marts: Mapping[str, Sequence[str]
 def _models(features: Mapping[str, Any], marts: Mapping[str, Sequence[str]]) -> Iterator[Edge]:
     """What a model is trained on: the features of its service that it takes, and its labels' marts; what it scores."""
     for model, reading in READINGS.items():
-        views = {view: features["views"][view] for view in features["services"][reading.service]}
+        asked = features["services"][reading.service] if reading.service else ()
+        views = {view: features["views"][view] for view in asked}
         taken = reading.columns(name for names in views.values() for name in names)
         for view, names in views.items():
             for name in taken.intersection(names):

@@ -226,8 +226,8 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
 
 @pytest.fixture(scope="session")
 def landed_home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A home in which the data of 60 households has landed."""
-    settings = Settings(home=tmp_path_factory.mktemp("landed"), households=60)
+    """A home in which the data of 60 households has landed, and decisions about them."""
+    settings = Settings(home=tmp_path_factory.mktemp("landed"), households=60, demo_trial=True)
     door = Door(settings.landing, settings.quarantine, load_contracts(settings.folder("contracts")))
     door.prepare()
     source = load_source(settings)

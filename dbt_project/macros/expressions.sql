@@ -40,3 +40,9 @@
 {% macro as_of_day() -%}
     cast('{{ var("as_of") or run_started_at.strftime("%Y-%m-%d") }}' as date)
 {%- endmacro %}
+
+
+{# A moment as clocks show it in a time zone; where that is unknown, in UTC. #}
+{% macro at_home(moment, time_zone) -%}
+    timezone(coalesce({{ time_zone }}, 'UTC'), {{ moment }})
+{%- endmacro %}

@@ -21,8 +21,26 @@ def test_build_passes_every_test(warehouse: duckdb.DuckDBPyConnection) -> None:
         "select table_name from information_schema.tables where table_schema = 'marts'"
     ).fetchall()
     rows = {name: warehouse.execute(f"select count(*) from marts.{name}").fetchall()[0][0] for (name,) in marts}  # noqa: S608  names of our own
-    assert len(rows) == 8
+    assert len(rows) == 10
     assert all(rows.values()), rows
+
+
+def test_labels_of_decisions_are_what_the_trial_gave(warehouse: duckdb.DuckDBPyConnection) -> None:
+    """Every decision is a row with its draw; nothing is seen of nothing; responses come to it too, but less often."""
+    [row] = warehouse.execute(
+        "select count(*), count(draw), sum(is_complete::int),"
+        " count(case when action = 'do_nothing' and is_seen then 1 end),"
+        " count(case when is_answered and not any_response_7d and is_complete then 1 end),"
+        " avg(case when action = 'do_nothing' then any_response_7d::int end), avg(any_response_7d::int)"
+        " from marts.decision_labels"
+    ).fetchall()
+    decisions, draws, complete, seen_nothing, late, anyway, response = row
+    assert decisions == draws == 8 * 60
+    assert complete == 7 * 60
+    assert seen_nothing == 0
+    assert late < 10
+    assert 0 < anyway < 0.3
+    assert 0 < response < 0.4
 
 
 def test_staging_has_the_columns_of_the_contracts(warehouse: duckdb.DuckDBPyConnection, home: Settings) -> None:

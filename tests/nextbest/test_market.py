@@ -2,6 +2,7 @@ import math
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pytest
@@ -34,6 +35,11 @@ def answers(count: int, market: Market) -> list[Answer]:
     return [answer for number in range(count) for answer in market.answer(decision(number), LOYAL, NOW)]
 
 
+def weeks(count: int, market: Market) -> list[Answer]:
+    since = [NOW + timedelta(weeks=number) for number in range(count)]
+    return [answer for each in since for answer in market.week("1029", LOYAL, ["beef", "cheese"], each)]
+
+
 def test_the_same_seed_and_decision_get_the_same_answer() -> None:
     """A demo that is run again meets the same customers; another seed meets others."""
     assert answers(50, Market(7)) == answers(50, Market(7))
@@ -43,7 +49,7 @@ def test_the_same_seed_and_decision_get_the_same_answer() -> None:
 def test_answers_are_rows_of_their_contracts() -> None:
     """What the market says comes in through the same door as everything else."""
     contracts = load_contracts(CHECKOUT / "data_contracts")
-    found = answers(300, Market(7))
+    found = [*answers(300, Market(7)), *weeks(300, Market(7))]
 
     assert {answer.contract for answer in found} == {"events", "outcomes"}
     for name in ("events", "outcomes"):
@@ -131,3 +137,41 @@ def test_redemptions_can_take_their_time() -> None:
     took = [(other.row["occurred_at"] - NOW).total_seconds() / 86_400 for _, other in found if "kind" in other.row]
     redeemed = [days for days in took if days > 0.001]
     assert sum(redeemed) / len(redeemed) == pytest.approx(4.0, rel=0.1)
+
+
+def test_customers_look_around_an_hour_of_their_own() -> None:
+    """By their own clock, most in the evening; by a market without a clock everybody looks alike at any time."""
+    market = Market(7, zone=ZoneInfo("America/New_York"))
+    nights = [market.sight(str(number), "email", datetime(2026, 11, 22, 12, tzinfo=UTC)) for number in range(500)]
+    evenings = [market.sight(str(number), "email", datetime(2026, 11, 23, 0, tzinfo=UTC)) for number in range(500)]
+    alike = {Market(7).sight(str(number), "email", NOW) for number in range(500)}
+
+    assert sum(evenings) > 2 * sum(nights)
+    assert any(evening < night for evening, night in zip(evenings, nights, strict=True))
+    assert len(alike) == 1
+    assert market.sight("1029", "mail", NOW) == 0.0
+
+
+def test_what_is_seen_follows_the_sight() -> None:
+    """The share of decisions that are seen at an hour is the known probability, within four standard errors."""
+    market = Market(7, zone=ZoneInfo("America/New_York"))
+    sight = market.sight("1029", "web", NOW)
+    seen = sum(answer.row.get("type") == "impression" for answer in answers(10_000, market)) / 10_000
+
+    assert sight != Market(7).sight("1029", "web", NOW)
+    assert seen == pytest.approx(sight, abs=4 * math.sqrt(sight * (1 - sight) / 10_000))
+
+
+def test_customers_buy_unasked() -> None:
+    """As often as is known, at moments of their week, things they may buy, and with no decision to thank for it."""
+    market = Market(7)
+    unasked = market.unasked("1029", LOYAL)
+    found = [answer.row for answer in weeks(4_000, market)]
+
+    assert len(found) / 4_000 == pytest.approx(unasked, abs=4 * math.sqrt(unasked * (1 - unasked) / 4_000))
+    assert {row["action"] for row in found} == {"beef", "cheese"}
+    assert {row["decision_id"] for row in found} == {None}
+    assert len({row["outcome_id"] for row in found}) == len(found)
+    assert all((row["occurred_at"] - NOW) % timedelta(weeks=1) != timedelta(0) for row in found)
+    assert market.unasked("1029", {"recency_days": 90.0}) < unasked
+    assert not market.week("1029", LOYAL, [], NOW)

