@@ -14,6 +14,7 @@ from models.inputs import CAMPAIGN_TYPES
 from models.linear import fit_logistic
 
 _YEAR_DAYS = 364
+_DRAWN_BY = 20.0
 
 
 def redemption_baselines(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, Array]:
@@ -57,3 +58,15 @@ def churn_baselines(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, Array]
         "recency": test["recency_days"].to_numpy(np.float64),
         "recency_and_frequency": model.predict(test[columns].to_numpy(np.float64)),
     }
+
+
+def engagement_baselines(train: pd.DataFrame, test: pd.DataFrame, label: str) -> dict[str, Array]:
+    """P(answer): the rate of the channel; of the action in the channel, drawn to the channel's by twenty slots."""
+    overall = float(train[label].mean())
+    by_channel = train.groupby("channel")[label].mean()
+    channel = test["channel"].map(by_channel).fillna(overall)
+    grouped = train.groupby(["channel", "action"])[label].agg(["sum", "size"])
+    keys = pd.MultiIndex.from_frame(test[["channel", "action"]])
+    counts = grouped.reindex(keys).fillna(0.0)
+    shrunk = (counts["sum"].to_numpy() + _DRAWN_BY * channel.to_numpy()) / (counts["size"].to_numpy() + _DRAWN_BY)
+    return {"rate_of_channel": channel.to_numpy(np.float64), "rate_of_action_and_channel": shrunk}

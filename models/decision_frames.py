@@ -41,7 +41,7 @@ def engagement_set(settings: Settings) -> TrainingSet:
         TooLittleDataError: there is no such row.
 
     """
-    reading = READINGS["engagement"]
+    reading = READINGS["opens"]
     labels, actions = _labels(settings, reading.labels), _actions(settings, reading.statistics)
     is_shown = labels["is_seen"] | (labels["channel"] == "email")
     labels = labels[is_shown & labels["action"].isin(actions["action"])]

@@ -183,11 +183,14 @@ READINGS = MappingProxyType(
         "clv": Reading(service="clv", labels="clv_labels", features=lifetime_features, scores="clv_91d"),
         "churn": Reading(service="clv", labels="clv_labels", features=lifetime_features, scores="churn_91d"),
         "segments": Reading(service="clv", labels="customer_rfm", features=segment_features, scores="segment"),
-        "engagement": Reading(
-            service="propensity",
-            labels="decision_labels",
-            statistics=("action_statistics",),
-            features=engagement_features,
+        **dict.fromkeys(
+            ("opens", "clicks"),
+            Reading(
+                service="propensity",
+                labels="decision_labels",
+                statistics=("action_statistics",),
+                features=engagement_features,
+            ),
         ),
         "uplift": Reading(
             service="propensity",

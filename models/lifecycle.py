@@ -6,6 +6,7 @@ Belongs here: the order of these steps. Does not belong here: any one of them.
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from importlib import import_module
 
 from threadpoolctl import threadpool_limits
 
@@ -17,6 +18,9 @@ from models.gates import Check, judge
 from models.registry import Registry
 from nextbest.settings import Settings
 
+_MODULES = {"opens": "engagement", "clicks": "engagement"}
+"""Of models whose recipe is in a module of another name."""
+
 Build = Callable[[TrainingSet, Champion | None], Candidate]
 Compare = Callable[[TrainingSet, Champion, Champion], Check]
 """Of data, a shadow and the champion: whether the shadow is not worse on rows that neither was trained on."""
@@ -27,8 +31,28 @@ class Recipe:
     """How versions of a model are made, and compared with each other later."""
 
     name: str
+    read: Callable[[Settings], TrainingSet]
     build: Build
     compare: Compare
+
+
+def train_and_register(settings: Settings, name: str, now: datetime) -> Registered:
+    """Train the model of this name on what the marts hold, measure, register, and make champion what passes the gate.
+
+    Raises:
+        TooLittleDataError: there is not enough to train and to measure by.
+        TrainingDataError: the marts or the feature store do not hold what it takes.
+
+    """
+    recipe = recipe_of(name)
+    return run(settings, recipe, recipe.read(settings), now)
+
+
+def recipe_of(name: str) -> Recipe:
+    """The recipe of a model; its module is imported when it is asked for."""
+    module = import_module(f"models.recipes.{_MODULES.get(name, name)}")
+    found: Recipe = module.RECIPES[name] if name in _MODULES else module.RECIPE
+    return found
 
 
 def run(settings: Settings, recipe: Recipe, data: TrainingSet, now: datetime) -> Registered:

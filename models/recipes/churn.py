@@ -4,13 +4,11 @@ Belongs here: the measures, the demands. Does not belong here: the fit (`models.
 (`models.recipes.cutoffs`), reading the frame (`models.frames`), or the registry (`models.lifecycle`).
 """
 
-from datetime import datetime
-
 import pandas as pd
 
-from models import churn, frames, lifecycle
+from models import churn, frames
 from models.baselines import churn_baselines
-from models.candidate import Candidate, Champion, Registered
+from models.candidate import Candidate, Champion
 from models.cards import Words
 from models.frames import TrainingSet
 from models.gates import Check, Thresholds, not_worse
@@ -19,7 +17,6 @@ from models.lifecycle import Recipe
 from models.recipes.cutoffs import HORIZON, split, trained_until
 from models.recipes.measures import UNTOLD, Measures, Rows, of_probabilities
 from models.recipes.trial import Fit, Trial, candidate, spend_segments, trial, trial_of
-from nextbest.settings import Settings
 
 NAME = "churn"
 THRESHOLDS = Thresholds(champion_margin=0.01, calibration={"calibration_error": 0.05})
@@ -40,11 +37,6 @@ cut-off, labels the 91 days after it. Training windows had closed when the test 
 - Who stays away for 91 days may still come back: it is a horizon, not an end.
 - Less than a year of history: the season of the test window was never seen in training.""",
 )
-
-
-def train_and_register(settings: Settings, now: datetime) -> Registered:
-    """Train on what the marts hold, measure, register, and make champion what passes the gate."""
-    return lifecycle.run(settings, RECIPE, frames.clv_set(settings), now)
 
 
 def build(data: TrainingSet, champion: Champion | None) -> Candidate:
@@ -84,4 +76,4 @@ def _measures(tried: Trial) -> Measures:
     return of_probabilities(rows)
 
 
-RECIPE = Recipe(NAME, build, compare)
+RECIPE = Recipe(NAME, frames.clv_set, build, compare)

@@ -4,15 +4,15 @@ Belongs here: the split by time, the measures, the demands. Does not belong here
 the frame (`models.frames`), or the registry (`models.lifecycle`).
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import numpy as np
 import pandas as pd
 
-from models import evaluation, frames, lifecycle, propensity
+from models import evaluation, frames, propensity
 from models.arrays import Array
 from models.baselines import redemption_baselines
-from models.candidate import Candidate, Champion, Registered
+from models.candidate import Candidate, Champion
 from models.cards import Words
 from models.errors import TooLittleDataError
 from models.frames import TrainingSet
@@ -22,7 +22,6 @@ from models.labels import PRIOR_RESPONSES, by_contact, soft_labels
 from models.lifecycle import Recipe
 from models.recipes.measures import UNTOLD, Measures, Rows, of_probabilities
 from models.recipes.trial import Fit, Trial, candidate, spend_segments, trial, trial_of
-from nextbest.settings import Settings
 
 NAME = "propensity"
 TEST_PERIOD = timedelta(days=56)
@@ -60,11 +59,6 @@ compares each row with the category's redemption as recorded; in type A it depen
 - One year of one retailer in one region. No clicks, no digital channels; redemption at the till is the only response.
 - The type of campaign is a feature, and decides the level of the probabilities.""",
 )
-
-
-def train_and_register(settings: Settings, now: datetime) -> Registered:
-    """Train on what the marts hold, measure, register, and make champion what passes the gate."""
-    return lifecycle.run(settings, RECIPE, frames.propensity_set(settings), now)
 
 
 def split(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -158,4 +152,4 @@ def _campaigns(rows: pd.DataFrame) -> str:
     return " ".join(rows.sort_values("contacted_at")["campaign_id"].astype(str).unique())
 
 
-RECIPE = Recipe(NAME, build, compare)
+RECIPE = Recipe(NAME, frames.propensity_set, build, compare)

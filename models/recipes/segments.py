@@ -8,15 +8,13 @@ between customers the segments tell, and how stable they are. Names that change 
 is kept unless another division tells more.
 """
 
-from datetime import datetime
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from models import evaluation, frames, lifecycle, segments
+from models import evaluation, frames, segments
 from models.arrays import Array
-from models.candidate import Candidate, Champion, Registered
+from models.candidate import Candidate, Champion
 from models.cards import Words
 from models.evaluation import Statistic
 from models.frames import TrainingSet
@@ -26,7 +24,6 @@ from models.lifecycle import Recipe
 from models.recipes.measures import UNTOLD, Measures
 from models.recipes.trial import Fit, Trial, candidate, trial, trial_of
 from models.segments import Segments
-from nextbest.settings import Settings
 
 NAME = "segments"
 THRESHOLDS = Thresholds(champion_margin=-0.01, calibration={"instability": 0.6}, parity=0.001)
@@ -48,11 +45,6 @@ anything.""",
 - A description, no forecast. A customer between two segments may change with every training.
 - A champion is replaced only where another division explains more, by a hundredth at least.""",
 )
-
-
-def train_and_register(settings: Settings, now: datetime) -> Registered:
-    """Train on what the marts hold, measure, register, and make champion what passes the gate."""
-    return lifecycle.run(settings, RECIPE, frames.segments_set(settings), now)
 
 
 def build(data: TrainingSet, champion: Champion | None) -> Candidate:
@@ -145,4 +137,4 @@ def _means(values: Array, group: NDArray[np.float64]) -> Array:
     return np.asarray((np.bincount(code, values) / np.bincount(code))[code])
 
 
-RECIPE = Recipe(NAME, build, compare)
+RECIPE = Recipe(NAME, frames.segments_set, build, compare)

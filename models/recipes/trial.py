@@ -63,6 +63,8 @@ class Fit:
     chosen: Mapping[str, object]
     features: tuple[FeatureSpec, ...]
     trained_until: datetime
+    action_features: Mapping[str, Mapping[str, float]] | None = None
+    """Of actions, where they are others than the data's."""
 
 
 def trial(
@@ -75,6 +77,7 @@ def trial(
     labels: tuple[str, ...] = (),
 ) -> Trial:
     """The trial of a fit on training and test rows, its file made."""
+    actions = data.action_features if fit.action_features is None else fit.action_features
     model = Model(
         name=name,
         version="",
@@ -82,7 +85,7 @@ def trial(
         file=f"{name}.onnx",
         sha256="",
         features=fit.features,
-        action_features={action: dict(known) for action, known in data.action_features.items()},
+        action_features={action: dict(known) for action, known in actions.items()},
         output=fit.fitted.output,
         trained_until=fit.trained_until,
         labels=labels,

@@ -120,9 +120,8 @@ def _trained(settings: Settings, name: str) -> "Registered | str":
     too_little: type[Exception] = import_module("models.errors").TooLittleDataError
     with explained():
         try:
-            registered: Registered = import_module(f"models.recipes.{name}").train_and_register(
-                settings, datetime.now(UTC)
-            )
+            train = import_module("models.lifecycle").train_and_register
+            registered: Registered = train(settings, name, datetime.now(UTC))
         except too_little as error:
             return str(error)
     return registered
