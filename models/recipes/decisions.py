@@ -33,5 +33,5 @@ def split(frame: pd.DataFrame, what: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def trained_until(train: pd.DataFrame) -> datetime:
     """When the last answer that was trained on had time to come."""
-    end: datetime = (train["decided_at"].max() + ANSWERED_WITHIN).to_pydatetime()
+    end: datetime = (train["decided_at"].max() + ANSWERED_WITHIN).ceil("us").to_pydatetime()
     return end

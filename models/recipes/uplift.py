@@ -32,7 +32,7 @@ from nextbest.adapters.onnx import OnnxModel
 from nextbest.records import DO_NOTHING
 
 NAME = "uplift"
-THRESHOLDS = Thresholds(champion_margin=0.005, calibration={"absolute_effect_bias": 0.02})
+THRESHOLDS = Thresholds(champion_margin=0.005, calibration={"effect_bias_at_least": 0.02})
 _FOLDS = 5
 WORDS = Words(
     title="Uplift: by how much an action raises the probability of a response over doing nothing",
@@ -46,7 +46,8 @@ decided. Answers to the training rows had come when the test period began.""",
     measured="""\
 On the decisions of the last 14 days, by doubly robust scores. A gain is what proposing the best action where its effect
 is positive brings over doing nothing, and over the single action that is best for everybody in training, in responses
-per decision. `qini` is the area between the uplift curve and treating at random.""",
+per decision. `effect_bias` is how much too much is expected of an action in mean, `effect_bias_at_least` how much of
+that is certain. `qini` is the area between the uplift curve and treating at random.""",
     unit="responses per decision",
     time="decided_at",
     limits="""\
@@ -108,6 +109,11 @@ class _Judged:
         own, its = (uplift_evaluation.value(self.scores[which], each[which]) for each in (proposed, other))
         return evaluation.difference(own, its)
 
+    def bias(self, effects: Array) -> Statistic:
+        """How much more is expected of an action, in mean over them, than doubly robust scores say that it brings."""
+        off = (effects - self.scores[:, 1:] + self.scores[:, [NOTHING]]).mean(axis=1)
+        return lambda weights: np.asarray(weights @ off / weights.sum(axis=1))
+
 
 def _judged(tried: Trial) -> _Judged:
     actions = sorted(_actions(tried.data, tried.train))
@@ -124,17 +130,18 @@ def _measures(tried: Trial) -> Measures:
     nothing = uplift_evaluation.nothing_to_anybody(len(judged.log))
     single = np.full(len(judged.log), _best_single(tried, judged.log.actions))
     ranked = uplift_evaluation.ranking(effects, judged.scores)
-    over_nothing, over_single, qini, auuc = evaluation.bootstrap(
+    bias, over_nothing, over_single, qini, auuc = evaluation.bootstrap(
         judged.customers,
+        judged.bias(effects),
         judged.gain(proposed, nothing),
         judged.gain(proposed, single),
         uplift_evaluation.qini(ranked),
         uplift_evaluation.auuc(ranked),
     )
-    bias = float(effects.mean() - (judged.scores[:, 1:] - judged.scores[:, [NOTHING]]).mean())
     metrics = {
         f"{name}{end}": value
         for name, interval in (
+            ("effect_bias", bias),
             ("value_over_nothing", over_nothing),
             ("value_over_single_action", over_single),
             ("qini", qini),
@@ -151,12 +158,12 @@ def _measures(tried: Trial) -> Measures:
             "predicted": np.maximum(effects.max(axis=1), 0.0),
         }
     )
-    told = metrics | {"effect_bias": bias, "treated": float(np.mean(proposed != NOTHING))}
+    certain = {"effect_bias_at_least": max(bias.low, -bias.high, 0.0)}
     return Measures(
-        metrics=told,
+        metrics=metrics | certain | {"treated": float(np.mean(proposed != NOTHING))},
         gains={"doing_nothing": over_nothing, "the_best_single_action": over_single},
         over_champion=_over_champion(tried, judged, proposed),
-        calibration={"absolute_effect_bias": abs(bias)},
+        calibration=certain,
         subjects=subjects,
         figures={"qini": qini_figure({"model": ranked}, "responses")},
     )
