@@ -105,7 +105,7 @@ class _Field:
         ]
 
     def _columns(self) -> Iterator[tuple[float | None, ...]]:
-        """By candidate: log odds, mean and variance of the residual, p, value, lever, cost, priority, the shadow."""
+        """By candidate: log odds, residual's mean and variance, p, value, lever, cost, priority, shadow, uplift."""
         scores, rows = self.scores, self.placement.rows[self.numbers]
         if scores is None or not len(rows):
             return iter(())
@@ -120,6 +120,7 @@ class _Field:
             (scores.cost[rows] + self.placement.channel_cost).tolist(),
             self.priority.tolist(),
             blank if scores.beside is None else _listed(scores.beside[rows]),
+            blank if scores.uplift is None else _listed(scores.uplift[rows]),
             strict=True,
         )
 

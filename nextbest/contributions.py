@@ -9,10 +9,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from nextbest.experiments import in_force
-from nextbest.features import design_matrix
+from nextbest.model_input import model_input
 from nextbest.policy import Action, Arbitration, Policy
 from nextbest.records import Candidate, DecisionRecord, score_of
-from nextbest.scoring import context_columns
 from nextbest.situation import PROPENSITY, Models, has_propensity
 from nextbest.wire import Contribution, FeatureContribution
 
@@ -27,7 +26,7 @@ def contributions(record: DecisionRecord, policy: Policy, models: Models | None)
         for slot in placement.slots:
             score, action = score_of(record, placement.id, slot), policy.actions.get(slot.action)
             if score is not None and score.priority is not None and action is not None:
-                moves = _moves(record, policy, action, models) if record.tier == "full" else ()
+                moves = _moves(record, policy, action, models, placement.channel) if record.tier == "full" else ()
                 yield Contribution(
                     placement=placement.id,
                     slot=slot.slot,
@@ -38,19 +37,23 @@ def contributions(record: DecisionRecord, policy: Policy, models: Models | None)
 
 
 def _terms(score: Candidate, formula: Arbitration) -> dict[str, float]:
-    """P · V, what the lever adds to it, and the cost; a formula of the policy's own is one term."""
+    """P · V, less what is not caused, what the lever adds, and the cost; a formula of the policy's own is one term."""
     priority = score.priority or 0.0
     if formula.formula is not None:
         return {"formula": priority}
     p = score.p if formula.use_propensity and score.p is not None else 1.0
     value = score.value if formula.use_value and score.value is not None else 1.0
     lever = score.lever if formula.use_lever and score.lever is not None else 100.0
-    response, added = p * value, p * value * (lever / 100.0 - 1.0)
-    return {"response": response, "lever": added, "cost": priority - (response + added)}
+    caused = p if score.uplift is None else score.uplift
+    terms = {"response": p * value}
+    if score.uplift is not None:
+        terms["uplift"] = (caused - p) * value
+    terms["lever"] = caused * value * (lever / 100.0 - 1.0)
+    return terms | {"cost": priority - sum(terms.values())}
 
 
 def _moves(
-    record: DecisionRecord, policy: Policy, action: Action, models: Models | None
+    record: DecisionRecord, policy: Policy, action: Action, models: Models | None, channel: str
 ) -> tuple[FeatureContribution, ...]:
     """One row per feature, each with that feature at its default, beside the row as it was.
 
@@ -61,9 +64,9 @@ def _moves(
     model = models.model_set.models[PROPENSITY]
     if action.id not in model.action_features and any(each.origin == "action" for each in model.features):
         return ()  # a new action has what the policy starts it with
-    context = policy.context(record.context, record.snapshot.signals, record.occurred_at)
-    columns = context_columns(model, [action], context)
-    row = design_matrix(model, record.features, [action.id], columns)
+    now = record.occurred_at
+    context = policy.context(record.context, record.snapshot.signals, now)
+    row = model_input(model, [action], features=record.features, context=context, channel=channel, now=now)
     defaults = np.array([each.default for each in model.features], dtype=np.float32)
     others = np.flatnonzero(row[0] != defaults)
     rows = np.repeat(row, len(others) + 1, axis=0)

@@ -18,7 +18,7 @@ from nextbest.experiments import assign, in_force
 from nextbest.messages import Bound, Cap, Caps, Limit, Profile, Proposal
 from nextbest.policy import Action, Placement, Policy, Treatment
 from nextbest.records import Attribute, DecisionRecord, Snapshot
-from nextbest.replay import RecordedResiduals, request_of
+from nextbest.replay import RecordedResiduals, models_of, request_of
 from nextbest.situation import Models, Residuals, Situation
 
 Kind = Literal[
@@ -42,6 +42,7 @@ Kind = Literal[
     "class",
     "lever",
     "propensity",
+    "uplift",
     "value",
     "cost",
     "threshold",
@@ -67,7 +68,7 @@ def situation_of(record: DecisionRecord, policy: Policy, models: Models | None) 
         request=msgspec.structs.replace(request_of(record), shadow=""),
         features=record.features,
         policy=replace(deciding, experiments=experiments),
-        models=models,
+        models=models_of(record, models),
         residuals=RecordedResiduals.of_record(record),
         snapshot=record.snapshot,
         arms=assign(experiments, record.customer_id, record.snapshot.arms) if record.customer_id else (),

@@ -5,11 +5,12 @@ come in as arguments. Does not belong here: the parts (`screening`, `scoring`, `
 the calls (`nextbest.reservations`, run by State).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import chain
 
+import cel
 import msgspec
 import numpy as np
 
@@ -21,10 +22,11 @@ from nextbest.experiments import assign, in_control, in_force
 from nextbest.messages import Grant, PlacementProposal, Profile, Proposal, Request, SlotGrant
 from nextbest.policy import Placement, Policy
 from nextbest.records import DO_NOTHING, Attribute, DecisionRecord, PlacementRecord, SlotRecord, Snapshot, Tier
-from nextbest.scoring import score
+from nextbest.scoring import Rows, Scores, depends_on_channel, score
 from nextbest.screening import Screening
 from nextbest.situation import Models, Residuals, ScoringError, Situation, has_propensity
 from nextbest.slates import slot_draw
+from nextbest.uplift import UPLIFT_FAILED, with_uplift
 
 LIVE_ONLY = "live_features_only"
 """Why a decision is less than it could have been: all that is known of the customer is what they did just now."""
@@ -86,7 +88,8 @@ def decide(  # noqa: PLR0917  six things a decision follows from, in the order i
     degraded = (("deadline",) if tier == "reduced" else ()) + ((LIVE_ONLY,) if profile.is_live_only else ())
     try:
         _refuse_unready(situation, profile)
-        contests = _contests(placements, situation, lap)
+        contests, failed = _contests(placements, situation, lap)
+        degraded = (*failed, *degraded)
     except _Fallback as fallback:
         tier, degraded = "fallback", (str(fallback),)
         contests = [no_contest(placement, situation) for placement in placements]
@@ -145,23 +148,61 @@ def _refuse_unready(situation: Situation, profile: Profile) -> None:
         raise _Fallback("no_model_set")
 
 
-def _contests(placements: Sequence[Placement], situation: Situation, lap: Callable[[str], None]) -> list[Contest]:
-    """A contest per placement; each action that passed in some placement is scored once for all of them."""
+def _contests(
+    placements: Sequence[Placement], situation: Situation, lap: Callable[[str], None]
+) -> tuple[list[Contest], tuple[str, ...]]:
+    """A contest per placement, and what failed that the decision can do without."""
     screening = Screening(situation)
     verdicts = [screening.verdicts(placement) for placement in placements]
     lap("screening")
     passed = [passed_by(found) for found in verdicts]
-    passing = (place.rows[numbers].tolist() for place, numbers in zip(placements, passed, strict=True))
-    rows = np.array(list(dict.fromkeys(chain.from_iterable(passing))), dtype=np.intp)
     try:
-        scores = score(rows, situation, screening.context)
+        scores, failed = _scores(placements, passed, situation, screening.context)
     except ScoringError as error:
         raise _Fallback("scoring_failed") from error
     lap("scoring")
-    return [
-        contest(placement, found, numbers, scores, situation)
-        for placement, found, numbers in zip(placements, verdicts, passed, strict=True)
+    contests = [
+        contest(placement, found, numbers, scored, situation)
+        for placement, found, numbers, scored in zip(placements, verdicts, passed, scores, strict=True)
     ]
+    return contests, failed
+
+
+def _scores(
+    placements: Sequence[Placement], passed: Sequence[Rows], situation: Situation, context: cel.Context
+) -> tuple[list[Scores], tuple[str, ...]]:
+    """For each placement the scores that hold there, and what failed that the decision can do without.
+
+    An action that passed in several placements is scored once for all of them; where a model asks for the channel,
+    once for each channel. Uplift counts in all placements or in none.
+    """
+    is_by_channel = depends_on_channel(situation)
+    channels = [placement.channel if is_by_channel else "" for placement in placements]
+    rows = {
+        channel: _together(
+            placement.rows[numbers]
+            for placement, numbers, its_own in zip(placements, passed, channels, strict=True)
+            if its_own == channel
+        )
+        for channel in dict.fromkeys(channels)
+    }
+    scores = {channel: score(rows[channel], situation, context, channel) for channel in rows}
+    failed: tuple[str, ...] = ()
+    models = situation.models
+    if models and situation.counts_uplift:
+        try:
+            scores = {
+                channel: with_uplift(each, rows[channel], models, situation, channel)
+                for channel, each in scores.items()
+            }
+        except ScoringError:
+            failed = (UPLIFT_FAILED,)
+    return [scores[channel] for channel in channels], failed
+
+
+def _together(rows: Iterable[Rows]) -> Rows:
+    """Each number once, in the order in which they come."""
+    return np.array(list(dict.fromkeys(chain.from_iterable(each.tolist() for each in rows))), dtype=np.intp)
 
 
 def _record(

@@ -21,15 +21,14 @@ from nextbest.delays import Counts, Delays, Scale, delays
 from nextbest.envelope import Envelope
 from nextbest.erasure import ERASURE, is_erased
 from nextbest.evidence import Table, statistics
-from nextbest.features import design_matrix
 from nextbest.identity import names_in
+from nextbest.model_input import model_input
 from nextbest.moments import to_microseconds
 from nextbest.policy import Policy, Rewards
 from nextbest.projection import Read, Values
 from nextbest.records import DO_NOTHING, Candidate, DecisionRecord
 from nextbest.residual import Statistics, numbers
 from nextbest.rewards import Trial, Tried, said
-from nextbest.scoring import context_columns
 from nextbest.situation import PROPENSITY, Models, known_actions
 
 LEARNING: Final = "learning:"
@@ -137,10 +136,10 @@ class Learning:
                 if slot.action != DO_NOTHING:
                     is_learned = record.learning and record.mode == "live"
                     candidate = decisions.score_of(record, placement.id, slot) if is_learned else None
-                    p = self._predicted(record, candidate) if candidate else None
+                    p = self._predicted(record, candidate, placement.channel) if candidate else None
                     yield Trial(slot.slot, slot.action) if p is None else Trial(slot.slot, slot.action, x, p)
 
-    def _predicted(self, record: DecisionRecord, candidate: Candidate) -> float | None:
+    def _predicted(self, record: DecisionRecord, candidate: Candidate, channel: str) -> float | None:
         """The probability of a response before any correction; none where the policy has no such action any more."""
         models, action = self._models, self._policy.actions.get(candidate.action)
         if action and action.starting and action.id not in known_actions(models):
@@ -150,9 +149,10 @@ class Learning:
         if action is None or PROPENSITY not in models.model_set.models:
             return None
         model = models.model_set.models[PROPENSITY]
-        context = self._policy.context(record.context, record.snapshot.signals, record.occurred_at)
-        columns = context_columns(model, [action], context)
-        return models.score(PROPENSITY, design_matrix(model, record.features, [action.id], columns)).item()
+        now = record.occurred_at
+        context = self._policy.context(record.context, record.snapshot.signals, now)
+        row = model_input(model, [action], features=record.features, context=context, channel=channel, now=now)
+        return models.score(PROPENSITY, row).item()
 
 
 def _decision(record: Envelope) -> DecisionRecord | None:

@@ -177,6 +177,7 @@ def _worth(action: Action, policy: Policy) -> _Worth | None:
     if (
         formula.formula
         or not formula.use_propensity
+        or formula.use_uplift
         or not isinstance(action.value, float)
         or not isinstance(action.cost, float)
     ):

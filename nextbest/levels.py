@@ -97,17 +97,7 @@ def _levels(situation: Situation, candidate: Candidate, key: str) -> Iterator[_L
             unit=" %",
             situation=lambda x: with_action(situation, name, lever=x),
         )
-    if candidate.p is not None and candidate.logit is not None:
-        logit = candidate.logit
-        yield _Level(
-            kind="propensity",
-            subject=name,
-            before=candidate.p,
-            bound=_MOST_PROPENSITY,
-            situation=lambda p: with_residuals(
-                situation, ShiftedResiduals(situation.residuals, name, math.log(p) - math.log1p(-p) - logit)
-            ),
-        )
+    yield from _responses(situation, candidate, name)
     if candidate.value is not None:
         yield _Level(
             kind="value",
@@ -127,6 +117,34 @@ def _levels(situation: Situation, candidate: Candidate, key: str) -> Iterator[_L
             bound=0.0,
             situation=lambda x: with_action(situation, name, cost=x),
         )
+
+
+def _responses(situation: Situation, candidate: Candidate, name: str) -> Iterator[_Level]:
+    """How likely a response is, or one that the action causes: what answers would have to say.
+
+    Where what is caused counts, its share of all responses stays as it is, so that it can be no more than that.
+    """
+    if candidate.p is None or candidate.logit is None:
+        return
+    logit = candidate.logit
+    caused = candidate.uplift if situation.policy.arbitration.formula is None else None
+    counted = candidate.p if caused is None else caused
+    if counted <= 0.0:
+        return  # of what is caused by none, or of harm, more answers make nothing better
+    share = counted / candidate.p
+
+    def at(level: float) -> Situation:
+        p = level / share
+        shift = math.log(p) - math.log1p(-p) - logit
+        return with_residuals(situation, ShiftedResiduals(situation.residuals, name, shift))
+
+    yield _Level(
+        kind="propensity" if caused is None else "uplift",
+        subject=name,
+        before=counted,
+        bound=_MOST_PROPENSITY * share,
+        situation=at,
+    )
 
 
 def _root(level: _Level, at: Callable[[float], Standing]) -> float | None:

@@ -11,7 +11,7 @@ import math
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from operator import mul
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -51,6 +51,13 @@ _LEFT: Final[Mapping[int, tuple[float, ...]]] = MappingProxyType(
 """By half-life, what is left after so many hours."""
 
 
+def customers_clock(context: Mapping[str, Attribute], now: datetime) -> datetime:
+    """The moment by the customer's clock; by UTC's where nobody says where they are."""
+    said = context.get(ZONE)
+    zone = zone_of(said) if isinstance(said, str) else None
+    return now.astimezone(zone or UTC)
+
+
 class Seen:
     """A state as it is seen at a moment, by a customer's clock."""
 
@@ -63,9 +70,7 @@ class Seen:
         self.newest = state.newest // HOUR
         self.age = (self.now - (self.newest + 1) * HOUR) / HOUR
         """Hours since the newest hour ended."""
-        said = context.get(ZONE)
-        zone = zone_of(said) if isinstance(said, str) else None
-        offset = now.astimezone(zone).utcoffset() if zone else None
+        offset = customers_clock(context, now).utcoffset()
         self.shift = offset // _AN_HOUR if offset else 0
         """Hours that the customer's clock is ahead of UTC's."""
 

@@ -194,16 +194,21 @@ class Rewards:
     last_touch: timedelta
 
 
+_RESPONSES = frozenset({"propensity", "uplift"})
+"""What a formula may count of responses: the second is the first, where nothing else is known."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arbitration:
     """How priority is computed and how chance comes in."""
 
     use_propensity: bool
+    use_uplift: bool
     use_value: bool
     use_lever: bool
     use_cost: bool
     formula: Expression | None
-    """Priority by an expression instead of the four switches."""
+    """Priority by an expression instead of the switches."""
     do_nothing_threshold: float
     exploration: Exploration
     unscored_propensity: float
@@ -215,7 +220,13 @@ class Arbitration:
 
     @property
     def uses_propensity(self) -> bool:
-        return "propensity" in self.formula.variables if self.formula else self.use_propensity
+        """Whether it counts how likely a response is, whatever it is caused by."""
+        return not self.formula.variables.isdisjoint(_RESPONSES) if self.formula else self.use_propensity
+
+    @property
+    def uses_uplift(self) -> bool:
+        """Whether it counts what an action causes, where that is known."""
+        return "uplift" in self.formula.variables if self.formula else self.use_propensity and self.use_uplift
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

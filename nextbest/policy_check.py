@@ -51,6 +51,7 @@ CHECKS: Final[tuple[tuple[Check, frozenset[str]], ...]] = tuple(
         (trials.exploration, "arbitration"),
         (trials.changes, "experiments"),
         (trials.thompson, "arbitration experiments"),
+        (trials.uplift, "arbitration experiments"),
         (trials.learning, "actions arbitration features"),
         (trials.shares, "experiments"),
     )

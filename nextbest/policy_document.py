@@ -280,9 +280,14 @@ class ContactPolicyFile(_Document):
 
 
 class FormulaDocument(_Document):
-    """Priority = propensity x value x lever - cost; each part can be switched off."""
+    """Priority = propensity or uplift x value x lever - cost; each part can be switched off."""
 
     use_propensity: bool = Field(default=True, description="Multiply by the probability that the customer responds.")
+    use_uplift: bool = Field(
+        default=False,
+        description="Count of that probability only the part that the action causes, where a model knows it: who would "
+        "respond anyway counts for nothing, and who is put off for less.",
+    )
     use_value: bool = Field(default=True, description="Multiply by the action's value; off counts 1 for each.")
     use_lever: bool = Field(default=True, description="Multiply by the action's lever.")
     use_cost: bool = Field(default=True, description="Subtract the costs of action and channel.")
@@ -374,8 +379,8 @@ class ArbitrationFile(_Document):
 
     formula: FormulaDocument | Annotated[str, StringConstraints(min_length=1)] = Field(
         default=FormulaDocument(),
-        description="How priority is computed: switches, or CEL over propensity, value, lever (1.0 for 100 per cent), "
-        "cost and the features.",
+        description="How priority is computed: switches, or CEL over propensity, uplift, value, lever (1.0 for 100 per "
+        "cent), cost and the features.",
     )
     do_nothing_threshold: float = Field(
         default=0.0,

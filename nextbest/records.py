@@ -132,7 +132,8 @@ class Candidate(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A treatment that could have filled a placement, the furthest stage it reached, and why it went no further.
 
     `reason` is empty for what took part in the arbitration. Money is in the policy's currency; `lever` in per cent;
-    `beside` is the probability that a propensity model in the shadow gives, which decides nothing.
+    `beside` is the probability that a propensity model in the shadow gives, which decides nothing. `uplift` is the part
+    of `p` that the action causes: where it is there, it counts in the place of `p`.
     """
 
     placement: str
@@ -149,6 +150,7 @@ class Candidate(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     cost: float | None = None
     priority: float | None = None
     beside: float | None = None
+    uplift: float | None = None
 
     @property
     def key(self) -> str:

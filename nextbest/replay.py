@@ -17,6 +17,7 @@ from nextbest.messages import Grant, Profile, Request, SlotGrant
 from nextbest.policy import Action, Policy
 from nextbest.records import DecisionRecord, encode
 from nextbest.situation import Models
+from nextbest.uplift import UPLIFT_FAILED, WithoutUplift
 
 
 class ReplayError(NextbestError):
@@ -43,7 +44,7 @@ def replay(record: DecisionRecord, policy: Policy, models: Models | None) -> Dec
         request_of(record),
         profile,
         policy,
-        models,
+        models_of(record, models),
         record.snapshot,
         record.occurred_at,
         seed=record.seed,
@@ -123,6 +124,11 @@ def request_of(record: DecisionRecord) -> Request:
         mode=record.mode,
         shadow=record.shadow,
     )
+
+
+def models_of(record: DecisionRecord, models: Models | None) -> Models | None:
+    """The models as they answered then."""
+    return WithoutUplift(models) if models and UPLIFT_FAILED in record.degraded else models
 
 
 class RecordedResiduals:

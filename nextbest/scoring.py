@@ -16,12 +16,12 @@ from scipy.special import expit, logit
 
 from nextbest.arbitration import Vector
 from nextbest.expressions import Expression, ExpressionError, evaluation_context
-from nextbest.features import Matrix, design_matrix, rule_values
+from nextbest.features import Matrix, rule_values
+from nextbest.model_input import is_by_channel, model_input
 from nextbest.model_set import Model
 from nextbest.policy import Action, Policy
-from nextbest.records import Attribute
 from nextbest.residual import numbers
-from nextbest.situation import PROPENSITY, ScoringError, Situation
+from nextbest.situation import PROPENSITY, UPLIFT, ScoringError, Situation
 
 Rows = NDArray[np.intp]
 
@@ -42,10 +42,29 @@ class Scores:
     """Actions whose value or cost could not be found out, and why."""
     beside: Vector | None = None
     """What a propensity model in the shadow says."""
+    share: Vector | None = None
+    """Of the responses, that the action causes (`nextbest.uplift`); NaN where nothing is known of that."""
+
+    @property
+    def uplift(self) -> Vector | None:
+        """The probability of a response that the action causes; NaN where nothing is known of that."""
+        return None if self.share is None else self.p * self.share
 
 
-def score(rows: Rows, situation: Situation, context: cel.Context) -> Scores:
-    """Score the actions with these numbers for one customer; `context` has the features as expressions see them.
+def depends_on_channel(situation: Situation) -> bool:
+    """Whether a model may say something else of the same action in another channel."""
+    models = situation.models
+    if models is None or situation.tier != "full":
+        return False
+    acting, shadows = models.model_set.models, models.model_set.shadows
+    asked = (acting.get(PROPENSITY), shadows.get(PROPENSITY), acting.get(UPLIFT) if situation.counts_uplift else None)
+    return any(model is not None and is_by_channel(model) for model in asked)
+
+
+def score(rows: Rows, situation: Situation, context: cel.Context, channel: str) -> Scores:
+    """Score the actions with these numbers for one customer, as they would be proposed in a channel.
+
+    `context` has the features as expressions see them.
 
     Raises:
         ScoringError: the model cannot score.
@@ -57,7 +76,7 @@ def score(rows: Rows, situation: Situation, context: cel.Context) -> Scores:
     logits, p, *corrections = np.full((4, len(policy.actions)), np.nan)
     mean = variance = None
     if len(rows) and policy.arbitration.uses_propensity:
-        found = _propensities(rows, actions, situation)
+        found = _propensities(rows, actions, situation, channel)
         odds = logit(found)
         if residuals is not None:
             moves, doubts = residuals.of(actions, numbers(policy.arbitration.learning, situation.features))
@@ -69,7 +88,7 @@ def score(rows: Rows, situation: Situation, context: cel.Context) -> Scores:
                 moved = moves != 0.0  # what is not corrected keeps its very bits
                 found[moved] = expit(odds[moved] + moves[moved])
         logits[rows], p[rows] = odds, found
-    return Scores(logits, mean, variance, p, value, cost, failed, _beside(rows, actions, situation))
+    return Scores(logits, mean, variance, p, value, cost, failed, _beside(rows, actions, situation, channel))
 
 
 @np.errstate(over="ignore", invalid="ignore")  # what a float cannot hold is no number, and takes no part
@@ -88,22 +107,33 @@ def priorities(rows: Rows, scores: Scores, situation: Situation, channel_cost: f
 
 
 def gains(rows: Rows, scores: Scores, policy: Policy, channel_cost: float) -> tuple[Vector, Vector]:
-    """V · L and cost of actions by number, as far as they are switched on: priority is P · gain - cost."""
+    """V · L and cost of actions by number, as far as they are switched on: priority is P · gain - cost.
+
+    Where it is known which share of the responses an action causes, a response gains that share of V · L.
+    """
     formula = policy.arbitration
     gain = scores.value[rows] if formula.use_value else np.ones(len(rows))
     if formula.use_lever:
         gain = gain * (policy.levers[rows] / 100.0)
+    if scores.share is not None:
+        share = scores.share[rows]
+        gain = gain * np.where(np.isnan(share), 1.0, share)
     return gain, scores.cost[rows] + channel_cost if formula.use_cost else np.zeros(len(rows))
 
 
 def _by_formula(formula: Expression, rows: Rows, scores: Scores, situation: Situation, channel_cost: float) -> Vector:
-    """Priority by an expression over propensity, value, lever (1 for 100 per cent), cost and the features."""
+    """Priority by an expression over propensity, uplift, value, lever (1 for 100 per cent), cost and the features.
+
+    Uplift is the propensity where nothing is known of it.
+    """
     named = [feature for feature in situation.policy.features if feature.name in formula.variables]
     values = rule_values(named, situation.features, situation.context)
     found = np.full(len(rows), np.nan)
+    uplift = scores.p if scores.uplift is None else np.where(np.isnan(scores.uplift), scores.p, scores.uplift)
     for position, row in enumerate(rows):
         given = {
             "propensity": scores.p[row].item(),
+            "uplift": uplift[row].item(),
             "value": scores.value[row].item(),
             "lever": situation.policy.levers[row].item() / 100.0,
             "cost": scores.cost[row].item() + channel_cost,
@@ -137,7 +167,7 @@ def _amount(amount: float | Expression, context: cel.Context) -> float:
     return amount.number(context) if isinstance(amount, Expression) else amount
 
 
-def _propensities(rows: Rows, actions: Sequence[Action], situation: Situation) -> Vector:
+def _propensities(rows: Rows, actions: Sequence[Action], situation: Situation, channel: str) -> Vector:
     """The probability that the customer responds to each of the actions with these numbers, shape (len(rows),).
 
     A new action has what the policy starts it with; so has every action where models are not asked.
@@ -149,11 +179,12 @@ def _propensities(rows: Rows, actions: Sequence[Action], situation: Situation) -
     is_asked = ~_are_new(rows, situation)
     asked = actions if is_asked.all() else [action for action, asks in zip(actions, is_asked, strict=True) if asks]
     if asked:
-        p[is_asked] = models.score(PROPENSITY, _matrix(models.model_set.models[PROPENSITY], asked, situation))
+        model = models.model_set.models[PROPENSITY]
+        p[is_asked] = models.score(PROPENSITY, matrix(asked, model, situation, channel))
     return p
 
 
-def _beside(rows: Rows, actions: Sequence[Action], situation: Situation) -> Vector | None:
+def _beside(rows: Rows, actions: Sequence[Action], situation: Situation, channel: str) -> Vector | None:
     """What the shadow of the propensity model says, by action number; what it fails at keeps no decision waiting."""
     policy, models = situation.policy, situation.models
     shadow = models.model_set.shadows.get(PROPENSITY) if models and situation.tier == "full" else None
@@ -161,13 +192,20 @@ def _beside(rows: Rows, actions: Sequence[Action], situation: Situation) -> Vect
         return None
     said = np.full(len(policy.actions), np.nan)
     with suppress(ScoringError):
-        said[rows] = models.score_beside(PROPENSITY, _matrix(shadow, actions, situation))
+        said[rows] = models.score_beside(PROPENSITY, matrix(actions, shadow, situation, channel))
     return said
 
 
-def _matrix(model: Model, actions: Sequence[Action], situation: Situation) -> Matrix:
-    columns = context_columns(model, actions, situation.context)
-    return design_matrix(model, situation.features, [action.id for action in actions], columns)
+def matrix(actions: Sequence[Action], model: Model, situation: Situation, channel: str) -> Matrix:
+    """What a model is fed to score the actions, one row each."""
+    return model_input(
+        model,
+        actions,
+        features=situation.features,
+        context=situation.context,
+        channel=channel,
+        now=situation.now,
+    )
 
 
 def _are_new(rows: Rows, situation: Situation) -> NDArray[np.bool_]:
@@ -175,17 +213,3 @@ def _are_new(rows: Rows, situation: Situation) -> NDArray[np.bool_]:
     known = situation.known_actions
     new = {action.number for action in situation.policy.startings if action.id not in known}
     return np.array([row in new for row in rows.tolist()], dtype=bool) if new else np.zeros(len(rows), dtype=bool)
-
-
-def context_columns(
-    model: Model, actions: Sequence[Action], context: Mapping[str, Attribute]
-) -> dict[str, NDArray[np.float32]]:
-    """Per context feature a number for each action: its own attribute, or else the decision's."""
-    columns = {}
-    for feature in model.features:
-        if feature.origin == "context":
-            sent = context.get(feature.name)
-            otherwise = feature.default if sent is None or isinstance(sent, str) else float(sent)
-            values = [action.context.get(feature.name, otherwise) for action in actions]
-            columns[feature.name] = np.array(values, dtype=np.float32)
-    return columns

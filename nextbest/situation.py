@@ -19,6 +19,8 @@ from nextbest.policy import Action, Policy
 from nextbest.records import Arm, Attribute, Snapshot, Tier
 
 PROPENSITY = "propensity"
+UPLIFT = "uplift"
+"""The model that says by how much an action raises the probability of a response over doing nothing."""
 
 
 class ScoringError(NextbestError):
@@ -75,6 +77,17 @@ class Situation:
     def context(self) -> Mapping[str, Attribute]:
         """What is known of the moment: by the request, and of the world outside."""
         return self.policy.context(self.request.context, self.snapshot.signals, self.now)
+
+    @property
+    def counts_uplift(self) -> bool:
+        """Whether what an action causes is to count, and there is a model to say it."""
+        models = self.models
+        return (
+            self.tier == "full"
+            and self.policy.arbitration.uses_uplift
+            and models is not None
+            and UPLIFT in models.model_set.models
+        )
 
     @property
     def known_actions(self) -> Collection[str]:

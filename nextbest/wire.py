@@ -144,6 +144,9 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     stage: str
     reason: str = ""
     p: float | None = None
+    uplift: Annotated[
+        float | None, Meta(description="The part of p that the action causes, where that counts and is known.")
+    ] = None
     value: float | None = None
     cost: float | None = None
     priority: float | None = None
@@ -202,7 +205,11 @@ class Contribution(msgspec.Struct, frozen=True, kw_only=True):
     slot: int
     action: str
     terms: Annotated[
-        dict[str, float], Meta(description="`response` (p · value), `lever` (what it adds) and `cost` (below 0).")
+        dict[str, float],
+        Meta(
+            description="`response` (p · value), `uplift` (what of it would come without the action, below 0), `lever` "
+            "(what it adds) and `cost` (below 0)."
+        ),
     ]
     features: tuple[FeatureContribution, ...]
 

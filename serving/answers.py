@@ -86,6 +86,7 @@ def _explanation(record: DecisionRecord) -> tuple[Reason, ...]:
             stage=each.stage,
             reason=each.reason,
             p=each.p,
+            uplift=each.uplift,
             value=each.value,
             cost=each.cost,
             priority=each.priority,

@@ -19,7 +19,7 @@ from nextbest.records import Attribute
 TIERS: Final = ("eligibility", "applicability", "suitability")
 FORMULA: Final = {
     name: RuleFeature(name=name, default=default)
-    for name, default in {"propensity": 0.5, "value": 1.0, "lever": 1.0, "cost": 0.0}.items()
+    for name, default in {"propensity": 0.5, "uplift": 0.5, "value": 1.0, "lever": 1.0, "cost": 0.0}.items()
 }
 """What a formula may name beside the features."""
 

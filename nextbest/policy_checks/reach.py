@@ -138,7 +138,7 @@ def _best_priority(action: ActionDocument, arbitration: ArbitrationFile, channel
         return None
     gain = (action.value if formula.use_value else 1.0) * (action.lever / 100.0 if formula.use_lever else 1.0)
     if formula.use_propensity:
-        gain = max(gain, 0.0)
+        gain = abs(gain) if formula.use_uplift else max(gain, 0.0)  # to keep a loss away is a gain
     return gain - (action.cost + channel_cost if formula.use_cost else 0.0)
 
 

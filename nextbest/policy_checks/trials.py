@@ -1,6 +1,6 @@
 """Exploration, learning and experiments: parameters that do something, and shares that add up.
 
-Belongs here: arbitration.yaml and experiments.yaml. Does not belong here: formulas
+Belongs here: arbitration.yaml and experiments.yaml. Does not belong here: formulas in CEL
 (`nextbest.policy_checks.expressions`), or names (`nextbest.policy_checks.names`).
 """
 
@@ -66,6 +66,21 @@ def _thompson(place: Place, chosen: ExplorationDocument, formula: FormulaDocumen
             "by: take another strategy, or the formula of switches with `use_propensity`"
         )
         yield Problem((*place, "exploration", "strategy"), message, "policy-exploration")
+
+
+def uplift(subject: Subject) -> Iterator[Problem]:
+    """What counts of the propensity is a part of something that counts."""
+    formulas = [
+        (("arbitration", "formula"), subject.policy.arbitration.formula),
+        *(((*place, "changes", "formula"), each.changes.formula) for place, each in subject.variants),
+    ]
+    for place, formula in formulas:
+        if isinstance(formula, FormulaDocument) and formula.use_uplift and not formula.use_propensity:
+            message = (
+                "`use_uplift` says which part of the propensity counts, and the propensity is switched off: switch "
+                "`use_propensity` on, or take this out"
+            )
+            yield Problem((*place, "use_uplift"), message, "policy-formula")
 
 
 def learning(subject: Subject) -> Iterator[Problem]:
