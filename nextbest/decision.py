@@ -5,7 +5,7 @@ come in as arguments. Does not belong here: the parts (`screening`, `scoring`, `
 the calls (`nextbest.reservations`, run by State).
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import chain
@@ -176,17 +176,13 @@ def _scores(
     An action that passed in several placements is scored once for all of them; where a model asks for the channel,
     once for each channel. Uplift counts in all placements or in none.
     """
-    is_by_channel = depends_on_channel(situation)
-    channels = [placement.channel if is_by_channel else "" for placement in placements]
-    rows = {
-        channel: _together(
-            placement.rows[numbers]
-            for placement, numbers, its_own in zip(placements, passed, channels, strict=True)
-            if its_own == channel
-        )
-        for channel in dict.fromkeys(channels)
-    }
-    scores = {channel: score(rows[channel], situation, context, channel) for channel in rows}
+    depends = depends_on_channel(situation)
+    channels = [placement.channel if depends else "" for placement in placements]
+    passing: dict[str, list[int]] = {channel: [] for channel in channels}
+    for placement, numbers, channel in zip(placements, passed, channels, strict=True):
+        passing[channel] += placement.rows[numbers].tolist()
+    rows = {channel: np.array(list(dict.fromkeys(some)), dtype=np.intp) for channel, some in passing.items()}
+    scores = {channel: score(some, situation, context, channel) for channel, some in rows.items()}
     failed: tuple[str, ...] = ()
     models = situation.models
     if models and situation.counts_uplift:
@@ -198,11 +194,6 @@ def _scores(
         except ScoringError:
             failed = (UPLIFT_FAILED,)
     return [scores[channel] for channel in channels], failed
-
-
-def _together(rows: Iterable[Rows]) -> Rows:
-    """Each number once, in the order in which they come."""
-    return np.array(list(dict.fromkeys(chain.from_iterable(each.tolist() for each in rows))), dtype=np.intp)
 
 
 def _record(

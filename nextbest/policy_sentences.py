@@ -191,6 +191,7 @@ _SENTENCES: Final[tuple[tuple[Place, Callable[[Difference], bool], Callable[[Dif
     (("contact_policy", "binds"), _is_new, lambda d: f"contact rules now bind {d.after} actions"),
     (("contact_policy", "binds"), _is_gone, lambda d: f"contact rules no longer bind {d.before} actions"),
     (("arbitration", "do_nothing_threshold"), _always, lambda d: f"doing nothing counts {d.money}"),
+    (("arbitration", "formula", "use_uplift"), _always, lambda d: f"only responses an action causes count: {d.value}"),
     ((*_LEARNING, "rewards", "*"), _always, lambda d: f"{_a(d.place[3])} is worth {d.value} of a full response"),
     ((*_LEARNING, "default"), _always, lambda d: f"a contact that is not answered is worth {d.value}"),
     ((*_LEARNING, "delay_days"), _always, lambda d: f"answers count for {d.value} days"),

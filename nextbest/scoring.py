@@ -56,9 +56,11 @@ def depends_on_channel(situation: Situation) -> bool:
     models = situation.models
     if models is None or situation.tier != "full":
         return False
-    acting, shadows = models.model_set.models, models.model_set.shadows
-    asked = (acting.get(PROPENSITY), shadows.get(PROPENSITY), acting.get(UPLIFT) if situation.counts_uplift else None)
-    return any(model is not None and is_by_channel(model) for model in asked)
+    model_set = models.model_set
+    asked = [model_set.models.get(PROPENSITY), model_set.shadows.get(PROPENSITY)]
+    if situation.counts_uplift:
+        asked.append(model_set.models[UPLIFT])
+    return any(is_by_channel(model) for model in asked if model)
 
 
 def score(rows: Rows, situation: Situation, context: cel.Context, channel: str) -> Scores:

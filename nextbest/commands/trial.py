@@ -97,6 +97,8 @@ def _show(record: DecisionRecord, policy: Policy) -> None:
             content = ", ".join(f"{name}: {text}" for name, text in content_of(policy, record, placement, slot).items())
             said = f"drawn: {slot.action} ({reason(record, placement, slot).text}), which shows {content}"
             shown.print(said, style="bold", highlight=False, markup=False)
+    if policy.arbitration.uses_uplift:
+        shown.print("uplift is to count, and is known to models alone: here P counts as it is", highlight=False)
     arms = ", ".join(f"{arm.experiment}: {arm.arm}" for arm in record.arms)
     if arms:
         shown.print(f"experiments: {arms}", highlight=False)

@@ -150,12 +150,28 @@ class StandInModels:
         self.model_set: ModelSet = model_set([propensity], datetime(2026, 1, 1, tzinfo=UTC))
         self.answer: Callable[[Matrix], NDArray[np.float64]] = lambda matrix: np.full(len(matrix), 0.1)
         self.beside: Callable[[Matrix], NDArray[np.float64]] = lambda matrix: np.full(len(matrix), 0.3)
+        self.raised: Callable[[Matrix], NDArray[np.float64]] = lambda matrix: np.full(len(matrix), 0.05)
         self.seen: list[Matrix] = []
 
     def score(self, name: str, matrix: Matrix) -> NDArray[np.float64]:
+        if name == "uplift":
+            return self.raised(matrix)
         assert name == "propensity"
         self.seen.append(matrix)
         return self.answer(matrix)
+
+    def feed(self, *features: FeatureSpec) -> None:
+        """Have the propensity model take other features."""
+        propensity = msgspec.structs.replace(self.model_set.models["propensity"], features=features)
+        self.model_set = model_set([propensity], self.model_set.created_at)
+
+    def cause(self, *actions: str) -> None:
+        """Have a model of uplift that knows these actions, of which the test says what it answers."""
+        propensity = self.model_set.models["propensity"]
+        uplift = msgspec.structs.replace(
+            propensity, name="uplift", sha256="1" * 64, output="value", action_features={each: {} for each in actions}
+        )
+        self.model_set = model_set([propensity, uplift], self.model_set.created_at)
 
     def shadow(self) -> None:
         """Have a model beside, of which the test says what it answers; it takes a column less."""

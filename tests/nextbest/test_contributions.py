@@ -31,8 +31,21 @@ def test_the_terms_add_up_to_the_priority(trial: Any, document: dict[str, Any], 
         assert part.features == ()
 
 
-def test_features_say_what_they_moved(trial: Any, models: Any) -> None:
+def test_what_would_come_anyway_is_a_term(trial: Any, document: dict[str, Any], models: Any) -> None:
+    """Of the response it takes away what the action does not cause; the lever weighs what is left."""
+    document["arbitration"] |= {"exploration": {"strategy": "greedy"}, "formula": {"use_uplift": True}}
+    document["actions"]["actions"][2]["value"] = 20.0
+    models.cause("cheese")
+    policy = trial.policy(cost=10.0)
+    record = trial.finished(trial.proposed(policy))
+    terms = {part.action: part.terms for part in contributions(record, policy, None)}
+    assert terms["cheese"] == pytest.approx({"response": 2.0, "uplift": -1.0, "lever": 0.5, "cost": 0.0})
+    assert terms["bread"] == pytest.approx({"response": 0.8, "lever": 0.0, "cost": 0.0})
+
+
+def test_features_say_what_they_moved(trial: Any, document: dict[str, Any], models: Any) -> None:
     """Each as if it alone had its default: the largest move first, and none of what changes nothing."""
+    document["arbitration"]["exploration"] = {"strategy": "greedy"}
     models.answer = lambda matrix: 0.1 + matrix[:, 0] / 1_000.0 + 0.0 * matrix[:, 1]
     policy = trial.policy()
     record = trial.finished(trial.proposed(policy))

@@ -23,6 +23,7 @@ from nextbest.policy_compiler import compile_policy
 from nextbest.policy_document import PolicyDocument
 from nextbest.projection import Values
 from nextbest.residual import Posteriors
+from nextbest.situation import Models
 from tests.contacts import ANSWERS, NOW, decided, told
 from tests.nextbest.conftest import DOCUMENT, StandInModels
 
@@ -34,9 +35,11 @@ def learning_policy(**changes: Any) -> Policy:
     return compile_policy(PolicyDocument.model_validate(DOCUMENT | {"arbitration": arbitration}))
 
 
-def folded(log: Sequence[Envelope], batches: Sequence[int] = (), policy: Policy | None = None) -> dict[str, str]:
+def folded(
+    log: Sequence[Envelope], batches: Sequence[int] = (), policy: Policy | None = None, models: Models | None = None
+) -> dict[str, str]:
     """What is kept after folding the log in batches that begin at these places."""
-    learning = Learning(policy or learning_policy(), StandInModels())
+    learning = Learning(policy or learning_policy(), models or StandInModels())
     kept: dict[str, str] = {}
 
     async def read(keys: Sequence[str]) -> dict[str, str]:

@@ -103,8 +103,9 @@ def test_what_cannot_lead_is_said(edited: dict[str, Any]) -> None:
     bread = of(status(edited, learned), "bread")
     assert bread.next_step.endswith("would not lead if everybody responded")
     assert bread.p_to_lead is None
-    edited["arbitration"]["formula"] = "propensity * value"
-    assert {each.priority for each in status(edited, learned).actions} == {None}
+    for formula in ("propensity * value", {"use_uplift": True}):
+        edited["arbitration"]["formula"] = formula
+        assert {each.priority for each in status(edited, learned).actions} == {None}
 
 
 def test_time_to_convert_is_that_of_the_answers(edited: dict[str, Any]) -> None:

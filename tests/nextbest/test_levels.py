@@ -113,3 +113,16 @@ def test_no_number_helps_where_none_counts(document: dict[str, Any], models: Mod
     """A formula that looks at the customer alone treats all actions alike."""
     document["arbitration"]["formula"] = "-spend_91d"
     assert levels(_situation(document, models), "home", KEY) == []
+
+
+def test_what_an_action_causes_can_rise(document: dict[str, Any], models: Any) -> None:
+    """It is named in the place of the propensity; more than its share of all responses it cannot be, and harm stays."""
+    document["arbitration"]["formula"] = {"use_uplift": True}
+    document["actions"]["actions"][0] |= {"cost": 0.0}
+    models.cause("apples")
+    changes = {change.kind: change for change, _ in levels(_situation(document, models), "home", KEY)}
+    assert changes["uplift"].text == "uplift of apples: 0.05 → 0.09001 (+80 %)"
+    assert "propensity" not in changes
+    for raised in (-0.01, 0.0, 0.005):
+        models.raised = lambda matrix, raised=raised: np.full(len(matrix), raised)
+        assert "uplift" not in {change.kind for change, _ in levels(_situation(document, models), "home", KEY)}

@@ -141,6 +141,16 @@ MISTAKES: list[tuple[Edit, str]] = [
     (lambda d: action(d, purpose=None), "a standard action needs one"),
     (lambda d: thompson(d, {"formula": "value"}), "leaves it nothing to go by"),
     (lambda d: thompson(d, {"formula": {"use_propensity": False}}), "leaves it nothing to go by"),
+    (
+        lambda d: d["arbitration"].update(formula={"use_propensity": False, "use_uplift": True}),
+        "switch `use_propensity` on, or take this out",
+    ),
+    (
+        lambda d: experiments(
+            d, shadows=[{"id": "odd", "changes": {"formula": {"use_propensity": False, "use_uplift": True}}}]
+        ),
+        "switch `use_propensity` on, or take this out",
+    ),
     (lambda d: thompson(d, {}, {"formula": "value"}), "leaves it nothing to go by"),
     (
         lambda d: thompson(

@@ -122,6 +122,10 @@ CHANGES: list[tuple[Edit, list[str]]] = [
     (lambda d: d["arbitration"].update(do_nothing_threshold=0.05), ["doing nothing counts 0.00 → 0.05 USD"]),
     (lambda d: d["arbitration"].update(formula={"use_cost": False}), ["formula use cost: yes → no"]),
     (
+        lambda d: d["arbitration"].update(formula={"use_uplift": True}),
+        ["only responses an action causes count: no → yes"],
+    ),
+    (
         lambda d: d["arbitration"].update(
             learning={"rewards": {"unsubscribe": -0.5}, "default": 0.1, "delay_days": 7, "last_touch_hours": 5}
         ),

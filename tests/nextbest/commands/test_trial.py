@@ -118,3 +118,14 @@ def test_a_rule_is_shown_as_it_is_written(tmp_path: Path, monkeypatch: pytest.Mo
     result = tried("--placement", "app_message", *AFTERNOON)
     assert result.exit_code == 0, result.output
     assert rule in result.output
+
+
+def test_what_models_alone_know_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where what is caused is to count, P is not all that a server goes by."""
+    copytree(CHECKOUT / "policies", tmp_path / "policies")
+    arbitration = tmp_path / "policies" / "arbitration.yaml"
+    arbitration.write_text(arbitration.read_text().replace("use_uplift: false", "use_uplift: true"))
+    said = "uplift is to count"
+    assert said not in tried("--placement", "app_message", *AFTERNOON).output
+    monkeypatch.setenv("NEXTBEST_HOME", str(tmp_path))
+    assert said in tried("--placement", "app_message", *AFTERNOON).output
