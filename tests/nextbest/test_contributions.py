@@ -36,7 +36,7 @@ def test_what_would_come_anyway_is_a_term(trial: Any, document: dict[str, Any], 
     document["arbitration"] |= {"exploration": {"strategy": "greedy"}, "formula": {"use_uplift": True}}
     document["actions"]["actions"][2]["value"] = 20.0
     models.cause("cheese")
-    policy = trial.policy(cost=10.0)
+    policy = trial.policy(cost=0.5)
     record = trial.finished(trial.proposed(policy))
     terms = {part.action: part.terms for part in contributions(record, policy, None)}
     assert terms["cheese"] == pytest.approx({"response": 2.0, "uplift": -1.0, "lever": 0.5, "cost": 0.0})
