@@ -1,11 +1,15 @@
 import json
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from datetime import date, timedelta
 
 import duckdb
 import pytest
 
+from nextbest.adapters.complete_journey import CompleteJourney
+from nextbest.adapters.complete_journey.mapping import connect
+from nextbest.adapters.complete_journey.trial import features_of
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.settings import Settings
 from nextbest.source import slug
@@ -41,6 +45,31 @@ def test_labels_of_decisions_are_what_the_trial_gave(warehouse: duckdb.DuckDBPyC
     assert late < 10
     assert 0 < anyway < 0.3
     assert 0 < response < 0.4
+
+
+def test_customers_of_the_trial_answer_by_the_marts_features(
+    warehouse: duckdb.DuckDBPyConnection, home: Settings
+) -> None:
+    """The truth of an answer can be told from what a model is shown, row by row."""
+    source = CompleteJourney(home)
+    rows = warehouse.execute(
+        "select customer_id, as_of, recency_days, response_rate_364d, category_spend_182d__cheese"
+        " from marts.customer_rfm join marts.contact_response using (customer_id, as_of)"
+        " join marts.category_affinity using (customer_id, as_of)"
+    ).fetchall()
+    marts = {(customer, as_of): features for customer, as_of, *features in rows}
+    households = [int(customer) for customer in {customer for customer, _ in marts} if customer.isdigit()]
+    [(last,)] = warehouse.execute("select ends_at from intermediate.int_history").fetchall()
+    with closing(connect(source.shift, households)) as con:
+        found = features_of(con, last - timedelta(weeks=9), last, ["cheese"])
+    assert len(found) == 60
+    for customer, known in found.items():
+        assert len(known) == 10
+        for monday, features in known.items():
+            recency_days, response_rate, cheese = marts[customer, monday]
+            assert (features["recency_days"] or 9999) == recency_days
+            assert features["response_rate_364d"] == pytest.approx(response_rate)
+            assert features.get("category_spend_182d__cheese", 0.0) == pytest.approx(cheese)
 
 
 def test_staging_has_the_columns_of_the_contracts(warehouse: duckdb.DuckDBPyConnection, home: Settings) -> None:

@@ -88,9 +88,9 @@ rates AS (
         household_id,
         monday,
         (count(DISTINCT campaign_id) FILTER (answered.day < monday::DATE AND answered.day >= monday::DATE - 364) + 1)
-            / (count(DISTINCT campaign_id) + 10) AS response_rate
+            / (count(DISTINCT campaign_id) FILTER (sent.day >= monday::DATE - 364) + 10) AS response_rate
     FROM mondays
-    JOIN sent ON sent.day < monday::DATE AND sent.day >= monday::DATE - 364
+    JOIN sent ON sent.day < monday::DATE
     LEFT JOIN answered USING (household_id, campaign_id)
     GROUP BY household_id, monday
 )
@@ -129,7 +129,7 @@ def trial(con: duckdb.DuckDBPyConnection, policy: PolicyDocument, end: datetime)
     places = [_place(placement, actions, policy.actions.currency) for placement in policy.placements.placements]
     start = (end - _WEEKS * _WEEK).replace(microsecond=0)
     rows: dict[str, list[Row]] = defaultdict(list)
-    for customer, known in _features(con, start, end, [action.id for action in actions]).items():
+    for customer, known in features_of(con, start, end, [action.id for action in actions]).items():
         for record in _decisions(customer, places, start):
             [decision] = records.rows(record)
             rows["decisions"].append(decision | {"source": "simulated"})
@@ -210,10 +210,10 @@ def _answers(decision: Row, features: Features) -> Iterator[Answer]:
             yield Answer("events", answer.row | {"event_id": event_id, "type": "email_open"})
 
 
-def _features(
+def features_of(
     con: duckdb.DuckDBPyConnection, first: datetime, last: datetime, actions: Sequence[str]
 ) -> dict[str, dict[datetime, Features]]:
-    """By customer and Monday."""
+    """What customers answer by, for each household of `con` and each Monday from the one before `first` to `last`."""
     found: dict[str, dict[datetime, Features]] = defaultdict(dict)
     rows = con.execute(_FEATURES, {"first": first, "last": last, "actions": list(actions)}).fetchall()
     for customer, monday, recency_days, response_rate, spends in rows:
