@@ -205,7 +205,7 @@ class Demo:
     type=click.IntRange(min=0),
     help="Take a sample of N households (0: all); small ones train no champion.",
 )
-@click.option("--full", is_flag=True, help="Train every model; without it, propensity and lifetime value.")
+@click.option("--full", is_flag=True, help="Train every model, some on a simulated trial; without it, propensity and lifetime value.")
 @click.option("--json", "report_path", type=ReportFile(), help="Write a report.")
 def demo(*, once: bool, households: int | None, full: bool, report_path: Path | None) -> None:
     """Run the whole loop on real data: land, build, check, train, serve, decide, and take the answers back in.
@@ -217,6 +217,7 @@ def demo(*, once: bool, households: int | None, full: bool, report_path: Path | 
         settings = replace(settings, households=households)
     settings = replace(settings, live_weeks=settings.live_weeks or LIVE_WEEKS)
     settings = replace(settings, models="" if full else settings.models or DECIDING)
+    settings = replace(settings, demo_trial=full or settings.demo_trial)
     # Ended politely is ended by Ctrl-C; and a shell that starts a process in the background has it ignore Ctrl-C.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
