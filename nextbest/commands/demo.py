@@ -205,7 +205,9 @@ class Demo:
     type=click.IntRange(min=0),
     help="Take a sample of N households (0: all); small ones train no champion.",
 )
-@click.option("--full", is_flag=True, help="Train every model, some on a simulated trial; without it, propensity and lifetime value.")
+@click.option(
+    "--full", is_flag=True, help="Train every model (some on a simulated trial), not the two that decide alone."
+)
 @click.option("--json", "report_path", type=ReportFile(), help="Write a report.")
 def demo(*, once: bool, households: int | None, full: bool, report_path: Path | None) -> None:
     """Run the whole loop on real data: land, build, check, train, serve, decide, and take the answers back in.
