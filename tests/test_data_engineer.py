@@ -1,34 +1,26 @@
 """A data engineer follows docs/data-engineer.md: the commands of the page, and the Dagster UI in a real browser."""
 
-import os
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from nextbest.adapters.landing import Door
 from nextbest.adapters.supervisor import Supervisor, free_ports
 from nextbest.commands.processes import interface_services
-from nextbest.settings import CHECKOUT, Settings
+from nextbest.settings import Settings
+from tests import guides
 
 pytestmark = pytest.mark.integration
 
-PAGE = CHECKOUT / "docs" / "data-engineer.md"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 PATIENCE = 120_000
 """Milliseconds for a run of Dagster on a busy machine."""
 
 
 @pytest.fixture(scope="module")
 def commands() -> list[str]:
-    """What the page says to type: everything but installing and starting servers, which the tests do themselves."""
-    return re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    return guides.commands("data-engineer.md")
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +30,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return Settings(home=tmp_path_factory.mktemp("engineer") / "shop", source="mappings", dagster_port=port)
 
 
-def _type(shop: Settings, *commands: str, status: int = 0) -> str:
-    """Type the commands into a shell in the checkout, and return what they say."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("NEXTBEST_", "DAGSTER_"))}
-    environment |= {"HOME": str(shop.home.parent), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    script = "\n".join(["set -e", *commands])
-    done = subprocess.run(
-        ["bash", "-c", script], cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == status, done.stdout + done.stderr
-    return done.stdout + done.stderr
+def _type(shop: Settings, *lines: str, status: int = 0) -> str:
+    return guides.typed(shop.home.parent, *lines, status=status)
 
 
 @pytest.fixture(scope="module")
@@ -69,17 +53,6 @@ def url(landed: Settings) -> Iterator[str]:
     finally:
         supervisor.stop_all()
         process.wait()
-
-
-@pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
-    """A page of the browser that is installed."""
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    assert browser, f"install Chromium: none of {', '.join(BROWSERS)} is there (`make browser`, on Debian as root)"
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=browser, args=QUIET)
-        yield chromium.new_page(viewport={"width": 1600, "height": 1200})
-        chromium.close()
 
 
 def _check(page: Page, url: str, name: str, verdict: str) -> None:

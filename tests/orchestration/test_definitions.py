@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from nextbest.settings import CHECKOUT
 from orchestration.definitions import defs
 from orchestration.progress import STAGES
 
@@ -53,6 +54,19 @@ def test_every_job_schedule_and_sensor_resolves(definitions: dg.Definitions) -> 
     assert definitions.resolve_sensor_def("drifted_models").default_status == dg.DefaultSensorStatus.RUNNING
     assert definitions.resolve_sensor_def("new_events").minimum_interval_seconds == 30
     assert definitions.resolve_sensor_def("failed_runs").default_status == dg.DefaultSensorStatus.RUNNING
+
+
+@pytest.mark.integration
+def test_the_guide_names_every_check_of_a_model_and_what_starts_a_training(definitions: dg.Definitions) -> None:
+    """One that is added is added there, or this fails."""
+    page = (CHECKOUT / "docs" / "ml-engineer.md").read_text()
+    checks = {
+        key.name for key in definitions.resolve_asset_graph().asset_check_keys if key.asset_key.path[0] == "models"
+    }
+    assert {name for name in checks if f"`{name}`" not in page} == set()
+    assert [
+        name for name in ("daily_pipeline", "weekly_training", "drifted_models", "training_job") if name not in page
+    ] == []
 
 
 @pytest.mark.integration
