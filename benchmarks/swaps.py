@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -219,6 +219,7 @@ def _figures(home: Installation, answered: Sequence[Answered], promoted: Sequenc
     versions = {path.name: _version(home.settings, path.name) for path in home.settings.bundles.glob("[!.]*")}
     logged = sorted(_logged(home.settings, promoted[0][1]), key=lambda record: record.occurred_at)
     made = [(record.occurred_at, versions.get(record.model_set_id or "", ""), record) for record in logged]
+    known = {action for action, _ in actions(home.settings)}
     ends = [at for _, at in promoted[1:]] + [made[-1][0]]
     swaps = [
         _swap(version, at, [(when, of) for when, of, _ in made if at <= when < end])
@@ -233,7 +234,7 @@ def _figures(home: Installation, answered: Sequence[Answered], promoted: Sequenc
         decisions=len(answered),
         failed=sum(each.status != HTTPStatus.OK for each in answered),
         degraded=sum(bool(each.degraded) for each in answered),
-        mixed=sum(_is_mixed(record, of) for _, of, record in made),
+        mixed=sum(_is_mixed(record, of, known) for _, of, record in made),
         p50_ms=float(np.median(latencies)),
         p99_ms=float(np.quantile(latencies[near], 0.99)),
         p99_steady_ms=float(np.quantile(latencies[~near], 0.99)),
@@ -252,14 +253,15 @@ def _version(settings: Settings, model_set_id: str) -> str:
     return read_bundle(settings.bundles, model_set_id)[0].models[_NAME].version
 
 
-def _is_mixed(record: DecisionRecord, version: str) -> bool:
+def _is_mixed(record: DecisionRecord, version: str, known: Collection[str]) -> bool:
     """Whether any candidate has other log odds than the version of the decision's set gives everybody.
 
-    A decision that had no time to ask a model says so by its tier.
+    A decision that had no time to ask a model says so by its tier; an action that no model knows starts as its policy
+    says.
     """
     if record.tier != "full":
         return False
-    said = [candidate.logit for candidate in record.candidates if candidate.logit is not None]
+    said = [each.logit for each in record.candidates if each.logit is not None and each.action in known]
     expected = LOG_ODDS.get(version)
     return any(expected is None or abs(logit - expected) > _ROUNDING for logit in said)
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import yaml
 from numpy.typing import NDArray
 
+from nextbest.adapters.marts import SCORES
 from nextbest.contracts import Contract
 from nextbest.envelope import Envelope
 from nextbest.intake import envelope
@@ -58,15 +59,22 @@ def marts() -> dict[str, pa.Table]:
 
 @cache
 def scores() -> pa.Table:
-    """What a model said of every customer, as the pipeline publishes it."""
-    expected = np.random.default_rng(12).lognormal(5.0, 0.8, CUSTOMERS)
-    return pa.table(_keys() | {"clv_91d": expected, "model_version": ["1"] * CUSTOMERS})
+    """What models said of every customer, as the pipeline publishes it."""
+    chance = np.random.default_rng(12)
+    columns = {
+        "clv_91d": chance.lognormal(5.0, 0.8, CUSTOMERS),
+        "churn_91d": chance.uniform(size=CUSTOMERS),
+        "segment": ["frequent, big spenders"] * CUSTOMERS,
+        "model_versions": ["churn 1, clv 1, segments 1"] * CUSTOMERS,
+    }
+    return pa.table(_keys() | columns, schema=SCORES)
 
 
 def wide() -> pa.Table:
-    """Every feature of every customer in one table."""
+    """Every number that is known of a customer, in one table."""
     columns = {name: table[name] for table in (*marts().values(), scores()) for name in table.column_names}
-    del columns["model_version"]
+    for text in ("segment", "model_versions"):
+        del columns[text]
     return pa.table(columns)
 
 
