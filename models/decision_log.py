@@ -14,8 +14,7 @@ from sklearn.model_selection import GroupKFold
 from models.arrays import Array
 from models.errors import TooLittleDataError, TrainingDataError
 from models.offers import NOTHING, Codes
-
-DO_NOTHING = "do_nothing"
+from nextbest.records import DO_NOTHING
 
 LEAST_PROBABILITY = 0.01
 

@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.truths.rows import Role, Row
 from models.arrays import Array
-from models.decision_log import DO_NOTHING, DecisionLog, decision_log
+from models.decision_log import DecisionLog, decision_log
 from models.doubly_robust import cross_fitted_outcomes, scores
 from models.evaluation import Interval, Statistic, bootstrap
 from models.offers import offers
@@ -33,6 +33,7 @@ from models.trees import Boosting, fit_regressor
 from models.uplift import Params, effects, train
 from models.uplift_evaluation import auuc, proposals, qini, ranking, value
 from nextbest.model_set import FeatureSpec
+from nextbest.records import DO_NOTHING
 
 CUSTOMER = (
     "spend_91d",

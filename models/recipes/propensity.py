@@ -32,8 +32,9 @@ THRESHOLDS = Thresholds(
 WORDS = Words(
     title="Propensity to redeem",
     what="""\
-The probability that a customer redeems the coupon of an action when it is offered. One logistic regression over
-features of the customer, the action and the pair; calibrated by Platt scaling on campaigns left out of the fit.""",
+The probability that a customer redeems the coupon of an action when it is offered. One model over
+features of the customer, the action and the pair: logistic regression or boosted trees, whichever is better on
+campaigns left out of the fit (the run's parameter `family`), calibrated on them by Platt scaling.""",
     rows="""\
 Rows are household x campaign x offered action, of campaigns that began after the history begins and ended before it
 ends. Features are those known when the campaign began. Training campaigns had ended before the first test campaign

@@ -1,10 +1,13 @@
-"""Training sets with a known truth, small enough for a second."""
+"""Training sets with a known truth, small enough for a second, and a registry with two versions."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,7 +17,13 @@ from threadpoolctl import threadpool_limits
 
 from models.frames import TrainingSet, assemble_propensity
 from models.inputs import CATEGORY, DEPARTMENT_PREFIX, PROFILE, RESPONSE, RFM
+from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.settings import Settings
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from models.candidate import Registered
 
 START = pd.Timestamp(2026, 1, 5, tz="UTC")
 ACTIONS = {"beef": "meat", "cheese": "grocery", "yogurt": "grocery", "processed": "produce"}
@@ -36,9 +45,60 @@ def one_thread() -> Iterator[None]:
         yield
 
 
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A home in which two versions were trained, and a copy of it as it was then."""
+
+    settings: Settings
+    versions: "tuple[Registered, Registered]"
+    kept: Path
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, clv_data: TrainingSet, now: datetime) -> Trained:
+    from models import lifecycle  # noqa: PLC0415  MLflow takes seconds to import, for whom it concerns
+    from models.recipes import clv  # noqa: PLC0415
+
+    settings = Settings(home=tmp_path_factory.mktemp("home"))
+    first = lifecycle.run(settings, clv.RECIPE, clv_data, now)
+    fewer = TrainingSet(frame=clv_data.frame.iloc[::-1], action_features={}, contracts=clv_data.contracts)
+    second = lifecycle.run(settings, clv.RECIPE, fewer, now)
+    kept = tmp_path_factory.mktemp("kept")
+    shutil.copytree(settings.home, kept, dirs_exist_ok=True)
+    return Trained(settings, (first, second), kept)
+
+
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path)
+def state(settings: Settings) -> Iterator[SqliteState]:
+    state = SqliteState(settings.online_state)
+    yield state
+    state.close()
+
+
+@pytest.fixture
+def client(settings: Settings) -> "MlflowClient":
+    from mlflow import MlflowClient  # noqa: PLC0415
+
+    from models.registry import Registry  # noqa: PLC0415
+
+    Registry(settings)
+    return MlflowClient(settings.mlflow_uri, settings.mlflow_uri)
+
+
+@pytest.fixture
+def two_versions(trained: Trained) -> "tuple[Registered, Registered]":
+    return trained.versions
+
+
+@pytest.fixture
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """An empty home; for a test of the two versions theirs, as it was, and where it was: MLflow writes whole paths."""
+    if "two_versions" not in request.fixturenames:
+        return Settings(home=tmp_path)
+    trained: Trained = request.getfixturevalue("trained")
+    shutil.rmtree(trained.settings.home)
+    shutil.copytree(trained.kept, trained.settings.home)
+    return trained.settings
 
 
 @pytest.fixture(scope="session")

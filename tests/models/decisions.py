@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from models.arrays import Array
-from models.decision_log import DO_NOTHING
 from nextbest.model_set import FeatureSpec
+from nextbest.records import DO_NOTHING
 
 ACTIONS = ("call", "coupon", "mail")
 ACTION_FEATURES = {"call": {"price": 3.0}, "coupon": {"price": 1.0}, "mail": {"price": 0.0}}

@@ -1,0 +1,377 @@
+"""The follower on a real MLflow store: promotion reaches serving, what must not serve is refused in words."""
+
+import asyncio
+import hashlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import mlflow
+import mlflow.onnx
+import mlflow.sklearn
+import msgspec
+import numpy as np
+import onnx
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from mlflow.models.model import ModelInfo
+
+from models.candidate import Registered
+from models.follower import TAG, Follower
+from models.frames import TrainingSet
+from models.linear import LinearModel
+from models.recipes import clv
+from models.registry import CHAMPION, GATE, GATE_SHA256, SHADOW, STORE_ERRORS, Registry, RegistryError
+from nextbest.adapters.bundles import read_bundle
+from nextbest.adapters.sqlite_state import SqliteState
+from nextbest.model_set import FeatureSpec, Model, Probe
+from nextbest.settings import Settings
+
+pytestmark = pytest.mark.integration
+
+
+def test_moving_the_alias_reaches_serving_within_five_seconds(
+    settings: Settings,
+    state: SqliteState,
+    client: MlflowClient,
+    two_versions: tuple[Registered, Registered],
+    now: datetime,
+) -> None:
+    """As from the MLflow UI: the alias goes back to version 1, and a running follower publishes the set with it."""
+    assert [version.alias for version in two_versions] == [CHAMPION, CHAMPION]
+
+    async def scenario() -> float:
+        stop = asyncio.Event()
+        follower = Follower(settings, state)
+        following = asyncio.create_task(follower.follow(lambda: now, stop))
+        await _until_served(state, settings, "2")
+        started = time.monotonic()
+        client.set_registered_model_alias(clv.NAME, CHAMPION, "1")
+        await _until_served(state, settings, "1")
+        took = time.monotonic() - started
+        stop.set()
+        await following
+        return took
+
+    assert asyncio.run(scenario()) < 5
+
+
+async def _until_served(state: SqliteState, settings: Settings, version: str) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            current = await state.current_model_set()
+            if current and read_bundle(settings.bundles, current)[0].models[clv.NAME].version == version:
+                return
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("tag", "value", "why"),
+    [(GATE_SHA256, "0" * 64, "refused: the file's sha256 is"), (GATE, "failed", "refused: its gate did not let it")],
+)
+def test_a_champion_that_may_not_serve_is_refused_and_the_last_good_set_stays(
+    *,
+    settings: Settings,
+    state: SqliteState,
+    client: MlflowClient,
+    two_versions: tuple[Registered, Registered],
+    now: datetime,
+    tag: str,
+    value: str,
+    why: str,
+) -> None:
+    """Another file than the gate judged, or a verdict against it: the version says why it does not serve."""
+    assert two_versions
+    client.set_registered_model_alias(clv.NAME, CHAMPION, "1")
+    client.set_model_version_tag(clv.NAME, "2", tag, value)
+    follower = Follower(settings, state)
+    good = asyncio.run(follower.step(now))
+    client.set_registered_model_alias(clv.NAME, CHAMPION, "2")
+    assert asyncio.run(follower.step(now)) is None
+    assert good is not None
+    assert asyncio.run(state.current_model_set()) == good
+    assert client.get_model_version(clv.NAME, "2").tags[TAG].startswith(why)
+
+
+def test_a_verdict_that_changes_is_noticed(
+    settings: Settings,
+    state: SqliteState,
+    client: MlflowClient,
+    two_versions: tuple[Registered, Registered],
+    now: datetime,
+) -> None:
+    """The champion stays the same version: what its gate says of it does not."""
+    assert two_versions
+    follower = Follower(settings, state)
+    client.set_model_version_tag(clv.NAME, "2", GATE, "failed")
+    assert asyncio.run(follower.step(now)) is None
+    client.set_model_version_tag(clv.NAME, "2", GATE, "passed")
+    assert asyncio.run(follower.step(now)) is not None
+
+
+def test_what_cannot_be_read_is_tried_again(
+    *,
+    settings: Settings,
+    state: SqliteState,
+    client: MlflowClient,
+    two_versions: tuple[Registered, Registered],
+    now: datetime,
+) -> None:
+    """A disk that is away for a moment is no verdict on the model."""
+    assert two_versions
+    follower = Follower(settings, state)
+    away = settings.mlflow_artifacts.with_name("away")
+    settings.mlflow_artifacts.rename(away)
+    with pytest.raises((OSError, *STORE_ERRORS)):
+        asyncio.run(follower.step(now))
+    assert TAG not in client.get_model_version(clv.NAME, "2").tags
+    away.rename(settings.mlflow_artifacts)
+    assert asyncio.run(follower.step(now)) is not None
+
+
+def test_a_store_that_was_replaced_is_read_anew(
+    *,
+    settings: Settings,
+    state: SqliteState,
+    client: MlflowClient,
+    two_versions: tuple[Registered, Registered],
+    now: datetime,
+) -> None:
+    """Deleted and restored from a backup under a running follower: it says so, and follows the one that is there."""
+    assert two_versions
+    follower = Follower(settings, state)
+    newer = asyncio.run(follower.step(now))
+    store = settings.state / "mlflow" / "mlflow.db"
+    client.set_registered_model_alias(clv.NAME, CHAMPION, "1")
+    backup = store.read_bytes()
+    store.unlink()
+    with pytest.raises(STORE_ERRORS):
+        asyncio.run(follower.step(now))
+    store.write_bytes(backup)
+    older = asyncio.run(follower.step(now))
+    assert older not in {None, newer}
+
+
+def test_a_lost_state_is_told_again(
+    settings: Settings, state: SqliteState, two_versions: tuple[Registered, Registered], now: datetime
+) -> None:
+    """Serving asks State which set to use: when State forgets it, the follower says it again."""
+    assert two_versions
+    follower = Follower(settings, state)
+    published = asyncio.run(follower.step(now))
+    assert published is not None
+    asyncio.run(state.publish_model_set("forgotten"))
+    assert asyncio.run(follower.step(now)) == published
+    assert asyncio.run(follower.step(now)) is None
+
+
+def test_a_model_whose_alias_is_removed_goes_on_serving(
+    settings: Settings,
+    state: SqliteState,
+    client: MlflowClient,
+    two_versions: tuple[Registered, Registered],
+    now: datetime,
+) -> None:
+    """Taking the alias away is no way to switch a model off: the set keeps the version it had, and the log says so."""
+    assert two_versions
+    good = asyncio.run(Follower(settings, state).step(now))
+    client.delete_registered_model_alias(clv.NAME, CHAMPION)
+    asyncio.run(Follower(settings, state).step(now))
+    assert good is not None
+    assert asyncio.run(state.current_model_set()) == good
+
+
+def test_without_a_champion_nothing_is_published(settings: Settings, state: SqliteState, now: datetime) -> None:
+    """A new home has no model: the follower waits."""
+    with pytest.raises(RegistryError, match="`nextbest pipeline` trains one"):
+        Registry(settings).current(clv.NAME)
+    follower = Follower(settings, state)
+    assert asyncio.run(follower.step(now)) is None
+    assert asyncio.run(state.current_model_set()) is None
+
+
+def registered(settings: Settings, log: Callable[[], ModelInfo]) -> str:
+    """The number of a version of clv that somebody logs by hand, with tags as if a gate had let it through."""
+    mlflow.set_tracking_uri(settings.mlflow_uri)
+    mlflow.set_registry_uri(settings.mlflow_uri)
+    mlflow.set_experiment(clv.NAME)
+    with mlflow.start_run():
+        number = str(log().registered_model_version)
+    client = MlflowClient(settings.mlflow_uri, settings.mlflow_uri)
+    folder = client.get_model_version_download_uri(clv.NAME, number)
+    file = Path(mlflow.artifacts.download_artifacts(artifact_uri=folder, tracking_uri=settings.mlflow_uri))
+    content = (file / "model.onnx").read_bytes() if (file / "model.onnx").exists() else b""
+    client.set_model_version_tag(clv.NAME, number, GATE, "passed")
+    client.set_model_version_tag(clv.NAME, number, GATE_SHA256, hashlib.sha256(content).hexdigest())
+    return number
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """Ways to log what must not serve."""
+
+    settings: Settings
+    data: TrainingSet
+
+    def pickle(self) -> ModelInfo:
+        """A pickle that would leave a file behind, if anybody opened it."""
+        info: ModelInfo = mlflow.sklearn.log_model(
+            Poison(str(self.settings.home / "poisoned")),
+            name="model",
+            registered_model_name=clv.NAME,
+            serialization_format="cloudpickle",
+            pip_requirements=["scikit-learn"],
+        )
+        return info
+
+    def bare(self) -> ModelInfo:
+        """An ONNX model without a description."""
+        candidate = clv.build(self.data, None)
+        info: ModelInfo = mlflow.onnx.log_model(
+            onnx.load_model_from_string(candidate.onnx),
+            name="model",
+            registered_model_name=clv.NAME,
+            pip_requirements=["onnx"],
+            save_as_external_data=False,
+        )
+        return info
+
+    def broken(self) -> ModelInfo:
+        """One that says NaN of everybody."""
+        weights = LinearModel("sqrt", "square", np.full(2, np.nan), 0.0)
+        return self._described(weights, ("spend_91d", "recency_days"))
+
+    def other(self) -> ModelInfo:
+        """One that says something else than where it was trained."""
+        weights = LinearModel("sqrt", "square", np.ones(2), 0.0)
+        return self._described(weights, ("spend_91d", "recency_days"), probe=Probe(((1.0, 1.0),), (3.0,)))
+
+    def unknown(self) -> ModelInfo:
+        """One that takes a feature that there is not."""
+        return self._described(LinearModel("sqrt", "square", np.ones(2), 0.0), ("spend_91d", "shoe_size"))
+
+    def _described(self, fitted: LinearModel, names: Sequence[str], probe: Probe | None = None) -> ModelInfo:
+        features = tuple(FeatureSpec(name, "customer") for name in names)
+        model = Model(
+            name=clv.NAME, version="", run_id="", file="clv.onnx", sha256="", features=features, output="value",
+            probe=probe or Probe(((1.0, 1.0),), (4.0,)),
+        )  # fmt: skip
+        description = self.settings.home / "model.json"
+        description.write_bytes(msgspec.json.encode(model))
+        info: ModelInfo = mlflow.onnx.log_model(
+            fitted.to_onnx(),
+            name="model",
+            registered_model_name=clv.NAME,
+            pip_requirements=["onnx"],
+            save_as_external_data=False,
+            extra_files=[str(description)],
+        )
+        return info
+
+
+class Poison:
+    """What writes a file when it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (self.path,)
+
+    def fit(self) -> None:
+        """As an estimator has it."""
+
+    def predict(self, rows: object) -> object:
+        return rows
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("pickle", "refused: its flavour is sklearn: serving loads ONNX only"),
+        ("bare", "refused: it was registered without extra_files/model.json"),
+        ("broken", "refused: clv version 3: 1 scores are not finite"),
+        ("other", "refused: clv version 3: says [4.0] of its probe, and said [3.0] before"),
+        ("unknown", "refused: it takes features that no feature view has: shoe_size"),
+    ],
+)
+def test_what_somebody_registers_by_hand_is_refused_in_words(
+    *,
+    settings: Settings,
+    state: SqliteState,
+    client: MlflowClient,
+    two_versions: tuple[Registered, Registered],
+    clv_data: TrainingSet,
+    now: datetime,
+    kind: str,
+    why: str,
+) -> None:
+    """Another flavour, a pickle, NaN, other answers, an unknown feature: the champion of before goes on serving."""
+    assert two_versions
+    current = settings.marts / "current"
+    current.mkdir(parents=True)
+    columns = [*clv_data.frame.columns, "spend_91d", "recency_days"]
+    pd.DataFrame(columns=list(dict.fromkeys(columns))).to_parquet(current / "customer_rfm.parquet")
+    follower = Follower(settings, state)
+    good = asyncio.run(follower.step(now))
+    number = registered(settings, getattr(Logged(settings, clv_data), kind))
+    client.set_registered_model_alias(clv.NAME, CHAMPION, number)
+    assert asyncio.run(follower.step(now)) is None
+    assert good is not None
+    assert asyncio.run(state.current_model_set()) == good
+    assert client.get_model_version(clv.NAME, number).tags[TAG].startswith(why)
+    assert not (settings.home / "poisoned").exists()
+
+
+def test_a_shadow_is_published_beside_the_champion(
+    settings: Settings,
+    state: SqliteState,
+    client: MlflowClient,
+    two_versions: tuple[Registered, Registered],
+    now: datetime,
+) -> None:
+    """Both files are in the bundle; promoted, it is the shadow of nobody any more."""
+    assert two_versions
+    client.set_registered_model_alias(clv.NAME, CHAMPION, "1")
+    client.set_registered_model_alias(clv.NAME, SHADOW, "2")
+    client.set_model_version_tag(clv.NAME, "2", GATE, "undecided")
+    follower = Follower(settings, state)
+    published = asyncio.run(follower.step(now))
+    assert published is not None
+    model_set, files = read_bundle(settings.bundles, published)
+    assert (model_set.models[clv.NAME].version, model_set.shadows[clv.NAME].version) == ("1", "2")
+    assert set(files) == {"clv.onnx", "clv.shadow.onnx"}
+    assert client.get_model_version(clv.NAME, "2").tags[TAG].startswith("published as shadow")
+    registry = Registry(settings)
+    registry.promote(clv.NAME, "2")
+    assert registry.shadow_version(clv.NAME) is None
+    published = asyncio.run(follower.step(now))
+    assert published is not None
+    model_set, _ = read_bundle(settings.bundles, published)
+    assert (model_set.models[clv.NAME].version, model_set.shadows) == ("2", {})
+
+
+def test_a_rollback_goes_back_the_way_champions_came(
+    settings: Settings,
+    state: SqliteState,
+    client: MlflowClient,
+    two_versions: tuple[Registered, Registered],
+    now: datetime,
+) -> None:
+    """Also by one that was made champion in the UI, once the follower has seen it."""
+    assert two_versions
+    registry, follower = Registry(settings), Follower(settings, state)
+    assert registry.rollback(clv.NAME) == "1"
+    with pytest.raises(RegistryError, match="no champion before this one"):
+        registry.rollback(clv.NAME)
+    asyncio.run(follower.step(now))
+    client.set_registered_model_alias(clv.NAME, CHAMPION, "2")
+    asyncio.run(follower.step(now))
+    assert registry.rollback(clv.NAME) == "1"
+    champion = registry.champion_version(clv.NAME)
+    assert champion is not None
+    assert champion.version == "1"
