@@ -5,8 +5,7 @@ mean (`models.preferences`).
 
 How far customers and segments vary is estimated from the data, so that what little is known of one is shrunk as much as
 it should be: empirical Bayes. A customer's posterior is the normal distribution nearest to it (Gaussian variational
-approximation: Ormerod & Wand, 2012); its mode and curvature would, with few answers, find too little variation, and be
-too sure. Rows that share all their columns are one cell, and are counted.
+approximation: Ormerod & Wand, 2012); its mode and curvature would, with few answers, be too sure. Rows that share all their columns are one cell, and are counted.
 """
 
 from dataclasses import dataclass, field
@@ -17,14 +16,16 @@ from scipy.sparse import csr_matrix
 
 from models.arrays import Array
 from models.linear import sigmoid
+from models.variation import within
 
 Codes = NDArray[np.int64]
 
 _STEPS = 50  # at most; a few are enough
 _STEPS_OF_A_ROUND = 2  # the next round goes on from there
 _LONGEST = 2.0  # step of a log odds: Newton's method may overshoot where nearly everybody answers, or nobody
-_CLOSE = 1e-3  # of a log odds: far below what is not known of any customer
+_CLOSE = 1e-6  # of a log odds: nobody's answer depends on who else is asked about
 _VAGUE = 0.1  # precision of everybody's coefficients: a log odds of 3 is nothing special
+_BETWEEN = 0.25  # variance of segments, until it is estimated
 _LEAST = 1e-6  # variance: of none at all there is no precision
 
 
@@ -76,22 +77,21 @@ def fit(
 ) -> Hierarchy:
     """Fit to customers' sends and answers, shape (customers, cells); coefficients of one block share their variances.
 
-    Each round finds the customers' posteriors, a step of the segments' coefficients by generalized least squares
-    (Breslow & Clayton, 1993, section 2.3), and variances: within by MacKay's fixed point (1992, squares over the number
-    of coefficients that the data determines), between by expectation maximization, steadier for few segments.
+    How far customers vary is told by pairs of their answers (`models.variation`). Each round finds the customers'
+    posteriors, and a step of the segments' coefficients by generalized least squares (Breslow & Clayton, 1993, section
+    2.3) with the variance between them, by expectation maximization.
     """
     width = design.shape[1]
     is_used = np.asarray(sends.sum(axis=0)).ravel() > 0
     used, counts = design[is_used], (sends[:, is_used].toarray(), answers[:, is_used].toarray())
-    rate = answers.sum() / sends.sum()
-    everybody = np.where(np.arange(width) == 0, np.log(rate / (1 - rate)), 0.0)
-    around = np.tile(everybody, (segments, 1))
-    within, between = np.full(width, 0.25), np.full(width, 0.25)
-    posterior = Posterior(mean=around[segment], covariance=_diagonal(np.tile(within, (len(segment), 1))))
+    everybody, around = _marginal(used, tuple(_sums(each, segment, segments) for each in counts))
+    varied = within(used, blocks, (sends[:, is_used], answers[:, is_used]), segment, sigmoid(around @ used.T))
+    variance, between = np.maximum(varied, _LEAST), np.full(width, _BETWEEN)
+    posterior = Posterior(mean=around[segment], covariance=_diagonal(np.tile(variance, (len(segment), 1))))
     for _ in range(rounds):
-        posterior = _posterior(used, counts, (around[segment], within[None, :]), posterior, _STEPS_OF_A_ROUND)
-        pull = (posterior.mean - around[segment]) / within
-        known = np.eye(width) / within - posterior.covariance / np.outer(within, within)
+        posterior = _posterior(used, counts, (around[segment], variance[None, :]), posterior, _STEPS_OF_A_ROUND)
+        pull = (posterior.mean - around[segment]) / variance
+        known = np.eye(width) / variance - posterior.covariance / np.outer(variance, variance)
         gradient, information = _sums(pull, segment, segments), _sums(known, segment, segments)
         score = np.einsum("gij,gj->gi", information, around) + gradient
         shrunk = np.linalg.inv(np.eye(width) + information * between)
@@ -102,10 +102,22 @@ def fit(
         around = np.einsum("gij,gj->gi", unsure, score + everybody / between)
         spread = np.square(around - everybody) + np.diagonal(unsure, axis1=1, axis2=2)
         between = np.maximum(_shared(spread.mean(axis=0), blocks), _LEAST)
-        determined = (1.0 - np.diagonal(posterior.covariance, axis1=1, axis2=2) / within).sum(axis=0)
-        squares = np.square(posterior.mean - around[segment]).sum(axis=0)
-        within = np.maximum(_shared(squares, blocks) / np.maximum(_shared(determined, blocks), _LEAST), _LEAST)
-    return Hierarchy(design=design, everybody=everybody, segments=around, between=between, within=within)
+    return Hierarchy(design=design, everybody=everybody, segments=around, between=between, within=variance)
+
+
+def _marginal(design: Array, counts: tuple[Array, ...]) -> tuple[Array, Array]:
+    """Coefficients of everybody, and of each segment, if customers did not vary; `counts` are of segments."""
+    sends, answers = counts
+    width, rate = design.shape[1], answers.sum() / sends.sum()
+    level = np.where(np.arange(width) == 0, np.log(rate / (1 - rate)), 0.0)
+    everybody = _mode(design, (sends.sum(axis=0)[None, :], answers.sum(axis=0)[None, :]), level, 1.0 / _VAGUE)[0]
+    return everybody, _mode(design, (sends, answers), everybody, _BETWEEN)
+
+
+def _mode(design: Array, counts: tuple[Array, Array], mean: Array, variance: float) -> Array:
+    rows = np.tile(mean, (len(counts[0]), 1))
+    start = Posterior(mean=rows, covariance=np.zeros((*rows.shape, len(mean))))
+    return _posterior(design, counts, (rows, np.full((1, len(mean)), variance)), start, _STEPS).mean
 
 
 def _posterior(
