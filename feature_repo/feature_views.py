@@ -27,6 +27,16 @@ customer_scores = FeatureView(
         Field(name="clv_91d", dtype=Float64, description="Spend expected in the next 91 days (USD)."),
         Field(name="churn_91d", dtype=Float64, description="Probability of no purchase in the next 91 days."),
         Field(name="segment", dtype=String, description="The segment of the customer, by name."),
+        Field(name="best_hour", dtype=Float64, description="Hour at which a send is likeliest to be seen, 0 to 23."),
+        Field(
+            name="best_hour_gain", dtype=Float64, description="What it adds to that probability over the usual hour."
+        ),
+        Field(name="best_channel", dtype=String, description="Channel on which a send is likeliest to be seen."),
+        Field(name="best_channel_gain", dtype=Float64, description="What it adds over the usual channel."),
+        Field(
+            name="next_category", dtype=String, description="Category that the customer is likeliest to turn to next."
+        ),
+        Field(name="next_category_probability", dtype=Float64, description="Probability that it is that one."),
     ],
     source=published("customer_scores", folder="scores"),
 )

@@ -60,13 +60,23 @@ def churn_baselines(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, Array]
     }
 
 
+def send_baselines(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, Array]:
+    """P(seen): the rate of the channel; of the hour in the channel, drawn to the channel's by twenty sends."""
+    channel, hour = _rates(train, test, "is_answered", "hour")
+    return {"rate_of_channel": channel, "rate_of_hour_and_channel": hour}
+
+
 def engagement_baselines(train: pd.DataFrame, test: pd.DataFrame, label: str) -> dict[str, Array]:
     """P(answer): the rate of the channel; of the action in the channel, drawn to the channel's by twenty slots."""
+    channel, action = _rates(train, test, label, "action")
+    return {"rate_of_channel": channel, "rate_of_action_and_channel": action}
+
+
+def _rates(train: pd.DataFrame, test: pd.DataFrame, label: str, by: str) -> tuple[Array, Array]:
+    """The rate of a row's channel; and by another column too, drawn to the channel's."""
     overall = float(train[label].mean())
     by_channel = train.groupby("channel")[label].mean()
-    channel = test["channel"].map(by_channel).fillna(overall)
-    grouped = train.groupby(["channel", "action"])[label].agg(["sum", "size"])
-    keys = pd.MultiIndex.from_frame(test[["channel", "action"]])
-    counts = grouped.reindex(keys).fillna(0.0)
-    shrunk = (counts["sum"].to_numpy() + _DRAWN_BY * channel.to_numpy()) / (counts["size"].to_numpy() + _DRAWN_BY)
-    return {"rate_of_channel": channel.to_numpy(np.float64), "rate_of_action_and_channel": shrunk}
+    channel = test["channel"].map(by_channel).fillna(overall).to_numpy(np.float64)
+    grouped = train.groupby(["channel", by])[label].agg(["sum", "size"])
+    counts = grouped.reindex(pd.MultiIndex.from_frame(test[["channel", by]])).fillna(0.0)
+    return channel, (counts["sum"].to_numpy() + _DRAWN_BY * channel) / (counts["size"].to_numpy() + _DRAWN_BY)

@@ -5,14 +5,14 @@ and intent take them. Does not belong here: joining features (`models.frames`), 
 (`models.inputs`).
 """
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
 import pandas as pd
 
 from models.frames import (
+    Known,
     TrainingSet,
     action_features_at,
     by_action,
@@ -24,6 +24,7 @@ from models.frames import (
 )
 from models.inputs import HOUR, READINGS, with_channel, with_match
 from models.sequences import TYPES
+from nextbest.adapters.marts import scores_file
 from nextbest.records import DO_NOTHING, PlacementRecord
 from nextbest.settings import Settings
 
@@ -31,6 +32,7 @@ EVERYBODY = "everybody"
 """The segment of a customer of whom no other is known."""
 
 _KEY = ["decision_id", "slot", "customer_id", "decided_at", "channel", "action", HOUR]
+_NOTHING_JOINED = Known(pd.DataFrame(), {})
 _ROUNDING = 1e-6
 
 
@@ -79,12 +81,10 @@ def uplift_set(settings: Settings) -> TrainingSet:
     return training_set(settings, frame, known, by_action(actions))
 
 
-def preferences_frame(settings: Settings, segments: Mapping[str, str] = MappingProxyType({})) -> pd.DataFrame:
-    """Action that was sent, and whether it was clicked: `models.preferences.train` names the columns.
+def preferences_set(settings: Settings) -> TrainingSet:
+    """Action that was sent, and whether it was seen: `models.preferences.train` names the columns; and `decided_at`.
 
-    Args:
-        settings: The home.
-        segments: By customer; of whom none is given, it is `EVERYBODY`.
+    A customer is of the segment that the scores say, or of `EVERYBODY`.
 
     Raises:
         TooLittleDataError: nothing was sent.
@@ -94,19 +94,30 @@ def preferences_frame(settings: Settings, segments: Mapping[str, str] = MappingP
     labels = _labels(settings, reading.labels)
     labels = labels[labels["action"] != DO_NOTHING]
     labels = rows_or_error(labels, f"{reading.labels}: nothing has been sent for seven days")
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         {
             "customer_id": labels["customer_id"],
-            "segment": labels["customer_id"].map(segments).fillna(EVERYBODY),
+            "segment": labels["customer_id"].map(segments_of(settings)).fillna(EVERYBODY),
             "channel": labels["channel"],
             "hour": labels[HOUR],
             "weekday": labels["weekday"],
-            "is_answered": labels["is_clicked"].astype("float64"),
+            "is_answered": labels["is_seen"].astype("float64"),
+            "decided_at": labels["decided_at"],
         }
     )
+    return training_set(settings, frame, _NOTHING_JOINED, {})
 
 
-def intent_frame(settings: Settings) -> pd.DataFrame:
+def segments_of(settings: Settings) -> dict[str, str]:
+    """The segment of every customer, as it was scored last; nothing as long as there is none."""
+    path = scores_file(settings.marts)
+    if not path.exists():
+        return {}
+    scored = pd.read_parquet(path, columns=["customer_id", "segment"]).dropna()
+    return dict(zip(scored["customer_id"], scored["segment"], strict=True))
+
+
+def intent_set(settings: Settings) -> TrainingSet:
     """Event in which a category was in view: `models.intent.train` names the columns.
 
     Raises:
@@ -116,7 +127,8 @@ def intent_frame(settings: Settings) -> pd.DataFrame:
     reading = READINGS["intent"]
     events = read_mart(settings, reading.labels)
     events = rows_or_error(events[events["type"].isin(TYPES)], f"{reading.labels}: no event names a category")
-    return events[["customer_id", "session_id", "category", "type", "occurred_at"]]
+    frame = events[["customer_id", "session_id", "category", "type", "occurred_at"]]
+    return training_set(settings, frame, _NOTHING_JOINED, {})
 
 
 def _labels(settings: Settings, mart: str) -> pd.DataFrame:

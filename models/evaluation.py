@@ -20,6 +20,7 @@ Statistic = Callable[[Array], Array]
 
 RESAMPLES = 2_000
 CONFIDENCE = 0.95
+_IMPOSSIBLE = 1e-9  # what is held for impossible and happens costs no more than that
 _CELLS = 5_000_000  # of weights held at a time
 
 
@@ -103,6 +104,22 @@ def error_reduction(actual: Array, predicted: Array, reference: Array) -> Statis
     """1 - MAE / MAE of the reference: the part of the reference's error that is gone."""
     own, other = mean_absolute_error(actual, predicted), mean_absolute_error(actual, reference)
     return lambda weights: 1.0 - own(weights) / other(weights)
+
+
+def likelihood_gain(actual: Array, predicted: Array, reference: Array) -> Statistic:
+    """How much likelier what happened was to a prediction than to the reference, in nats per row.
+
+    Args:
+        actual: 1 where it happened, 0 where not.
+        predicted: P(1).
+        reference: P(1), by somebody else.
+
+    """
+    return mean(_log_likelihood(actual, predicted) - _log_likelihood(actual, reference))
+
+
+def _log_likelihood(actual: Array, probability: Array) -> Array:
+    return np.asarray(np.log(np.maximum(np.where(actual > 0, probability, 1.0 - probability), _IMPOSSIBLE)))
 
 
 def spearman(actual: Array, predicted: Array) -> Statistic:

@@ -38,6 +38,11 @@ class Graph:
         self._nodes.append(helper.make_node(operator, given, [name], domain=domain, **attributes))
         return name
 
+    def constant(self, name: str, array: npt.NDArray[Any]) -> str:
+        """Keep an array under a name of its own, by which whoever reads the file finds it; returns the name."""
+        self._constants.append(numpy_helper.from_array(array, name))
+        return name
+
     def add_as(self, node: NodeProto, output: str, inputs: Mapping[str, str]) -> str:
         """Add a node that was made elsewhere; returns the name of that one of its outputs."""
         names = {each: f"n{len(self._nodes)}_{each}" for each in node.output}
@@ -73,11 +78,8 @@ class Graph:
     def _named(self, value: Value) -> str:
         if isinstance(value, str):
             return value
-        array = np.asarray(value)
-        name = f"c{len(self._constants)}"
-        kept = array if isinstance(value, np.ndarray) else array.astype(np.float32)
-        self._constants.append(numpy_helper.from_array(kept, name))
-        return name
+        kept = value if isinstance(value, np.ndarray) else np.asarray(value, dtype=np.float32)
+        return self.constant(f"c{len(self._constants)}", kept)
 
 
 def _tensor(name: str, width: int) -> ValueInfoProto:

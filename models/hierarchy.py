@@ -5,7 +5,8 @@ mean (`models.preferences`).
 
 How far customers and segments vary is estimated from the data, so that what little is known of one is shrunk as much as
 it should be: empirical Bayes. A customer's posterior is the normal distribution nearest to it (Gaussian variational
-approximation: Ormerod & Wand, 2012); its mode and curvature would, with few answers, be too sure. Rows that share all their columns are one cell, and are counted.
+approximation: Ormerod & Wand, 2012); its mode and curvature would, with few answers, be too sure. Rows that share all
+their columns are one cell, and are counted.
 """
 
 from dataclasses import dataclass, field

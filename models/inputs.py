@@ -154,14 +154,14 @@ def segment_features(frame: pd.DataFrame) -> tuple[FeatureSpec, ...]:
 class Reading:
     """What a model learns from: a feature service, if any, the mart of its labels, and marts beside it.
 
-    `scores` is the column of the feature view `customer_scores` that its predictions become, if they do.
+    `scores` are the columns of the feature view `customer_scores` that its predictions become, if they do.
     """
 
     service: str = ""
     labels: str
     statistics: tuple[str, ...] = ()
     features: Callable[[pd.DataFrame], tuple[FeatureSpec, ...]] = _nothing
-    scores: str | None = None
+    scores: tuple[str, ...] = ()
 
     def columns(self, names: Iterable[str]) -> frozenset[str]:
         """Which of the service's features, by name, the model takes."""
@@ -180,9 +180,9 @@ READINGS = MappingProxyType(
             statistics=("action_statistics",),
             features=propensity_features,
         ),
-        "clv": Reading(service="clv", labels="clv_labels", features=lifetime_features, scores="clv_91d"),
-        "churn": Reading(service="clv", labels="clv_labels", features=lifetime_features, scores="churn_91d"),
-        "segments": Reading(service="clv", labels="customer_rfm", features=segment_features, scores="segment"),
+        "clv": Reading(service="clv", labels="clv_labels", features=lifetime_features, scores=("clv_91d",)),
+        "churn": Reading(service="clv", labels="clv_labels", features=lifetime_features, scores=("churn_91d",)),
+        "segments": Reading(service="clv", labels="customer_rfm", features=segment_features, scores=("segment",)),
         **dict.fromkeys(
             ("opens", "clicks"),
             Reading(
@@ -198,8 +198,10 @@ READINGS = MappingProxyType(
             statistics=("action_statistics",),
             features=uplift_features,
         ),
-        "preferences": Reading(labels="decision_labels"),
-        "intent": Reading(labels="category_events"),
+        "preferences": Reading(
+            labels="decision_labels", scores=("best_hour", "best_hour_gain", "best_channel", "best_channel_gain")
+        ),
+        "intent": Reading(labels="category_events", scores=("next_category", "next_category_probability")),
     }
 )
 """By the model's name."""

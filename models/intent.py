@@ -11,15 +11,17 @@ import numpy as np
 import onnx
 import pandas as pd
 from numpy.typing import NDArray
+from onnx import numpy_helper
 from scipy.optimize import minimize
 
 from models import sequences
 from models.arrays import Array
-from models.errors import TooLittleDataError
+from models.errors import TooLittleDataError, TrainingDataError
 from models.graphs import FEATURES, Graph
 from models.sequences import Codes, Events, Moments, Tables
 from nextbest.model_set import FeatureSpec, Output
 
+_WEIGHTS = "weights"
 _CELLS = 200_000  # moments x categories held at a time
 
 
@@ -50,7 +52,7 @@ class Intent:
     """The utility of a category at a moment, from its features: a value.
 
     P(next category) is the softmax of the utilities of all categories at that moment, which is the caller's to take:
-    a row knows nothing of the others.
+    a row knows nothing of the others. Only the weights are learned: what follows what is counted, by whoever asks.
     """
 
     categories: pd.Index
@@ -66,7 +68,8 @@ class Intent:
     def to_onnx(self) -> onnx.ModelProto:
         """As `models.fitted.Fitted` says."""
         graph = Graph(len(self.weights))
-        return graph.variable(graph.add("MatMul", FEATURES, self.weights[:, None].astype(np.float32)))
+        weights = graph.constant(_WEIGHTS, self.weights[:, None].astype(np.float32))
+        return graph.variable(graph.add("MatMul", FEATURES, weights))
 
     def probabilities(self, known: Events, moments: Moments) -> Array:
         """P(next category), shape (moments, categories)."""
@@ -112,24 +115,40 @@ def train(frame: pd.DataFrame, params: Params) -> Intent:
     )
 
 
-def next_categories(fitted: Intent, frame: pd.DataFrame, now: datetime) -> pd.DataFrame:
-    """P(next category) at `now` of each customer with an event by then, the likeliest first.
+def restored(content: bytes, frame: pd.DataFrame) -> Intent:
+    """What the version in a file says where what follows what is counted over `frame`, events as `train` has them.
 
-    One row per customer and category: `customer_id`, `category`, `probability`. Columns of `frame` as in `train`;
-    events after `now`, and of categories that the fit has never seen, are not looked at.
+    Raises:
+        TrainingDataError: the version takes other features than there are.
+
+    """
+    constants = {each.name: each for each in onnx.load_from_string(content).graph.initializer}
+    weights = numpy_helper.to_array(constants[_WEIGHTS])[:, 0].astype(np.float64)
+    if len(weights) != len(sequences.NAMES):
+        raise TrainingDataError(
+            f"intent: this version weighs {len(weights)} features, there are {len(sequences.NAMES)}: train another"
+        )
+    categories = pd.Index(np.sort(frame["category"].unique()))
+    known = sequences.events(frame, categories)
+    everybody = np.ones(len(known.customers), dtype=np.bool_)
+    return Intent(categories=categories, counted=sequences.tables(known, len(categories), everybody), weights=weights)
+
+
+def next_categories(fitted: Intent, frame: pd.DataFrame, now: datetime) -> pd.DataFrame:
+    """The likeliest next category at `now` of each customer with an event by then.
+
+    One row per customer: `customer_id`, `category`, `probability`. Columns of `frame` as in `train`; events after
+    `now`, and of categories that the fit has never seen, are not looked at.
     """
     known = sequences.events(frame[frame["occurred_at"] <= now], fitted.categories)
-    count, width = len(known.customers), len(fitted.categories)
+    count = len(known.customers)
     moments = Moments(customer=np.arange(count), end=known.start[1:], now=np.full(count, now.timestamp()))
-    probability = fitted.probabilities(known, moments)
-    order = np.argsort(-probability, axis=1, kind="stable")
-    return pd.DataFrame(
-        {
-            "customer_id": np.repeat(known.customers.to_numpy(), width),
-            "category": fitted.categories.to_numpy()[order].ravel(),
-            "probability": np.take_along_axis(probability, order, axis=1).ravel(),
-        }
-    )
+    likeliest, probability = np.zeros(count, dtype=np.intp), np.empty(count)
+    for rows in _batches(count, len(fitted.categories)):
+        of_all = fitted.probabilities(known, moments[rows])
+        likeliest[rows], probability[rows] = of_all.argmax(axis=1), of_all.max(axis=1)
+    category = fitted.categories.to_numpy()[likeliest]
+    return pd.DataFrame({"customer_id": known.customers, "category": category, "probability": probability})
 
 
 def _choices(known: Events, rows: Codes, is_taken: NDArray[np.bool_], categories: int, params: Params) -> Array:

@@ -1,7 +1,8 @@
 """Send time and channel: when, and on which channel, a customer is likeliest to answer.
 
 Belongs here: what a send looks like to the model, and what it says of customers. Does not belong here: the shrinkage
-(`models.hierarchy`), or whether a send is allowed at that hour (quiet hours are the contact policy's).
+(`models.hierarchy`), its file (`models.preference_file`), or whether a send is allowed at that hour: quiet hours are of
+the contact policy.
 
 The log odds of an answer are a level, a curve over the customer's clock, the channel and the weekend. The curve is a
 sum of a few harmonics, so 23 h and 0 h are neighbours and an hour learns from those beside it. All are fitted together:
@@ -12,20 +13,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import onnx
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from models import hierarchy
+from models import hierarchy, preference_file
 from models.arrays import Array
 from models.errors import TooLittleDataError
 from models.hierarchy import Codes, Hierarchy, Posterior
 from models.linear import sigmoid
+from models.preference_file import BESIDE, WEEKEND_SHARE, columns, learned
+from nextbest.model_set import FeatureSpec, Output
 
 HOURS = 24
 _SATURDAY = 6
-_WEEKEND_SHARE = 2 / 7
-_DAYS = np.array([1 - _WEEKEND_SHARE, _WEEKEND_SHARE])
+_DAYS = np.array([1 - WEEKEND_SHARE, WEEKEND_SHARE])
+Names = Sequence[str] | pd.Series
 _BATCH = 20_000  # customers held at a time
 
 
@@ -79,6 +83,45 @@ class Preferences:
     sends: csr_matrix = field(repr=False)
     answers: csr_matrix = field(repr=False)
     least_sends: int
+    output: Output = "probability"
+
+    @property
+    def features(self) -> tuple[FeatureSpec, ...]:
+        """What a row of `predict` and of the file is made of: see `rows`."""
+        names = ("hour_of_day", "is_weekend", "segment_number", *(f"channel_{name}" for name in self.channels))
+        return tuple(FeatureSpec(name, "context") for name in names)
+
+    def rows(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """`frame` (`train` names its columns) with the columns `features`."""
+        return frame.assign(
+            hour_of_day=frame["hour"].astype(np.float64),
+            is_weekend=(frame["weekday"] >= _SATURDAY).astype(np.float64),
+            segment_number=self.segments.get_indexer(pd.Index(frame["segment"])).astype(np.float64),
+            **{f"channel_{name}": (frame["channel"] == name).astype(np.float64) for name in self.channels},
+        )
+
+    def predict(self, x: Array) -> Array:
+        """P(answer) of customers of a segment of whom nothing else is known."""
+        known = self._learned()
+        design, number = columns(x[:, 0], x[:, 1], x[:, BESIDE:], known.harmonics), x[:, 2].astype(np.int64)
+        logit = (design * known.coefficients[number]).sum(axis=1)
+        return _expected(logit, (np.square(design) * known.variances[number]).sum(axis=1))
+
+    def to_onnx(self) -> onnx.ModelProto:
+        """As `models.fitted.Fitted` says."""
+        return preference_file.write(self._learned())
+
+    def _learned(self) -> preference_file.Learned:
+        return learned(self.coefficients, [str(name) for name in self.segments], self.channels)
+
+    def expected(self, frame: pd.DataFrame) -> Array:
+        """P(answer) of each send of a frame, whose channels must be known, given what is known of the customer."""
+        cell = _cells(frame, pd.Index(self.channels))
+        found = np.empty(len(frame))
+        for rows, posterior in self._posteriors(frame["customer_id"], frame["segment"]):
+            answers = self._answers(posterior)
+            found[rows] = answers[np.arange(len(answers)), cell[rows]]
+        return found
 
     def probabilities(self, customers: Sequence[str], segments: Sequence[str]) -> Array:
         """P(answer) at each hour on each channel, over the week, shape (customers, hours, channels)."""
@@ -118,11 +161,10 @@ class Preferences:
         return np.asarray(weights.reshape(-1, shape[axis]))
 
     def _answers(self, posterior: Posterior) -> Array:
-        """P(answer) by cell: the mean of the logistic function of a normal variable, nearly (MacKay, 1992b, eq. 10)."""
-        logit, variance = posterior.linear(self.coefficients.design)
-        return sigmoid(logit / np.sqrt(1.0 + np.pi * variance / 8.0))
+        """P(answer) by cell."""
+        return _expected(*posterior.linear(self.coefficients.design))
 
-    def _posteriors(self, customers: Sequence[str], segments: Sequence[str]) -> Iterator[tuple[slice, Posterior]]:
+    def _posteriors(self, customers: Names, segments: Names) -> Iterator[tuple[slice, Posterior]]:
         row, segment = self.customers.get_indexer(pd.Index(customers)), self.segments.get_indexer(pd.Index(segments))
         for start in range(0, len(row), _BATCH):
             rows = slice(start, start + _BATCH)
@@ -147,14 +189,9 @@ def train(frame: pd.DataFrame, params: Params) -> Preferences:
         raise TooLittleDataError(
             f"preferences: {len(frame)} sends, and not both answered and unanswered ones: there is nothing to prefer"
         )
-    code, customers = pd.factorize(frame["customer_id"], sort=True)
-    channel, channels = pd.factorize(frame["channel"], sort=True)
     segment, segments = pd.factorize(frame["segment"], sort=True)
-    is_weekend = frame["weekday"].to_numpy(np.int64) >= _SATURDAY
-    cell = (frame["hour"].to_numpy(np.int64) * len(channels) + channel) * 2 + is_weekend
-    shape = (len(customers) + 1, HOURS * len(channels) * 2)
-    sends = csr_matrix((np.ones(len(frame)), (code, cell)), shape=shape)
-    answers = csr_matrix((frame["is_answered"].to_numpy(np.float64), (code, cell)), shape=shape)
+    channels = pd.Index(np.sort(frame["channel"].unique()))
+    customers, sends, answers, code = _counted(frame, channels)
     segment_of = np.empty(len(customers), dtype=np.int64)
     segment_of[code] = segment  # the last of several stays
     sample = np.random.default_rng(params.seed).permutation(len(customers))[: params.sample]
@@ -166,7 +203,24 @@ def train(frame: pd.DataFrame, params: Params) -> Preferences:
         coefficients=coefficients,
         segments=pd.Index(segments),
         channels=tuple(str(name) for name in channels),
-        customers=pd.Index(customers),
+        customers=customers,
+        sends=sends,
+        answers=answers,
+        least_sends=params.least_sends,
+    )
+
+
+def restored(content: bytes, frame: pd.DataFrame, params: Params) -> Preferences:
+    """What the version in a file says after the sends of `frame` (`train` names its columns), of channels it knows."""
+    known = preference_file.read(content)
+    design, _ = _design(known.harmonics, len(known.channels))
+    channels = pd.Index(known.channels)
+    customers, sends, answers, _ = _counted(frame[frame["channel"].isin(channels)], channels)
+    return Preferences(
+        coefficients=known.hierarchy(design),
+        segments=pd.Index(known.segments),
+        channels=known.channels,
+        customers=customers,
         sends=sends,
         answers=answers,
         least_sends=params.least_sends,
@@ -200,13 +254,31 @@ def _best(curves: Curves, sent: Array, least: int, name: str) -> tuple[NDArray[n
     return best, found
 
 
+def _counted(frame: pd.DataFrame, channels: pd.Index) -> tuple[pd.Index, csr_matrix, csr_matrix, Codes]:
+    """Customers, their sends and answers by cell, each with a last row of nobody; and whose each row of `frame` is."""
+    code, customers = pd.factorize(frame["customer_id"], sort=True)
+    shape = (len(customers) + 1, HOURS * len(channels) * 2)
+    where = code, _cells(frame, channels)
+    sends = csr_matrix((np.ones(len(frame)), where), shape=shape)
+    return pd.Index(customers), sends, csr_matrix((frame["is_answered"].to_numpy(np.float64), where), shape=shape), code
+
+
+def _cells(frame: pd.DataFrame, channels: pd.Index) -> Codes:
+    channel = channels.get_indexer(pd.Index(frame["channel"]))
+    is_weekend = frame["weekday"].to_numpy(np.int64) >= _SATURDAY
+    return np.asarray((frame["hour"].to_numpy(np.int64) * len(channels) + channel) * 2 + is_weekend)
+
+
+def _expected(logit: Array, variance: Array) -> Array:
+    """The mean of the logistic function of a normal variable, nearly (MacKay, 1992b, eq. 10)."""
+    return sigmoid(logit / np.sqrt(1.0 + np.pi * variance / 8.0))
+
+
 def _design(harmonics: int, channels: int) -> tuple[Array, Codes]:
     """Of each cell, a row of columns: level, harmonics, channels, weekend; and which columns share a variance."""
     hour, channel, weekend = (
         part.ravel() for part in np.meshgrid(np.arange(HOURS), np.arange(channels), np.arange(2), indexing="ij")
     )
-    angles = 2 * np.pi * hour[:, None] * np.arange(1, harmonics + 1) / HOURS
-    waves = np.stack([np.cos(angles), np.sin(angles)], axis=2).reshape(len(hour), -1)
-    columns = [np.ones((len(hour), 1)), waves, np.eye(channels)[channel], weekend[:, None] - _WEEKEND_SHARE]
     blocks = [0, *np.repeat(np.arange(1, harmonics + 1), 2), *[harmonics + 1] * channels, harmonics + 2]
-    return np.hstack(columns), np.array(blocks, dtype=np.int64)
+    design = columns(hour.astype(np.float64), weekend.astype(np.float64), np.eye(channels)[channel], harmonics)
+    return design, np.array(blocks, dtype=np.int64)

@@ -4,18 +4,19 @@ Belongs here: batch scoring of customers. Does not belong here: training, or sco
 (`nextbest.adapters.onnx`).
 """
 
-from collections.abc import Sequence
+import logging
 from datetime import datetime
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from models.arrays import Array
+from models import decision_frames, intent, preferences
 from models.candidate import Champion
-from models.errors import TrainingDataError
+from models.decision_frames import EVERYBODY
+from models.errors import TooLittleDataError, TrainingDataError
 from models.export import score
 from models.frames import point_in_time, read_mart
 from models.inputs import READINGS
@@ -23,6 +24,7 @@ from models.registry import Registry
 from nextbest.adapters.marts import SCORES, scores_file
 from nextbest.settings import Settings
 
+_log = logging.getLogger(__name__)
 _SERVICE = "clv"
 _ROWS = 50_000
 """Scored at a time: a model of buying takes two kilobytes a row."""
@@ -48,25 +50,48 @@ def score_customers(settings: Settings, as_of: datetime) -> int:
     known = point_in_time(settings, _SERVICE, customers, pd.Series(as_of, index=customers.index))
     if known.leaks:
         raise TrainingDataError(f"features of {as_of} are not those of the marts: {', '.join(known.leaks)}")
-    said: dict[str, object] = {
-        str(READINGS[name].scores): _said(champion.model.labels, _scored(champion, known.features))
-        for name, champion in champions.items()
-    }
+    rows = known.features.reset_index(drop=True)
+    for name, champion in champions.items():  # in the order of READINGS: segments are known before preferences
+        try:
+            said = _SAY.get(name, _by_features)(settings, champion, rows, as_of)
+        except TooLittleDataError as error:
+            _log.warning("%s says nothing of anybody: %s", name, error)
+            continue
+        rows = rows.assign(**{column: said[column].to_numpy() for column in READINGS[name].scores})
     versions = ", ".join(f"{name} {champion.model.version}" for name, champion in sorted(champions.items()))
-    keys = {"customer_id": known.features["customer_id"], "as_of": as_of, "model_versions": versions}
-    rows = pd.DataFrame(dict.fromkeys(SCORES.names) | keys | said, index=known.features.index)
-    _write(pa.Table.from_pandas(rows.sort_values("customer_id"), schema=SCORES, preserve_index=False), settings)
+    scores = rows.assign(as_of=as_of, model_versions=versions).reindex(columns=SCORES.names)
+    _write(pa.Table.from_pandas(scores.sort_values("customer_id"), schema=SCORES, preserve_index=False), settings)
     return len(rows)
 
 
-def _scored(champion: Champion, features: pd.DataFrame) -> Array:
-    parts = [features.iloc[start : start + _ROWS] for start in range(0, len(features), _ROWS)]
-    return np.concatenate([score(champion.model, champion.onnx, part) for part in parts])
-
-
-def _said(labels: Sequence[str], scores: Array) -> Array | NDArray[np.object_]:
+def _by_features(_: Settings, champion: Champion, rows: pd.DataFrame, __: datetime) -> pd.DataFrame:
     """The scores, or what they are numbers of."""
-    return np.array(labels, dtype=object)[scores.astype(np.intp)] if labels else scores
+    parts = [rows.iloc[start : start + _ROWS] for start in range(0, len(rows), _ROWS)]
+    scores = np.concatenate([score(champion.model, champion.onnx, part) for part in parts])
+    labels, [column] = champion.model.labels, READINGS[champion.model.name].scores
+    said = np.array(labels, dtype=object)[scores.astype(np.intp)] if labels else scores
+    return pd.DataFrame({column: said})
+
+
+def _preferences(settings: Settings, champion: Champion, rows: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
+    """Of every customer, by what they answered until then; of those nothing was sent to, what is known of others."""
+    sent = decision_frames.preferences_set(settings).frame
+    fitted = preferences.restored(champion.onnx, sent[sent["decided_at"] <= as_of], preferences.Params())
+    segment = rows["segment"] if "segment" in rows else pd.Series(EVERYBODY, index=rows.index)
+    said = preferences.preferences(fitted, rows["customer_id"].tolist(), segment.tolist())
+    return said.rename(columns={"hour_gain": "best_hour_gain", "channel_gain": "best_channel_gain"})
+
+
+def _intent(settings: Settings, champion: Champion, rows: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
+    """Of customers with an event in a category."""
+    events = decision_frames.intent_set(settings).frame
+    found = intent.next_categories(intent.restored(champion.onnx, events), events, as_of)
+    named = found.rename(columns={"category": "next_category", "probability": "next_category_probability"})
+    return rows[["customer_id"]].merge(named, on="customer_id", how="left", validate="one_to_one")
+
+
+_SAY = MappingProxyType({"preferences": _preferences, "intent": _intent})
+"""Of models that say something else than a number of a row of features."""
 
 
 def _customers(settings: Settings, as_of: datetime) -> pd.Series:

@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-MODELS = ("propensity", "clv", "churn", "segments", "opens", "clicks", "uplift")
+MODELS = ("propensity", "clv", "churn", "segments", "opens", "clicks", "uplift", "preferences", "intent")
 """The models there are, by the names that registry, pipeline and model sets have for them."""
 Origin = Literal["customer", "action", "match", "context"]
 Output = Literal["probability", "value"]

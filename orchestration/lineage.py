@@ -183,8 +183,9 @@ def _models(features: Mapping[str, Any], marts: Mapping[str, Sequence[str]]) -> 
         for mart in (reading.labels, *reading.statistics):
             for name in marts[mart]:
                 yield Column("dbt model", mart, name), Column("model", model, "")
-        for name in ("", *taken) if reading.scores else ():
-            yield Column("model", model, name), Column("feature view", SCORES_VIEW, str(reading.scores))
+        for name in ("", *taken):
+            for score in reading.scores:
+                yield Column("model", model, name), Column("feature view", SCORES_VIEW, score)
 
 
 def _policies(policy: PolicyDocument, views: Mapping[str, Sequence[str]]) -> Iterator[Edge]:

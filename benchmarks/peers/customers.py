@@ -65,7 +65,13 @@ def scores() -> pa.Table:
         "clv_91d": chance.lognormal(5.0, 0.8, CUSTOMERS),
         "churn_91d": chance.uniform(size=CUSTOMERS),
         "segment": ["frequent, big spenders"] * CUSTOMERS,
-        "model_versions": ["churn 1, clv 1, segments 1"] * CUSTOMERS,
+        "best_hour": chance.integers(7, 23, CUSTOMERS).astype(np.float64),
+        "best_hour_gain": chance.uniform(0.0, 0.3, CUSTOMERS),
+        "best_channel": ["email"] * CUSTOMERS,
+        "best_channel_gain": chance.uniform(0.0, 0.1, CUSTOMERS),
+        "next_category": ["soft_drinks"] * CUSTOMERS,
+        "next_category_probability": chance.uniform(size=CUSTOMERS),
+        "model_versions": ["churn 1, clv 1, intent 1, preferences 1, segments 1"] * CUSTOMERS,
     }
     return pa.table(_keys() | columns, schema=SCORES)
 
@@ -73,7 +79,7 @@ def scores() -> pa.Table:
 def wide() -> pa.Table:
     """Every number that is known of a customer, in one table."""
     columns = {name: table[name] for table in (*marts().values(), scores()) for name in table.column_names}
-    for text in ("segment", "model_versions"):
+    for text in ("segment", "best_channel", "next_category", "model_versions"):
         del columns[text]
     return pa.table(columns)
 

@@ -81,6 +81,10 @@ class Measures:
     parity: float | None = None
     is_fair_by_nature: bool = False
 
+    def as_fair_by_nature(self) -> "Measures":
+        """These, of a model that does nobody good or ill."""
+        return replace(self, is_fair_by_nature=True)
+
     def with_metrics(self, metrics: Mapping[str, float], calibration: Mapping[str, float] | None = None) -> "Measures":
         """These and more."""
         return replace(
@@ -148,6 +152,41 @@ def of_amounts(rows: Rows) -> Measures:
         calibration={"absolute_bias": abs(bias)},
         subjects=rows.subjects,
         figures=_figures(rows),
+    )
+
+
+def of_likelihoods(rows: Rows, shown: pd.DataFrame | None = None) -> Measures:
+    """Log loss, and by how much likelier what happened was to the model than to others, in nats; calibration error.
+
+    Args:
+        rows: What was predicted is a probability: of a 1, or, where every `actual` is 1, of what happened.
+        shown: Other subjects, whom calibration, segments and fairness are measured by.
+
+    """
+    actual, own = rows.actual, rows.predicted
+    subjects = rows.subjects if shown is None else shown
+    statistics = {name: evaluation.likelihood_gain(actual, own, other) for name, other in rows.baselines.items()}
+    nothing_known = evaluation.likelihood_gain(actual, own, np.ones(len(own)) * (actual > 0))
+    surprise, *intervals = evaluation.bootstrap(rows.customers, nothing_known, *statistics.values())
+    gains = dict(zip(statistics, intervals, strict=True))
+    happened, expected = (subjects[name].to_numpy(np.float64) for name in ("actual", "predicted"))
+    error = evaluation.calibration_error(happened, expected)
+    metrics = {
+        "log_loss": -surprise.estimate,
+        "log_loss_low": -surprise.high,
+        "log_loss_high": -surprise.low,
+        "calibration_error": error,
+    }
+    for name, gain in gains.items():
+        metrics |= _of_interval(f"{name}_gain", gain)
+    champion, over_champion = _over_champion(rows, "gain", evaluation.likelihood_gain)
+    return Measures(
+        metrics=metrics | champion,
+        gains=gains,
+        over_champion=over_champion,
+        calibration={"calibration_error": error},
+        subjects=subjects,
+        figures={"calibration": calibration_figure(happened, expected, rows.unit)},
     )
 
 

@@ -24,6 +24,12 @@ SCORES = pa.schema(
         pa.field("clv_91d", pa.float64()),
         pa.field("churn_91d", pa.float64()),
         pa.field("segment", pa.string()),
+        pa.field("best_hour", pa.float64()),
+        pa.field("best_hour_gain", pa.float64()),
+        pa.field("best_channel", pa.string()),
+        pa.field("best_channel_gain", pa.float64()),
+        pa.field("next_category", pa.string()),
+        pa.field("next_category_probability", pa.float64()),
         pa.field("model_versions", pa.string(), nullable=False),
     ]
 )
@@ -95,9 +101,12 @@ def _remove_old(marts: Path) -> None:
 
 
 def _prepare_scores(file: Path) -> None:
-    """Readers always find the file: before the first scoring it has no rows."""
-    if not file.exists():
+    """Readers always find the file with all its columns: before the first scoring without rows, or with the former."""
+    if not file.exists() or not pq.read_schema(file).equals(SCORES):
+        former = pq.read_table(file) if file.exists() else SCORES.empty_table()
+        known = former.select([name for name in SCORES.names if name in former.column_names])
         file.parent.mkdir(exist_ok=True)
         draft = file.with_suffix(f".{os.getpid()}")
-        pq.write_table(SCORES.empty_table(), draft)
+        whole = pa.concat_tables([SCORES.empty_table(), known], promote_options="default")
+        pq.write_table(whole.select(SCORES.names).cast(SCORES), draft)
         draft.replace(file)

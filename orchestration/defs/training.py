@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 GROUP = "training"
 SCORING_GROUP = "scoring"
-SCORING = ("clv", "churn", "segments")
+SCORING = ("clv", "churn", "segments", "preferences", "intent")
 """Models whose champions score every customer."""
 GATE = "gate"
 CHECKS: Mapping[str, str] = {
@@ -156,7 +156,8 @@ def _verdict(registered: "Registered") -> str:
     key=SCORES,
     deps=[*map(model_key, SCORING), SNAPSHOT],
     group_name=SCORING_GROUP,
-    description="What the champions say of every customer: value, churn, segment; flows back as features.",
+    description="What the champions say of every customer: value, churn, segment, best hour and channel, next "
+    "category; flows back as features.",
     kinds={"onnx", "parquet"},
 )
 def customer_scores(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult[Any]:

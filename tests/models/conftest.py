@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from threadpoolctl import threadpool_limits
 
 from models.frames import TrainingSet, assemble_propensity
 from models.inputs import CATEGORY, DEPARTMENT_PREFIX, PROFILE, RESPONSE, RFM
+from nextbest.adapters.marts import SCORES
 from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.settings import Settings
 
@@ -204,8 +206,7 @@ def _write_marts(settings: Settings) -> None:
         table.to_parquet(folder / f"{view}.parquet", index=False)
     scores = settings.marts / "scores"
     scores.mkdir()
-    empty = pd.DataFrame({"customer_id": pd.Series(dtype=str), "as_of": pd.Series(dtype=TIME)})
-    empty.assign(clv_91d=pd.Series(dtype=float)).to_parquet(scores / "customer_scores.parquet", index=False)
+    pq.write_table(SCORES.empty_table(), scores / "customer_scores.parquet")
 
 
 def _columns(view: str) -> dict[str, str]:

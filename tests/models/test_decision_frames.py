@@ -5,6 +5,8 @@ from datetime import timedelta
 
 import msgspec
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from models import decision_frames
@@ -13,6 +15,7 @@ from models.errors import TooLittleDataError
 from models.frames import TrainingSet
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.landing import Door
+from nextbest.adapters.marts import SCORES, scores_file
 from nextbest.records import DO_NOTHING, PlacementRecord, SlotRecord
 from nextbest.settings import Settings
 
@@ -96,6 +99,22 @@ def write(settings: Settings, labels: list[dict[str, object]]) -> None:
     pd.DataFrame(events).iloc[: len(labels)].to_parquet(folder / "category_events.parquet")
 
 
+def score(settings: Settings, segments: dict[str, str | None]) -> None:
+    """What a scoring has said of customers."""
+    file = scores_file(settings.marts)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    rows = [
+        {
+            "customer_id": customer,
+            "as_of": WEDNESDAY.to_pydatetime(),
+            "segment": segment,
+            "model_versions": "segments 1",
+        }
+        for customer, segment in segments.items()
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCORES), file)
+
+
 @pytest.fixture(scope="module")
 def decided(feature_store: Settings) -> Settings:
     """The home whose features Feast knows, with labels of decisions."""
@@ -104,13 +123,15 @@ def decided(feature_store: Settings) -> Settings:
     return feature_store
 
 
-def test_a_send_is_an_action_and_its_click(settings: Settings) -> None:
+def test_a_send_is_an_action_and_whether_it_was_seen(settings: Settings) -> None:
     """Nothing is no send, what may still be answered is left out, and whoever has no segment is in everybody's."""
     write(settings, LABELS)
-    frame = decision_frames.preferences_frame(settings, {"1": "big spenders"})
+    score(settings, {"1": "big spenders", "2": None})
+    frame = decision_frames.preferences_set(settings).frame
     assert len(frame) == 8
     assert frame.groupby("customer_id")["segment"].first().to_dict() == {"1": "big spenders", "2": EVERYBODY}
-    assert frame["is_answered"].tolist() == [1.0, *[0.0] * 7]
+    assert frame["is_answered"].tolist() == [1.0, 0.0, 0.0, 1.0, *[0.0] * 4]
+    assert set(frame["decided_at"]) == {WEDNESDAY}
     assert set(frame["hour"]) == {13}
     assert set(frame["weekday"]) == {3}
 
@@ -118,7 +139,7 @@ def test_a_send_is_an_action_and_its_click(settings: Settings) -> None:
 def test_intent_takes_the_events_it_knows(settings: Settings) -> None:
     """An e-mail opened says nothing of an order of looks."""
     write(settings, LABELS)
-    frame = decision_frames.intent_frame(settings)
+    frame = decision_frames.intent_set(settings).frame
     assert frame["category"].tolist() == ["beef"]
     assert list(frame) == ["customer_id", "session_id", "category", "type", "occurred_at"]
 
@@ -128,12 +149,12 @@ def test_intent_takes_the_events_it_knows(settings: Settings) -> None:
     [
         (decision_frames.engagement_set, "nothing that was decided has been shown for seven days"),
         (decision_frames.uplift_set, "nothing has been decided by a draw that is known"),
-        (decision_frames.preferences_frame, "nothing has been sent for seven days"),
-        (decision_frames.intent_frame, "no event names a category"),
+        (decision_frames.preferences_set, "nothing has been sent for seven days"),
+        (decision_frames.intent_set, "no event names a category"),
     ],
 )
 def test_a_home_without_decisions_is_told_what_is_missing(
-    settings: Settings, read: Callable[[Settings], TrainingSet | pd.DataFrame], why: str
+    settings: Settings, read: Callable[[Settings], TrainingSet], why: str
 ) -> None:
     """Too little to learn from is a sentence, not a stack of calls."""
     write(settings, [])

@@ -1,5 +1,6 @@
 """Intent: the order of events says what comes next, as far as it does."""
 
+import dataclasses
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -7,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.errors import TooLittleDataError
+from models.errors import TooLittleDataError, TrainingDataError
 from models.export import parity, score
-from models.intent import Intent, Params, next_categories, train
-from models.sequences import NAMES, before, events
+from models.intent import Intent, Params, next_categories, restored, train
+from models.sequences import NAMES, Moments, before, events
 from nextbest.model_set import Model
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -82,15 +83,19 @@ def test_some_of_many_candidates_are_enough_to_learn_from(fitted: Intent) -> Non
 
 
 def test_the_table_says_for_each_customer_what_is_next_at_that_moment(fitted: Intent) -> None:
-    """Probabilities add up, the likeliest first; what happens later or in no known category is not looked at."""
+    """The likeliest category; what happens later or in no known category is not looked at."""
     frame = visits(customers=5, seed=4)
     now = START + timedelta(minutes=10)
     found = next_categories(fitted, frame, now)
     assert list(found.columns) == ["customer_id", "category", "probability"]
-    assert len(found) == 5 * 4
-    by_customer = found.groupby("customer_id")["probability"]
-    assert by_customer.sum().to_numpy() == pytest.approx(np.ones(5))
-    assert by_customer.apply(lambda each: each.is_monotonic_decreasing).all()
+    assert found["customer_id"].tolist() == [f"c{number:03d}" for number in range(5)]
+    known = events(frame, fitted.categories)
+    moments = before(known, known.start[:-1] + 11)  # eleven events have happened by then
+    of_all = fitted.probabilities(
+        known, Moments(customer=moments.customer, end=moments.end, now=np.full(5, now.timestamp()))
+    )
+    assert found["probability"].to_numpy() == pytest.approx(of_all.max(axis=1))
+    assert found["category"].tolist() == fitted.categories[of_all.argmax(axis=1)].tolist()
     strange = frame[:1].assign(category="unheard of", occurred_at=now)
     earlier = pd.concat([frame[frame["occurred_at"] <= now], strange])
     pd.testing.assert_frame_equal(found, next_categories(fitted, earlier, now))
@@ -99,6 +104,23 @@ def test_the_table_says_for_each_customer_what_is_next_at_that_moment(fitted: In
 def test_nobody_who_did_anything_means_no_rows(fitted: Intent) -> None:
     """Before the first event there is nobody to say something of."""
     assert next_categories(fitted, visits(customers=2), START - timedelta(days=1)).empty
+
+
+def test_a_version_goes_on_from_what_is_counted_now(fitted: Intent) -> None:
+    """Its weights are in the file; categories and what follows what are those of the events it is given."""
+    content = fitted.to_onnx().SerializeToString()
+    again = restored(content, visits())
+    assert again.weights == pytest.approx(fitted.weights, rel=1e-6)
+    assert again.counted.first == pytest.approx(fitted.counted.first)
+    more = pd.concat([visits(), visits(customers=1).assign(customer_id="new", category="e")])
+    assert list(restored(content, more).categories) == list("abcde")
+
+
+def test_a_version_of_other_features_is_not_read_as_if_it_were_of_these(fitted: Intent) -> None:
+    """Weights are told apart by their place alone."""
+    other = dataclasses.replace(fitted, weights=fitted.weights[:-1])
+    with pytest.raises(TrainingDataError, match="weighs 11 features, there are 12: train another"):
+        restored(other.to_onnx().SerializeToString(), visits())
 
 
 def test_the_file_gives_the_utility_of_a_row(fitted: Intent) -> None:

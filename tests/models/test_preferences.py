@@ -5,7 +5,10 @@ import pandas as pd
 import pytest
 
 from models.errors import TooLittleDataError
-from models.preferences import Params, Preferences, preferences, train
+from models.export import parity, score
+from models.inputs import matrix
+from models.preferences import Params, Preferences, preferences, restored, train
+from nextbest.model_set import Model
 
 FEW = Params(rounds=15)
 
@@ -106,6 +109,32 @@ def test_the_order_of_rows_and_of_customers_changes_nothing(fitted: Preferences)
     backwards = preferences(fitted, ["c399", "c0"], ["late", "early"]).iloc[::-1]
     expected = table(fitted).iloc[[0, 399]]
     pd.testing.assert_frame_equal(backwards.reset_index(drop=True), expected.reset_index(drop=True))
+
+
+def test_the_file_answers_for_whoever_nothing_is_known_of(fitted: Preferences) -> None:
+    """As the segment does, or as everybody does: what the model says of a customer it has never seen."""
+    strangers = sends()[0].iloc[::7].assign(customer_id="new")
+    frame = pd.concat([strangers, strangers.assign(segment="unheard of")])
+    rows = fitted.rows(frame)
+    model = Model(
+        name="preferences",
+        version="1",
+        run_id="",
+        file="p.onnx",
+        sha256="",
+        features=fitted.features,
+        output=fitted.output,
+    )
+    said = score(model, fitted.to_onnx().SerializeToString(), rows)
+    assert parity(said, fitted, matrix(rows, fitted.features)) < 1e-6
+    assert said == pytest.approx(fitted.expected(frame), abs=1e-6)
+
+
+def test_a_version_goes_on_from_the_sends_it_is_given(fitted: Preferences) -> None:
+    """With those it was trained on it says the same; a channel it has never seen tells it nothing."""
+    frame = sends()[0]
+    again = restored(fitted.to_onnx().SerializeToString(), pd.concat([frame, frame[:50].assign(channel="fax")]), FEW)
+    pd.testing.assert_frame_equal(table(fitted), table(again), rtol=1e-4)
 
 
 @pytest.mark.parametrize("answered", [0, 1])

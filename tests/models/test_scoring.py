@@ -2,12 +2,14 @@
 
 from datetime import UTC, datetime
 
+import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
 from models import lifecycle
 from models.frames import TrainingSet
-from models.recipes import clv
+from models.recipes import clv, intent, preferences
 from models.scoring import score_customers
 from nextbest.adapters.marts import SCORES, scores_file
 from nextbest.settings import Settings
@@ -17,6 +19,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:sqlglotrs is deprecated:DeprecationWarning"),  # sqlglot's, which Feast brings
     pytest.mark.filterwarnings(r"ignore:fetch_arrow_table\(\) is deprecated:DeprecationWarning"),  # ibis', likewise
 ]
+TIME = "datetime64[us, UTC]"
 AS_OF = datetime(2026, 3, 10, tzinfo=UTC)
 
 
@@ -34,3 +37,54 @@ def test_every_customer_is_scored_by_the_champion(
     assert set(scores["model_versions"].to_pylist()) == {"clv 1"}
     assert min(scores["clv_91d"].to_pylist()) >= 0
     assert set(scores["segment"].to_pylist()) == {None}
+
+
+@pytest.mark.usefixtures("events_and_sends")
+def test_what_customers_did_says_when_they_look_and_what_comes_next(feature_store: Settings, now: datetime) -> None:
+    """Best hour and channel of everybody, also of whom nothing was sent to; a next category of whoever did anything."""
+    for recipe in (preferences.RECIPE, intent.RECIPE):
+        found = lifecycle.run(feature_store, recipe, recipe.read(feature_store), now)
+        assert found.gate.passed, found.gate.reason
+    assert score_customers(feature_store, AS_OF) == 2
+    known, other = pq.read_table(scores_file(feature_store.marts)).to_pylist()
+    assert 18.0 <= known["best_hour"] <= 22.0
+    assert known["best_channel"] == "web"
+    assert known["best_hour_gain"] > 0.1
+    assert known["best_channel_gain"] == 0.0  # it is the usual one
+    assert other["best_hour"] is not None
+    assert (known["next_category"], other["next_category"]) == ("cheese", None)
+    assert known["next_category_probability"] > 0.5
+    assert known["model_versions"].endswith("intent 1, preferences 1")
+
+
+@pytest.fixture
+def events_and_sends(feature_store: Settings) -> None:
+    """Eight weeks: some look in the morning and turn from beef to yogurt, others look late and turn to cheese."""
+    random, rows, customers = np.random.default_rng(3), 6_000, 300
+    at = (pd.Timestamp(2026, 1, 5, tz="UTC") + pd.to_timedelta(np.sort(random.random(rows)) * 56, unit="D")).astype(
+        TIME
+    )
+    number, turn = np.arange(rows) % customers + 1, np.arange(rows) // customers
+    hour, channel = random.integers(6, 24, rows), random.choice(["web", "web", "email"], rows)
+    nearness = np.abs(hour - np.where(number % 2 == 1, 20, 8)) <= 2
+    labels = {
+        "customer_id": number.astype(str),
+        "decided_at": at,
+        "channel": channel,
+        "action": "beef",
+        "hour_of_day": hour,
+        "weekday": random.integers(1, 8, rows),
+        "is_seen": random.random(rows) < 0.1 + 0.5 * nearness + 0.2 * (channel == "web"),
+        "is_complete": True,
+    }
+    is_sent = number != 2  # the second customer was sent nothing, and did nothing
+    folder = feature_store.marts / "current"
+    pd.DataFrame(labels)[is_sent].to_parquet(folder / "decision_labels.parquet")
+    events = {
+        "customer_id": number.astype(str),
+        "session_id": None,
+        "category": np.where(turn % 2 == 0, "beef", np.where(number % 2 == 1, "cheese", "yogurt")),
+        "type": "product_view",
+        "occurred_at": at,
+    }
+    pd.DataFrame(events)[is_sent & (turn < 19)].to_parquet(folder / "category_events.parquet")

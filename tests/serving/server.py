@@ -117,6 +117,12 @@ def materialize(settings: Settings, customers: list[str], value: float = 0.0) ->
         "clv_91d": [1.0] * len(customers),
         "churn_91d": [0.1] * len(customers),
         "segment": ["frequent"] * len(customers),
+        "best_hour": [18.0] * len(customers),
+        "best_hour_gain": [0.1] * len(customers),
+        "best_channel": ["email"] * len(customers),
+        "best_channel_gain": [0.1] * len(customers),
+        "next_category": ["beef"] * len(customers),
+        "next_category_probability": [0.3] * len(customers),
         "model_versions": ["clv 1"] * len(customers),
     }
     _write(settings.marts / "scores" / "customer_scores.parquet", keys | scores)

@@ -1,6 +1,8 @@
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -70,6 +72,23 @@ def test_scores_are_there_before_the_first_scoring_and_kept_after_it(warehouse: 
     publish(warehouse, marts, ["spend"], "one")
     assert pq.read_table(scores_file(marts)).num_rows == 0
     assert pq.read_schema(scores_file(marts)).equals(SCORES)
-    scores_file(marts).write_bytes(b"scores")
+    scored = [
+        {"customer_id": "1", "as_of": datetime(2026, 3, 2, tzinfo=UTC), "clv_91d": 3.0, "model_versions": "clv 1"}
+    ]
+    pq.write_table(pa.Table.from_pylist(scored, schema=SCORES), scores_file(marts))
+    before = scores_file(marts).read_bytes()
     publish(warehouse, marts, ["spend"], "two")
-    assert scores_file(marts).read_bytes() == b"scores"
+    assert scores_file(marts).read_bytes() == before
+
+
+def test_scores_of_a_release_that_knew_fewer_get_the_columns_of_this_one(warehouse: Path, tmp_path: Path) -> None:
+    """What was said stays; what nobody said yet is null, and a column that is no more is gone."""
+    marts = tmp_path / "marts"
+    publish(warehouse, marts, ["spend"], "one")
+    scored = {"customer_id": ["1"], "as_of": [datetime(2026, 3, 2, tzinfo=UTC)], "clv_91d": [3.0], "former": ["x"]}
+    pq.write_table(pa.table(scored | {"model_versions": ["clv 1"]}), scores_file(marts))
+    publish(warehouse, marts, ["spend"], "two")
+    now = pq.read_table(scores_file(marts))
+    assert now.schema.equals(SCORES)
+    assert now["clv_91d"].to_pylist() == [3.0]
+    assert now["next_category"].to_pylist() == [None]
