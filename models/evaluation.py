@@ -59,7 +59,8 @@ def _interval(estimate: float, resampled: Array) -> Interval:
     if np.isnan(resampled).all():
         return Interval(estimate, np.nan, np.nan)
     # A resample without a positive or a negative has no AUC.
-    low, high = np.nanquantile(resampled, [tail, 1 - tail])
+    with np.errstate(invalid="ignore"):  # between two infinite ones lies no number
+        low, high = np.nanquantile(resampled, [tail, 1 - tail])
     return Interval(estimate, float(low), float(high))
 
 

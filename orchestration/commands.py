@@ -127,13 +127,14 @@ def run(
 
 
 def _selected(select: str, definitions: "dg.Definitions") -> "list[dg.AssetKey] | None":
-    """The assets that `select` names; None for all of them, which is the job as it is."""
+    """The assets that `select` names, and what is made in one step with them; None for all: the job as it is."""
     import dagster as dg
 
     if select == EVERYTHING:
         return None
     try:
-        return sorted(dg.AssetSelection.from_string(select).resolve(definitions.resolve_asset_graph()))
+        named = dg.AssetSelection.from_string(select).required_multi_asset_neighbors()
+        return sorted(named.resolve(definitions.resolve_asset_graph()))
     except dg.DagsterError as error:
         raise click.BadParameter(str(error), param_hint="--select") from error
 

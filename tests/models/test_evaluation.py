@@ -68,6 +68,17 @@ def test_households_are_resampled_whole() -> None:
     assert together.high - together.low == pytest.approx(alone.high - alone.low, rel=0.1)
 
 
+def test_what_is_likelier_is_better_and_the_impossible_costs_a_finite_amount() -> None:
+    """In nats per row: log 2 over a coin where one is sure and right."""
+    actual = np.array([1.0, 0.0, 1.0])
+    everyone = np.ones((1, 3))
+    gain = evaluation.likelihood_gain(actual, np.array([1.0, 0.0, 1.0]), np.full(3, 0.5))
+    assert gain(everyone) == pytest.approx([np.log(2)])
+    worst = evaluation.likelihood_gain(actual, np.array([1.0, 1.0, 1.0]), np.full(3, 0.5))
+    assert np.isfinite(worst(everyone)).all()
+    assert worst(everyone) < -5
+
+
 def test_calibration_error_is_zero_for_the_truth_and_grows_with_the_bias() -> None:
     """Predicting each group's own rate is perfect; a constant offset is found as such."""
     outcome = np.tile([0.0, 1.0], 200)

@@ -146,6 +146,16 @@ def test_a_selection_runs_alone(home: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("first_run")
+def test_what_is_made_in_one_step_is_made_whole(home: Any, tmp_path: Path) -> None:
+    """Who asks for one table of what came in gets all that come in with it, and no stack of calls."""
+    report = tmp_path / "report.json"
+    with home.environment():
+        result = CliRunner().invoke(pipeline, ["--select", 'key:"feedback/decisions"', "--json", str(report)])
+    assert result.exit_code == 0, result.output
+    assert json.loads(report.read_text())["ok"]
+
+
+@pytest.mark.usefixtures("first_run")
 def test_a_selection_that_is_none_is_said(home: Any) -> None:
     """A typing error ends with the option's name, before anything runs."""
     with home.environment():
