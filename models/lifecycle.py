@@ -14,7 +14,8 @@ from models import stability
 from models.candidate import Candidate, Champion, Registered
 from models.dependencies import training_digest
 from models.frames import TrainingSet
-from models.gates import Check, judge
+from models.gates import Check, Thresholds, judge, not_worse
+from models.recipes.measures import UNTOLD, Measures
 from models.registry import Registry
 from nextbest.settings import Settings
 
@@ -22,18 +23,23 @@ _MODULES = {"opens": "engagement", "clicks": "engagement"}
 """Of models whose recipe is in a module of another name."""
 
 Build = Callable[[TrainingSet, Champion | None], Candidate]
-Compare = Callable[[TrainingSet, Champion, Champion], Check]
-"""Of data, a shadow and the champion: whether the shadow is not worse on rows that neither was trained on."""
+Measure = Callable[[TrainingSet, Champion, Champion | None], Measures]
+"""Of data, a version of before and the champion, if any: what is measured of the version now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How versions of a model are made, and compared with each other later."""
+    """How versions of a model are made, and measured later; and what is asked of them."""
 
     name: str
     read: Callable[[Settings], TrainingSet]
     build: Build
-    compare: Compare
+    measure: Measure
+    thresholds: Thresholds
+
+    def compare(self, data: TrainingSet, shadow: Champion, champion: Champion) -> Check:
+        """Whether a shadow is not worse than the champion on rows that neither was trained on."""
+        return not_worse(self.measure(data, shadow, champion).over_champion or UNTOLD, self.thresholds)
 
 
 def train_and_register(settings: Settings, name: str, now: datetime) -> Registered:

@@ -11,11 +11,11 @@ from models.baselines import spend_baselines
 from models.candidate import Candidate, Champion
 from models.cards import Words
 from models.frames import TrainingSet
-from models.gates import Check, Thresholds, not_worse
+from models.gates import Thresholds
 from models.inputs import lifetime_features
 from models.lifecycle import Recipe
 from models.recipes.cutoffs import HORIZON, split, trained_until
-from models.recipes.measures import UNTOLD, Measures, Rows, of_amounts
+from models.recipes.measures import Measures, Rows, of_amounts
 from models.recipes.trial import Fit, Trial, candidate, spend_segments, trial, trial_of
 
 NAME = "clv"
@@ -54,10 +54,9 @@ def build(data: TrainingSet, champion: Champion | None) -> Candidate:
     return candidate(tried, fit, _measures(tried), THRESHOLDS, WORDS)
 
 
-def compare(data: TrainingSet, shadow: Champion, champion: Champion) -> Check:
-    """Whether a shadow is not worse than the champion on rows that neither was trained on."""
-    gain = _measures(trial_of(shadow, data, split(data.frame), champion)).over_champion
-    return not_worse(gain or UNTOLD, THRESHOLDS)
+def measure(data: TrainingSet, version: Champion, champion: Champion | None) -> Measures:
+    """What is measured of a version of before, on the rows of today."""
+    return _measures(trial_of(version, data, split(data.frame), champion))
 
 
 def _measures(tried: Trial) -> Measures:
@@ -80,4 +79,4 @@ def _measures(tried: Trial) -> Measures:
     return of_amounts(rows)
 
 
-RECIPE = Recipe(NAME, frames.clv_set, build, compare)
+RECIPE = Recipe(NAME, frames.clv_set, build, measure, THRESHOLDS)

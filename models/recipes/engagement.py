@@ -14,11 +14,11 @@ from models.candidate import Candidate, Champion
 from models.cards import Words
 from models.errors import TooLittleDataError
 from models.frames import TrainingSet
-from models.gates import Check, Thresholds, not_worse
+from models.gates import Thresholds
 from models.inputs import engagement_features
 from models.lifecycle import Recipe
 from models.recipes.decisions import split, trained_until
-from models.recipes.measures import UNTOLD, Measures, Rows, of_probabilities
+from models.recipes.measures import Measures, Rows, of_probabilities
 from models.recipes.trial import Fit, Trial, candidate, trial, trial_of
 
 Label = Literal["is_opened", "is_clicked"]
@@ -71,11 +71,10 @@ def _recipe(name: str) -> Recipe:
         tried = trial(name, data, (train, test), fit, champion)
         return candidate(tried, fit, _measures(tried, label), THRESHOLDS, words(name))
 
-    def compare(data: TrainingSet, shadow: Champion, champion: Champion) -> Check:
-        gain = _measures(trial_of(shadow, data, rows(data), champion), label).over_champion
-        return not_worse(gain or UNTOLD, THRESHOLDS)
+    def measure(data: TrainingSet, version: Champion, champion: Champion | None) -> Measures:
+        return _measures(trial_of(version, data, rows(data), champion), label)
 
-    return Recipe(name, decision_frames.engagement_set, build, compare)
+    return Recipe(name, decision_frames.engagement_set, build, measure, THRESHOLDS)
 
 
 def _measures(tried: Trial, label: Label) -> Measures:

@@ -16,11 +16,11 @@ from models.candidate import Candidate, Champion
 from models.cards import Words
 from models.errors import TooLittleDataError
 from models.frames import TrainingSet
-from models.gates import Check, Thresholds, not_worse
+from models.gates import Thresholds
 from models.inputs import propensity_features
 from models.labels import PRIOR_RESPONSES, by_contact, soft_labels
 from models.lifecycle import Recipe
-from models.recipes.measures import UNTOLD, Measures, Rows, of_probabilities
+from models.recipes.measures import Measures, Rows, of_probabilities
 from models.recipes.trial import Fit, Trial, candidate, spend_segments, trial, trial_of
 
 NAME = "propensity"
@@ -101,10 +101,9 @@ def build(data: TrainingSet, champion: Champion | None) -> Candidate:
     return candidate(tried, fit, _measures(tried), THRESHOLDS, WORDS)
 
 
-def compare(data: TrainingSet, shadow: Champion, champion: Champion) -> Check:
-    """Whether a shadow is not worse than the champion on rows that neither was trained on."""
-    gain = _measures(trial_of(shadow, data, split(data.frame), champion)).over_champion
-    return not_worse(gain or UNTOLD, THRESHOLDS)
+def measure(data: TrainingSet, version: Champion, champion: Champion | None) -> Measures:
+    """What is measured of a version of before, on the rows of today."""
+    return _measures(trial_of(version, data, split(data.frame), champion))
 
 
 def _measures(tried: Trial) -> Measures:
@@ -153,4 +152,4 @@ def _campaigns(rows: pd.DataFrame) -> str:
     return " ".join(rows.sort_values("contacted_at")["campaign_id"].astype(str).unique())
 
 
-RECIPE = Recipe(NAME, frames.propensity_set, build, compare)
+RECIPE = Recipe(NAME, frames.propensity_set, build, measure, THRESHOLDS)

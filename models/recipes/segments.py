@@ -8,6 +8,8 @@ between customers the segments tell, and how stable they are. Names that change 
 is kept unless another division tells more.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -18,12 +20,11 @@ from models.candidate import Candidate, Champion
 from models.cards import Words
 from models.evaluation import Statistic
 from models.frames import TrainingSet
-from models.gates import Check, Thresholds, not_worse
+from models.gates import Thresholds
 from models.inputs import matrix, segment_features
 from models.lifecycle import Recipe
-from models.recipes.measures import UNTOLD, Measures
+from models.recipes.measures import Measures
 from models.recipes.trial import Fit, Trial, candidate, trial, trial_of
-from models.segments import Segments
 
 NAME = "segments"
 THRESHOLDS = Thresholds(champion_margin=-0.01, calibration={"instability": 0.6}, parity=0.001)
@@ -55,44 +56,40 @@ def build(data: TrainingSet, champion: Champion | None) -> Candidate:
     chosen = {"segments": len(fitted.segments), **{f"stability_{n}": each for n, each in fitted.stability.items()}}
     fit = Fit(fitted=fitted, chosen=chosen, features=fitted.features, trained_until=until)
     tried = trial(NAME, data, (frame, frame), fit, champion, labels=tuple(each.name for each in fitted.segments))
-    return candidate(tried, fit, _measures(tried, fitted), THRESHOLDS, WORDS)
+    instability = {"instability": 1.0 - fitted.stability[len(fitted.segments)]}
+    parity = float(np.mean(tried.scores() != fitted.predict(matrix(frame, fitted.features))))
+    measures = replace(_measures(tried).with_metrics(instability, instability), parity=parity)
+    return candidate(tried, fit, measures, THRESHOLDS, WORDS)
 
 
-def compare(data: TrainingSet, shadow: Champion, champion: Champion) -> Check:
-    """Whether a shadow explains more than the champion."""
-    tried = trial_of(shadow, data, (data.frame, data.frame), champion)
-    z = segments.standardized(matrix(data.frame, shadow.model.features), shadow.model.features)
-    own, rival = _explained(z, tried.scores()), tried.rival(data.frame)
-    if rival is None:
-        return not_worse(UNTOLD, THRESHOLDS)
-    [gain] = evaluation.bootstrap(_customers(data.frame), evaluation.difference(own, _explained(z, rival)))
-    return not_worse(gain, THRESHOLDS)
+def measure(data: TrainingSet, version: Champion, champion: Champion | None) -> Measures:
+    """What is measured of a version of before, on the customers of today."""
+    return _measures(trial_of(version, data, (data.frame, data.frame), champion))
 
 
-def _measures(tried: Trial, fitted: Segments) -> Measures:
+def _measures(tried: Trial) -> Measures:
+    """All but what only training knows: how stable the division is, and what the file was made of."""
     frame, said = tried.test, tried.scores()
-    z = segments.standardized(matrix(frame, fitted.features), fitted.features)
-    customers = _customers(frame)
+    z = segments.standardized(matrix(frame, tried.model.features), tried.model.features)
+    customers = frame["customer_id"].to_numpy(dtype=str)
     thirds = frame["spend_91d"].rank(method="first", pct=True).mul(3).apply(np.ceil).to_numpy(np.float64)
     own, by_spend = _explained(z, said), _explained(z, thirds)
     rival = tried.rival(frame)
     others = [] if rival is None else [evaluation.difference(own, _explained(z, rival))]
     explained, gain, *over = evaluation.bootstrap(customers, own, evaluation.difference(own, by_spend), *others)
-    instability = 1.0 - fitted.stability[len(fitted.segments)]
-    names = np.array([each.name for each in fitted.segments])
+    number = said.astype(np.intp)
     spend = frame["spend_91d"].to_numpy(np.float64)
     metrics = {
         "explained": explained.estimate,
         "explained_low": explained.low,
         "explained_high": explained.high,
-        "instability": instability,
-        "segments": float(len(fitted.segments)),
-        "smallest_share": min(each.share for each in fitted.segments),
+        "segments": float(len(tried.model.labels)),
+        "smallest_share": float(np.bincount(number, minlength=len(tried.model.labels)).min() / len(frame)),
     }
     subjects = pd.DataFrame(
         {
             "customer_id": customers,
-            "segment": names[said.astype(np.intp)],
+            "segment": np.array(tried.model.labels)[number],
             "actual": spend,
             "predicted": _means(spend, said),
         }
@@ -101,15 +98,10 @@ def _measures(tried: Trial, fitted: Segments) -> Measures:
         metrics=metrics,
         gains={"spend_thirds": gain},
         over_champion=over[0] if over else None,
-        calibration={"instability": instability},
+        calibration={},
         subjects=subjects,
-        parity=float(np.mean(said != fitted.predict(matrix(frame, fitted.features)))),
         is_fair_by_nature=True,
     )
-
-
-def _customers(frame: pd.DataFrame) -> NDArray[np.str_]:
-    return frame["customer_id"].to_numpy(dtype=str)
 
 
 def _explained(z: Array, group: Array) -> Statistic:
@@ -137,4 +129,4 @@ def _means(values: Array, group: NDArray[np.float64]) -> Array:
     return np.asarray((np.bincount(code, values) / np.bincount(code))[code])
 
 
-RECIPE = Recipe(NAME, frames.segments_set, build, compare)
+RECIPE = Recipe(NAME, frames.segments_set, build, measure, THRESHOLDS)

@@ -102,7 +102,7 @@ def trial(
 
 
 def trial_of(
-    version: Champion, data: TrainingSet, rows: tuple[pd.DataFrame, pd.DataFrame], champion: Champion
+    version: Champion, data: TrainingSet, rows: tuple[pd.DataFrame, pd.DataFrame], champion: Champion | None
 ) -> Trial:
     """The trial of a version of before on rows of today."""
     train, test = rows

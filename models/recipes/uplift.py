@@ -20,7 +20,7 @@ from models.doubly_robust import cross_fitted_outcomes, scores
 from models.errors import TooLittleDataError
 from models.evaluation import Interval, Statistic
 from models.frames import TrainingSet
-from models.gates import Check, Thresholds, not_worse
+from models.gates import Thresholds
 from models.inputs import uplift_features
 from models.lifecycle import Recipe
 from models.offers import NOTHING, Codes, offers
@@ -75,10 +75,9 @@ def build(data: TrainingSet, champion: Champion | None) -> Candidate:
     return candidate(tried, fit, _measures(tried), THRESHOLDS, WORDS)
 
 
-def compare(data: TrainingSet, shadow: Champion, champion: Champion) -> Check:
-    """Whether the policy of a shadow earns no less than the champion's on decisions that neither was trained on."""
-    gain = _measures(trial_of(shadow, data, _rows(data), champion)).over_champion
-    return not_worse(gain or UNTOLD, THRESHOLDS)
+def measure(data: TrainingSet, version: Champion, champion: Champion | None) -> Measures:
+    """What is measured of a version of before, on the rows of today."""
+    return _measures(trial_of(version, data, _rows(data), champion))
 
 
 def _rows(data: TrainingSet) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -197,4 +196,4 @@ def _effects(version: Champion, frame: pd.DataFrame, actions: tuple[str, ...]) -
     return np.column_stack([scorer.score(told.of(arm).astype(np.float32)) for arm in arms])
 
 
-RECIPE = Recipe(NAME, decision_frames.uplift_set, build, compare)
+RECIPE = Recipe(NAME, decision_frames.uplift_set, build, measure, THRESHOLDS)

@@ -77,9 +77,9 @@ def test_the_champions_policy_is_compared_on_decisions_that_neither_has_seen(
 ) -> None:
     """With itself it differs by nothing; of one that has seen them all nothing can be told."""
     champion = Champion(model=candidate.model, onnx=candidate.onnx)
-    assert uplift.compare(data, champion, champion).outcome == "met"
+    assert uplift.RECIPE.compare(data, champion, champion).outcome == "met"
     frame = data.frame.assign(decided_at=data.frame["decided_at"] - timedelta(days=364))
-    check = uplift.compare(dataclasses.replace(data, frame=frame), champion, champion)
+    check = uplift.RECIPE.compare(dataclasses.replace(data, frame=frame), champion, champion)
     assert check.outcome == "undecided"
     assert "no data after both trainings" in check.message
 
