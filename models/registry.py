@@ -146,6 +146,10 @@ class Registry:
             raise RegistryError(f"there is no version of {name}: `nextbest pipeline` trains one")
         return next((version for version in versions if version.is_champion), versions[0])
 
+    def last_judged(self, name: str) -> Version | None:
+        """The newest version that its gate has judged, whatever it found."""
+        return next((version for version in self.versions(name) if GATE_CHECKS in version.tags), None)
+
     def metrics(self, version: Version) -> Mapping[str, float]:
         """What was measured when the version was trained."""
         metrics: Mapping[str, float] = self._client.get_run(version.run_id).data.metrics

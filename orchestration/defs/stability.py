@@ -1,4 +1,4 @@
-"""Stability: whether customers are as they were when each champion was trained, and answer as it expects.
+"""Stability: whether customers are as they were at a model's last training, and answer as its champion expects.
 
 Belongs here: a check per model, beside those of its gate, and the sensor that starts a training when one fails. Does
 not belong here: the measures (`models.stability`), or training (`orchestration.defs.training`).
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 CUSTOMERS, ANSWERS = "customers_are_as_they_were", "answers_are_as_expected"
 _DESCRIPTIONS = {
-    CUSTOMERS: "No feature of the champion is distributed otherwise than when it was trained (PSI, KS).",
+    CUSTOMERS: "No feature of the champion is distributed otherwise than at the model's last training (PSI, KS).",
     ANSWERS: "What comes of decisions is what the champion expects of them: in sum, and of every action.",
 }
 _SHOWN = 10
@@ -57,7 +57,7 @@ def step(checks: Sequence[dg.AssetCheckSpec]) -> dg.AssetChecksDefinition:
 
     @dg.multi_asset_check(name="stability", specs=checks, can_subset=True)
     def stability(context: dg.AssetCheckExecutionContext, workspace: Workspace) -> Results:
-        """Compare each champion's population with today's, and its expectations with answers; without one, nothing."""
+        """Compare today's population with that last trained for, and answers with what was expected of them."""
         for spec in checks:
             if spec.key in context.selected_asset_check_keys:
                 model = spec.asset_key.path[-1]
@@ -67,11 +67,17 @@ def step(checks: Sequence[dg.AssetCheckSpec]) -> dg.AssetChecksDefinition:
 
 
 def _customers(workspace: Workspace, spec: dg.AssetCheckSpec, model: str) -> Results:
+    """Of a model without a champion, nothing.
+
+    A training asks whether anything is better than the champion for the customers of its day. Once it has, whether the
+    champion was replaced or not, only that they have moved since asks anew. A champion that somebody made one later, by
+    a rollback say, was chosen beside that training: an older population would start another at once, to undo it.
+    """
     settings, measures = workspace.settings, import_module("models.stability")
     with explained():
         registry = import_module("models.registry").Registry(settings)
-        version = registry.champion_version(model)
-        before = version and registry.population(version)
+        version, last = registry.champion_version(model), registry.last_judged(model)
+        before = version and last and registry.population(last)
         if not before:
             return
         described, _ = registry.artifacts(version)
@@ -79,20 +85,24 @@ def _customers(workspace: Workspace, spec: dg.AssetCheckSpec, model: str) -> Res
     found: list[Shift] = measures.shifts(before, now)
     shifted = [shift for shift in found if shift.is_another_population]
     table = pd.DataFrame([{"feature": s.feature, "PSI": s.psi, "KS": s.ks} for s in found[:_SHOWN]])
-    metadata: dict[str, Any] = {"champion": version.version, "features": len(found), "customers": len(now)}
+    metadata: dict[str, Any] = {
+        "champion": version.version,
+        "compared with the training of": last.version,
+        "features": len(found),
+        "customers": len(now),
+    }
     if found:
         worst = found[0]
         metadata["furthest"] = dg.MetadataValue.md(table.to_markdown(index=False))
         metadata["distribution"] = dg.MetadataValue.md(shares(worst.feature, worst.before, worst.now))
-    said = ", ".join(f"{s.feature} (PSI {s.psi:.2f}, KS {s.ks:.2f})" for s in shifted[:_SHOWN])
-    yield _result(
-        spec,
-        f"of version {version.version}, {len(shifted)} of {len(found)} features are of another population: {said}"
+    moved = ", ".join(f"{s.feature} (PSI {s.psi:.2f}, KS {s.ks:.2f})" for s in shifted[:_SHOWN])
+    said = (
+        f"{len(shifted)} of {len(found)} features are of another population than version {last.version} was "
+        f"trained for: {moved}"
         if shifted
-        else f"{len(found)} features of {len(now):,} customers are as they were for version {version.version}",
-        metadata,
-        passed=not shifted,
+        else f"{len(found)} features of {len(now):,} customers are as they were when version {last.version} was trained"
     )
+    yield _result(spec, f"champion is version {version.version}; {said}", metadata, passed=not shifted)
 
 
 def _answers(workspace: Workspace, spec: dg.AssetCheckSpec) -> Results:

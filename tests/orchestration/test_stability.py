@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from models.linear import LinearModel
-from models.registry import CHAMPION, Registry
+from models.registry import CHAMPION, GATE_CHECKS, Registry
 from models.stability import reference
 from nextbest.model_set import FeatureSpec, Model
 from nextbest.settings import Settings
@@ -30,7 +30,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning"),
 ]
 
-CHECK = dg.AssetCheckKey(model_key("clv"), CUSTOMERS)
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 
 
@@ -38,22 +37,19 @@ def spend(scale: float, seed: int = 1) -> pd.DataFrame:
     return pd.DataFrame({"spend_91d": np.random.default_rng(seed).gamma(1.0, scale, 600)})
 
 
-@pytest.fixture
-def drifting(home_of: Any, tmp_path: Path) -> Iterator[Settings]:
-    """A home whose champion of clv was trained for customers who spend 20 USD, with a mart that a test may write."""
-    settings = Settings(home=tmp_path)
-    Registry(settings)
+def register(settings: Settings, scale: float) -> str:
+    """A judged version of clv that was trained for customers who spend so much, and expects them to spend as before."""
     mlflow.set_tracking_uri(settings.mlflow_uri)
     mlflow.set_registry_uri(settings.mlflow_uri)
     mlflow.set_experiment("clv")
-    description = tmp_path / "model.json"
+    description = settings.home / "model.json"
     features = (FeatureSpec("spend_91d", "customer"),)
     described = Model(
         name="clv", version="", run_id="", file="clv.onnx", sha256="", features=features, output="value"
     )  # fmt: skip
     description.write_bytes(msgspec.json.encode(described))
     with mlflow.start_run():
-        mlflow.log_text(msgspec.json.encode(reference(spend(20.0), MONDAY)).decode(), "population.json")
+        mlflow.log_text(msgspec.json.encode(reference(spend(scale), MONDAY)).decode(), "population.json")
         info = mlflow.onnx.log_model(
             LinearModel("sqrt", "square", np.ones(1), 0.0).to_onnx(),
             name="model",
@@ -62,8 +58,21 @@ def drifting(home_of: Any, tmp_path: Path) -> Iterator[Settings]:
             save_as_external_data=False,
             extra_files=[str(description)],
         )
-    client = mlflow.MlflowClient(settings.mlflow_uri, settings.mlflow_uri)
-    client.set_registered_model_alias("clv", CHAMPION, str(info.registered_model_version))
+    version = str(info.registered_model_version)
+    client(settings).set_model_version_tag("clv", version, GATE_CHECKS, "{}")
+    return version
+
+
+def client(settings: Settings) -> mlflow.MlflowClient:
+    return mlflow.MlflowClient(settings.mlflow_uri, settings.mlflow_uri)
+
+
+@pytest.fixture
+def drifting(home_of: Any, tmp_path: Path) -> Iterator[Settings]:
+    """A home whose champion of clv was trained for customers who spend 20 USD, with marts that a test may write."""
+    settings = Settings(home=tmp_path)
+    Registry(settings)
+    client(settings).set_registered_model_alias("clv", CHAMPION, register(settings, 20.0))
     with home_of(settings).environment():
         yield settings
 
@@ -71,7 +80,7 @@ def drifting(home_of: Any, tmp_path: Path) -> Iterator[Settings]:
 def customers(settings: Settings, scale: float) -> None:
     """Publish a snapshot whose customers spend so much."""
     folder = settings.marts / f"snapshot={scale:g}"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     rows = spend(scale, seed=2).assign(customer_id=np.arange(600).astype(str), as_of=MONDAY)
     rows.to_parquet(folder / "customer_rfm.parquet")
     current = settings.marts / "current"
@@ -79,7 +88,7 @@ def customers(settings: Settings, scale: float) -> None:
     current.symlink_to(folder.name)
 
 
-def checked(instance: dg.DagsterInstance) -> dg.AssetCheckEvaluation:
+def checked(instance: dg.DagsterInstance, check: str = CUSTOMERS) -> dg.AssetCheckEvaluation | None:
     job = dg.define_asset_job("checks", selection=dg.AssetSelection.all_asset_checks())
     definitions = dg.Definitions(
         assets=[dg.AssetSpec(model_key(name)) for name in ("propensity", "clv")],
@@ -89,9 +98,7 @@ def checked(instance: dg.DagsterInstance) -> dg.AssetCheckEvaluation:
         executor=dg.in_process_executor,
     )
     assert definitions.resolve_job_def("checks").execute_in_process(instance=instance).success
-    evaluation = last_evaluation(instance, CHECK)
-    assert evaluation is not None
-    return evaluation
+    return last_evaluation(instance, dg.AssetCheckKey(model_key("clv"), check))
 
 
 def tick(instance: dg.DagsterInstance, cursor: str | None = None) -> tuple[Any, str | None]:
@@ -99,20 +106,28 @@ def tick(instance: dg.DagsterInstance, cursor: str | None = None) -> tuple[Any, 
     return drifted_models(context), context.cursor
 
 
+def said(evaluation: dg.AssetCheckEvaluation | None) -> tuple[bool, str]:
+    assert evaluation is not None
+    return evaluation.passed, str(evaluation.description)
+
+
 def test_a_drift_is_seen_and_answered_with_one_training(drifting: Settings) -> None:
     """Of a model without a champion nothing is said; another snapshot that has drifted asks again."""
     with dg.DagsterInstance.ephemeral() as instance:
         customers(drifting, 20.0)
-        same = checked(instance)
-        assert same.passed, same.description
+        passed, told = said(checked(instance))
+        assert passed, told
         assert last_evaluation(instance, dg.AssetCheckKey(model_key("propensity"), CUSTOMERS)) is None
         assert isinstance(tick(instance)[0], dg.SkipReason)
 
         customers(drifting, 60.0)
         moved = checked(instance)
+        assert moved is not None
         assert not moved.passed
         assert moved.severity == dg.AssetCheckSeverity.WARN
-        assert "1 of 1 features are of another population: spend_91d (PSI" in str(moved.description)
+        assert "1 of 1 features are of another population than version 1 was trained for: spend_91d (PSI" in str(
+            moved.description
+        )
         assert "data:image/png;base64" in str(moved.metadata["distribution"].value)
         asked, cursor = tick(instance)
         assert isinstance(asked, dg.RunRequest)
@@ -124,3 +139,38 @@ def test_a_drift_is_seen_and_answered_with_one_training(drifting: Settings) -> N
         checked(instance)
         assert isinstance(tick(instance, cursor)[0], dg.RunRequest)
     assert drifted_models.job_name == TRAINING
+
+
+def test_a_champion_that_a_training_left_in_its_place_has_been_asked_about(drifting: Settings) -> None:
+    """The training that the drift started found nothing better, so that there is nothing left to start."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        customers(drifting, 60.0)
+        assert not said(checked(instance))[0]
+        assert register(drifting, 60.0) == "2"
+        found = checked(instance)
+        passed, told = said(found)
+        assert passed
+        assert told.startswith("champion is version 1; 1 features of 600 customers are as they were when version 2 was")
+        assert found is not None
+        metadata = [found.metadata[name].value for name in ("champion", "compared with the training of")]
+        assert metadata == ["1", "2"]
+        assert isinstance(tick(instance)[0], dg.SkipReason)
+
+        customers(drifting, 20.0)  # as they were when the champion was trained, and not as they were at last
+        assert not said(checked(instance))[0]
+
+
+def test_going_back_to_an_older_champion_starts_no_training(drifting: Settings) -> None:
+    """Who did so knew of the newer one: another would only take its place again. One that no gate judged is not it."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        customers(drifting, 60.0)
+        registry = Registry(drifting)
+        client(drifting).set_registered_model_alias("clv", CHAMPION, register(drifting, 60.0))
+        client(drifting).delete_model_version_tag("clv", register(drifting, 20.0), GATE_CHECKS)
+        client(drifting).set_registered_model_alias("clv", CHAMPION, "1")
+        last = registry.last_judged("clv")
+        assert last is not None
+        assert last.version == "2"
+        passed, told = said(checked(instance))
+        assert passed, told
+        assert told.startswith("champion is version 1; ")
