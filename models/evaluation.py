@@ -36,6 +36,10 @@ class Interval:
         return f"{self.estimate:.4f} [{self.low:.4f}, {self.high:.4f}]"
 
 
+UNTOLD = Interval(np.nan, np.nan, np.nan)
+"""Where there is nothing to tell by."""
+
+
 def bootstrap(households: NDArray[np.str_], *statistics: Statistic, seed: int = 0) -> tuple[Interval, ...]:
     """Intervals of several statistics, all on the same resamples of households."""
     names, code = np.unique(households, return_inverse=True)

@@ -154,11 +154,13 @@ def segment_features(frame: pd.DataFrame) -> tuple[FeatureSpec, ...]:
 class Reading:
     """What a model learns from: a feature service, if any, the mart of its labels, and marts beside it.
 
+    `time` is the column of the mart that has each label's time; without one there are rows, and no labels.
     `scores` are the columns of the feature view `customer_scores` that its predictions become, if they do.
     """
 
     service: str = ""
     labels: str
+    time: str = ""
     statistics: tuple[str, ...] = ()
     features: Callable[[pd.DataFrame], tuple[FeatureSpec, ...]] = _nothing
     scores: tuple[str, ...] = ()
@@ -177,17 +179,23 @@ READINGS = MappingProxyType(
         "propensity": Reading(
             service="propensity",
             labels="propensity_labels",
+            time="contacted_at",
             statistics=("action_statistics",),
             features=propensity_features,
         ),
-        "clv": Reading(service="clv", labels="clv_labels", features=lifetime_features, scores=("clv_91d",)),
-        "churn": Reading(service="clv", labels="clv_labels", features=lifetime_features, scores=("churn_91d",)),
+        "clv": Reading(
+            service="clv", labels="clv_labels", time="cutoff_at", features=lifetime_features, scores=("clv_91d",)
+        ),
+        "churn": Reading(
+            service="clv", labels="clv_labels", time="cutoff_at", features=lifetime_features, scores=("churn_91d",)
+        ),
         "segments": Reading(service="clv", labels="customer_rfm", features=segment_features, scores=("segment",)),
         **dict.fromkeys(
             ("opens", "clicks"),
             Reading(
                 service="propensity",
                 labels="decision_labels",
+                time="decided_at",
                 statistics=("action_statistics",),
                 features=engagement_features,
             ),
@@ -195,13 +203,18 @@ READINGS = MappingProxyType(
         "uplift": Reading(
             service="propensity",
             labels="decision_labels",
+            time="decided_at",
             statistics=("action_statistics",),
             features=uplift_features,
         ),
         "preferences": Reading(
-            labels="decision_labels", scores=("best_hour", "best_hour_gain", "best_channel", "best_channel_gain")
+            labels="decision_labels",
+            time="decided_at",
+            scores=("best_hour", "best_hour_gain", "best_channel", "best_channel_gain"),
         ),
-        "intent": Reading(labels="category_events", scores=("next_category", "next_category_probability")),
+        "intent": Reading(
+            labels="category_events", time="occurred_at", scores=("next_category", "next_category_probability")
+        ),
     }
 )
 """By the model's name."""

@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
 
+import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from models import stability
+from models import calibration, stability
+from models.calibration import Labels
 from models.candidate import Candidate, Champion, Registered
 from models.dependencies import training_digest
+from models.evaluation import UNTOLD
 from models.frames import TrainingSet
 from models.gates import Check, Thresholds, judge, not_worse
-from models.recipes.measures import UNTOLD, Measures
-from models.registry import Registry
+from models.recipes.measures import Measures
+from models.registry import LABELS_UNTIL, Registry, Version
 from nextbest.settings import Settings
 
 _MODULES = {"opens": "engagement", "clicks": "engagement"}
@@ -78,7 +81,25 @@ def run(settings: Settings, recipe: Recipe, data: TrainingSet, now: datetime) ->
         candidate = recipe.build(data, registry.champion(name))
     population = stability.reference(stability.population(settings, candidate.model), now)
     version = registry.log(candidate, fingerprint, population, now)
+    if (newest := stability.label_times(settings, name).max()) is not pd.NaT:
+        registry.tag(version, LABELS_UNTIL, newest.isoformat())
     return registry.conclude(version, candidate, judge(candidate.evidence, candidate.thresholds))
+
+
+def labels(settings: Settings, version: Version, since: datetime) -> list[Labels]:
+    """What labels after `since` say of a version, those of them that a training would measure on now.
+
+    Raises:
+        TooLittleDataError: there is not enough to measure by.
+        TrainingDataError: the marts or the feature store do not hold what it takes.
+
+    """
+    recipe = recipe_of(version.name)
+    model, content = Registry(settings).artifacts(version)
+    data = recipe.read(settings)
+    with threadpool_limits(1):
+        measures = recipe.measure(data, Champion(model=model, onnx=content), None)
+        return calibration.labels(measures.expectations, recipe.thresholds.calibration, since)
 
 
 def _reconsider(registry: Registry, recipe: Recipe, data: TrainingSet) -> None:

@@ -47,6 +47,8 @@ from sqlalchemy.exc import SQLAlchemyError
 CHAMPION, SHADOW = "champion", "shadow"
 GATE, GATE_SHA256, GATE_REASON, GATE_CHECKS = "gate", "gate_sha256", "gate_reason", "gate_checks"
 FINGERPRINT = "training_fingerprint"
+LABELS_UNTIL = "labels_until"
+"""The tag of a version that has the time of the newest label there was when it was trained."""
 HISTORY = "champions"
 """The tag of a registered model that names its champions so far, the newest last: what a rollback goes back by."""
 MAY_SERVE: tuple[Verdict, ...] = ("passed", "undecided")
@@ -89,6 +91,12 @@ class Version:
     def alias(self) -> str:
         """What it is in words: champion, shadow, or nothing."""
         return next((alias for alias in (CHAMPION, SHADOW) if alias in self.aliases), "")
+
+    @property
+    def labels_until(self) -> datetime | None:
+        """The time of the newest label that it was trained or measured on, where that is known."""
+        said = self.tags.get(LABELS_UNTIL)
+        return datetime.fromisoformat(said) if said else None
 
 
 class Registry:

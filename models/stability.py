@@ -1,7 +1,8 @@
 """Whether customers are as they were when a model was trained, and answer as it expects.
 
-Belongs here: a reference of the population, and how far another is from it; and what answers say. Does not belong here:
-what becomes of a model that has drifted (orchestration starts a training), or the index itself (`nextbest.drift`).
+Belongs here: a reference of the population, and how far another is from it; when there were labels; and what answers
+say. Does not belong here: what labels say (`models.calibration`), what becomes of a model that has drifted
+(orchestration starts a training), or the index itself (`nextbest.drift`).
 
 Two measures per feature: the population stability index (PSI), by the rule of thumb above 0.25 another population
 (Siddiqi, 2006), and the Kolmogorov-Smirnov statistic, the largest difference of the two distribution functions, which
@@ -19,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models.arrays import Array
+from models.inputs import READINGS
 from nextbest.drift import LEAST_ROWS, Profile, counts, profile, stability_index
 from nextbest.live_features import subject_of
 from nextbest.model_set import Model
@@ -108,6 +110,22 @@ def _newest(path: Path, wanted: Iterable[str]) -> pd.DataFrame | None:
     newest = rows[rows["as_of"] == rows["as_of"].max()]
     features: pd.DataFrame = newest.set_index("customer_id")[columns].astype(float)
     return features
+
+
+def label_times(settings: Settings, name: str) -> pd.Series:
+    """When a model's labels are of, by customer, of those that nothing can be added to any more; it may have none.
+
+    It reads no feature, so that asking whether there is a new label costs next to nothing.
+    """
+    reading = READINGS[name]
+    path = settings.marts / "current" / f"{reading.labels}.parquet"
+    if not reading.time or not path.exists():
+        return pd.Series(dtype="datetime64[us, UTC]")
+    complete = {"is_complete"} & set(pq.read_schema(path).names)
+    rows = pq.read_table(path, columns=["customer_id", reading.time, *complete]).to_pandas()
+    known = rows[rows["is_complete"]] if complete else rows
+    times: pd.Series = known.set_index("customer_id")[reading.time]
+    return times
 
 
 def reference(rows: pd.DataFrame, as_of: datetime | None) -> Reference:

@@ -60,6 +60,7 @@ def _measures(tried: Trial) -> Measures:
     subjects = pd.DataFrame(
         {
             "customer_id": test["customer_id"],
+            "at": test["cutoff_at"],
             "segment": spend_segments(test),
             "actual": test["is_churned"].astype(float),
             "predicted": tried.scores(),

@@ -64,6 +64,7 @@ def _measures(tried: Trial) -> Measures:
     subjects = pd.DataFrame(
         {
             "customer_id": test["customer_id"],
+            "at": test["cutoff_at"],
             "segment": spend_segments(test),
             "actual": test["spend_next_91d"].astype(float),
             "predicted": tried.scores(),

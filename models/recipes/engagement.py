@@ -82,6 +82,7 @@ def _measures(tried: Trial, label: Label) -> Measures:
     subjects = pd.DataFrame(
         {
             "customer_id": test["customer_id"],
+            "at": test["decided_at"],
             "segment": test["channel"],
             "actual": test[label].astype(float),
             "predicted": tried.scores(),

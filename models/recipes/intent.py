@@ -16,9 +16,9 @@ from models.candidate import Candidate, Champion
 from models.cards import Words
 from models.errors import TooLittleDataError
 from models.frames import TrainingSet
-from models.gates import Check, Thresholds, not_worse
+from models.gates import Thresholds
 from models.lifecycle import Recipe
-from models.recipes.measures import UNTOLD, Measures, Rows, of_likelihoods
+from models.recipes.measures import Measures, Rows, of_likelihoods
 from models.recipes.trial import Fit, Trial, candidate, trial, trial_of
 
 NAME = "intent"
@@ -61,11 +61,10 @@ def build(data: TrainingSet, champion: Champion | None) -> Candidate:
     return candidate(tried, fit, _measures(tried).with_metrics({"unknown": unknown}), THRESHOLDS, WORDS)
 
 
-def compare(data: TrainingSet, shadow: Champion, champion: Champion) -> Check:
-    """Whether events that neither was trained on went no less as a shadow has it than as the champion has."""
+def measure(data: TrainingSet, version: Champion, champion: Champion | None) -> Measures:
+    """What is measured of a version of before, on the events of today."""
     train, test = _split(data.frame)
-    gain = _measures(trial_of(shadow, data, (train, _moments(train, test)), champion)).over_champion
-    return not_worse(gain or UNTOLD, THRESHOLDS)
+    return _measures(trial_of(version, data, (train, _moments(train, test)), champion))
 
 
 def _begins(frame: pd.DataFrame) -> pd.Timestamp:
@@ -148,6 +147,7 @@ def _measures(tried: Trial) -> Measures:
     shown = pd.DataFrame(
         {
             "customer_id": customers,
+            "at": first["occurred_at"].reset_index(drop=True),
             "segment": seen.astype(str).to_numpy(),
             "actual": hits,
             "predicted": probability.max(axis=1),
@@ -166,4 +166,4 @@ def _measures(tried: Trial) -> Measures:
     return of_likelihoods(rows, shown).with_metrics({"hit_rate": float(hits.mean())}).as_fair_by_nature()
 
 
-RECIPE = Recipe(NAME, decision_frames.intent_set, build, compare)
+RECIPE = Recipe(NAME, decision_frames.intent_set, build, measure, THRESHOLDS)

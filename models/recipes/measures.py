@@ -14,11 +14,9 @@ from numpy.typing import NDArray
 
 from models import evaluation
 from models.arrays import Array
-from models.evaluation import Interval, Statistic
+from models.calibration import Expectation
+from models.evaluation import UNTOLD, Interval, Statistic
 from models.plots import calibration_figure, gain_figure
-
-UNTOLD = Interval(np.nan, np.nan, np.nan)
-"""Where there is nothing to compare by."""
 
 Gain = Callable[[Array, Array, Array], Statistic]
 """Of actual, a model's predictions and another's: by how much the model is better."""
@@ -29,7 +27,7 @@ class Rows:
     """What came of rows, and what the model and others said of them.
 
     Attributes:
-        subjects: `customer_id`, `segment`, `actual` (0 or 1, or an amount) and `predicted`.
+        subjects: `customer_id`, `at`, `segment`, `actual` (0 or 1, or an amount) and `predicted`.
         baselines: Predictions by name.
         rival: The champion's; None without one.
         is_unseen: Rows that neither the model nor the champion was trained on.
@@ -65,6 +63,7 @@ class Measures:
         gains: Over each baseline.
         over_champion: As `models.gates.Evidence` has it.
         calibration: Of the metrics, those that the thresholds limit.
+        expectations: What these are told by, where it is labels, under the same names.
         subjects: Of `Rows`: whom fairness and segments are measured by.
         figures: By name.
         parity: How far the file is from the model, where that is another measure than `models.export.parity`.
@@ -77,6 +76,7 @@ class Measures:
     over_champion: Interval | None
     calibration: Mapping[str, float]
     subjects: pd.DataFrame
+    expectations: Mapping[str, Expectation] = field(default_factory=dict)
     figures: Mapping[str, Figure] = field(default_factory=dict)
     parity: float | None = None
     is_fair_by_nature: bool = False
@@ -117,6 +117,7 @@ def of_probabilities(rows: Rows) -> Measures:
         over_champion=over_champion,
         calibration={"calibration_error": error},
         subjects=rows.subjects,
+        expectations={"calibration_error": Expectation(rows.subjects)},
         figures=_figures(rows),
     )
 
@@ -151,6 +152,7 @@ def of_amounts(rows: Rows) -> Measures:
         over_champion=over_champion,
         calibration={"absolute_bias": abs(bias)},
         subjects=rows.subjects,
+        expectations={"absolute_bias": Expectation(rows.subjects, is_share=True)},
         figures=_figures(rows),
     )
 
@@ -186,6 +188,7 @@ def of_likelihoods(rows: Rows, shown: pd.DataFrame | None = None) -> Measures:
         over_champion=over_champion,
         calibration={"calibration_error": error},
         subjects=subjects,
+        expectations={"calibration_error": Expectation(subjects)},
         figures={"calibration": calibration_figure(happened, expected, rows.unit)},
     )
 

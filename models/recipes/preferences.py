@@ -12,11 +12,11 @@ from models.baselines import send_baselines
 from models.candidate import Candidate, Champion
 from models.cards import Words
 from models.frames import TrainingSet
-from models.gates import Check, Thresholds, not_worse
+from models.gates import Thresholds
 from models.lifecycle import Recipe
 from models.preferences import Params, Preferences
 from models.recipes.decisions import split, trained_until
-from models.recipes.measures import UNTOLD, Measures, Rows, of_likelihoods
+from models.recipes.measures import Measures, Rows, of_likelihoods
 from models.recipes.trial import Fit, Trial, candidate, trial, trial_of
 
 NAME = "preferences"
@@ -58,10 +58,9 @@ def build(data: TrainingSet, champion: Champion | None) -> Candidate:
     return candidate(tried, fit, measures.with_metrics(gains), THRESHOLDS, WORDS)
 
 
-def compare(data: TrainingSet, shadow: Champion, champion: Champion) -> Check:
-    """Whether sends that neither was trained on went no less as a shadow has it than as the champion has."""
-    gain = _measures(trial_of(shadow, data, _rows(data), champion)).over_champion
-    return not_worse(gain or UNTOLD, THRESHOLDS)
+def measure(data: TrainingSet, version: Champion, champion: Champion | None) -> Measures:
+    """What is measured of a version of before, on the sends of today."""
+    return _measures(trial_of(version, data, _rows(data), champion))
 
 
 def _rows(data: TrainingSet) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -75,6 +74,7 @@ def _measures(tried: Trial) -> Measures:
     subjects = pd.DataFrame(
         {
             "customer_id": test["customer_id"],
+            "at": test["decided_at"],
             "segment": test["segment"],
             "actual": test["is_answered"],
             "predicted": _expected(tried.onnx, tried),
@@ -96,4 +96,4 @@ def _expected(content: bytes, tried: Trial) -> Array:
     return known.expected(tried.test)
 
 
-RECIPE = Recipe(NAME, decision_frames.preferences_set, build, compare)
+RECIPE = Recipe(NAME, decision_frames.preferences_set, build, measure, THRESHOLDS)

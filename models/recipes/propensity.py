@@ -4,6 +4,7 @@ Belongs here: the split by time, the measures, the demands. Does not belong here
 the frame (`models.frames`), or the registry (`models.lifecycle`).
 """
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 from models import evaluation, frames, propensity
 from models.arrays import Array
 from models.baselines import redemption_baselines
+from models.calibration import Expectation
 from models.candidate import Candidate, Champion
 from models.cards import Words
 from models.errors import TooLittleDataError
@@ -114,6 +116,7 @@ def _measures(tried: Trial) -> Measures:
     subjects = pd.DataFrame(
         {
             "customer_id": contacts["customer_id"],
+            "at": contacts["contacted_at"],
             "segment": [f"{kind}, {spend}" for spend, kind in kinds],
             "actual": contacts["any_redeemed"].astype(float),
             "predicted": contacts["probability"],
@@ -127,9 +130,14 @@ def _measures(tried: Trial) -> Measures:
         unit="P(any coupon of the campaign redeemed)",
     )
     by_row = _measure_rows(test, probability) | {"test_contacts": len(contacts)}
-    return of_probabilities(rows).with_metrics(
-        by_row, {"row_calibration_error_share": by_row["row_calibration_error_share"]}
-    )
+    share = "row_calibration_error_share"
+    measures = of_probabilities(rows).with_metrics(by_row, {share: by_row[share]})
+    return replace(measures, expectations={**measures.expectations, share: _expected_of_rows(test, probability)})
+
+
+def _expected_of_rows(test: pd.DataFrame, probability: Array) -> Expectation:
+    rows = test[["customer_id", "contacted_at"]].set_axis(["customer_id", "at"], axis="columns")
+    return Expectation(rows.assign(predicted=probability, actual=test["is_redeemed"].astype(float)), is_share=True)
 
 
 def _measure_rows(test: pd.DataFrame, probability: Array) -> dict[str, float]:

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from models import decision_frames, evaluation, uplift, uplift_evaluation
 from models.arrays import Array
+from models.calibration import Expectation
 from models.candidate import Candidate, Champion
 from models.cards import Words
 from models.decision_log import DecisionLog, decision_log
 from models.doubly_robust import cross_fitted_outcomes, scores
 from models.errors import TooLittleDataError
-from models.evaluation import Interval, Statistic
+from models.evaluation import UNTOLD, Interval, Statistic
 from models.frames import TrainingSet
 from models.gates import Thresholds
 from models.inputs import uplift_features
@@ -26,7 +27,7 @@ from models.lifecycle import Recipe
 from models.offers import NOTHING, Codes, offers
 from models.plots import qini_figure
 from models.recipes.decisions import split, trained_until
-from models.recipes.measures import UNTOLD, Measures
+from models.recipes.measures import Measures
 from models.recipes.trial import Fit, Trial, candidate, spend_segments, trial, trial_of
 from nextbest.adapters.onnx import OnnxModel
 from nextbest.records import DO_NOTHING
@@ -108,10 +109,9 @@ class _Judged:
         own, its = (uplift_evaluation.value(self.scores[which], each[which]) for each in (proposed, other))
         return evaluation.difference(own, its)
 
-    def bias(self, effects: Array) -> Statistic:
-        """How much more is expected of an action, in mean over them, than doubly robust scores say that it brings."""
-        off = (effects - self.scores[:, 1:] + self.scores[:, [NOTHING]]).mean(axis=1)
-        return lambda weights: np.asarray(weights @ off / weights.sum(axis=1))
+    def effects(self) -> Array:
+        """What an action brings, in mean over them, by doubly robust scores."""
+        return np.asarray((self.scores[:, 1:] - self.scores[:, [NOTHING]]).mean(axis=1))
 
 
 def _judged(tried: Trial) -> _Judged:
@@ -128,10 +128,11 @@ def _measures(tried: Trial) -> Measures:
     proposed = uplift_evaluation.proposals(effects)
     nothing = uplift_evaluation.nothing_to_anybody(len(judged.log))
     single = np.full(len(judged.log), _best_single(tried, judged.log.actions))
+    expected, happened = effects.mean(axis=1), judged.effects()
     ranked = uplift_evaluation.ranking(effects, judged.scores)
     bias, over_nothing, over_single, qini, auuc = evaluation.bootstrap(
         judged.customers,
-        judged.bias(effects),
+        evaluation.mean(expected - happened),
         judged.gain(proposed, nothing),
         judged.gain(proposed, single),
         uplift_evaluation.qini(ranked),
@@ -158,12 +159,14 @@ def _measures(tried: Trial) -> Measures:
         }
     )
     certain = {"effect_bias_at_least": max(bias.low, -bias.high, 0.0)}
+    told = {"customer_id": judged.customers, "at": tried.test["decided_at"], "predicted": expected, "actual": happened}
     return Measures(
         metrics=metrics | certain | {"treated": float(np.mean(proposed != NOTHING))},
         gains={"doing_nothing": over_nothing, "the_best_single_action": over_single},
         over_champion=_over_champion(tried, judged, proposed),
         calibration=certain,
         subjects=subjects,
+        expectations={"effect_bias_at_least": Expectation(pd.DataFrame(told))},
         figures={"qini": qini_figure({"model": ranked}, "responses")},
     )
 

@@ -5,7 +5,7 @@ not belong here: the measures (`models.stability`), or training (`orchestration.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from importlib import import_module
@@ -15,8 +15,10 @@ import dagster as dg
 import pandas as pd
 from dagster import RunsFilter
 
+from models.inputs import READINGS
 from nextbest.adapters.learned import in_use
 from nextbest.adapters.states import open_state
+from nextbest.drift import LEAST_ROWS
 from nextbest.moments import to_microseconds
 from nextbest.settings import Settings
 from nextbest.situation import PROPENSITY
@@ -31,11 +33,14 @@ from orchestration.pictures import shares
 from orchestration.unchanged import digest
 
 if TYPE_CHECKING:
+    from models.calibration import Labels
+    from models.registry import Version
     from models.stability import Answers, Shift
 
-CUSTOMERS, ANSWERS = "customers_are_as_they_were", "answers_are_as_expected"
+CUSTOMERS, LABELS, ANSWERS = "customers_are_as_they_were", "labels_are_as_expected", "answers_are_as_expected"
 _DESCRIPTIONS = {
     CUSTOMERS: "No feature of the champion is distributed otherwise than at the model's last training (PSI, KS).",
+    LABELS: "What came of the labels since the champion was measured is what it expects of them.",
     ANSWERS: "What comes of decisions is what the champion expects of them: in sum, and of every action.",
 }
 _SHOWN = 10
@@ -48,7 +53,12 @@ def specs(models: Sequence[str]) -> list[dg.AssetCheckSpec]:
     return [
         dg.AssetCheckSpec(name, asset=model_key(model), additional_deps=[SNAPSHOT], description=_DESCRIPTIONS[name])
         for model in models
-        for name in ((CUSTOMERS, ANSWERS) if model == PROPENSITY else (CUSTOMERS,))
+        for name, is_made in (
+            (CUSTOMERS, True),
+            (LABELS, READINGS[model].time != ""),
+            (ANSWERS, model == PROPENSITY),
+        )
+        if is_made
     ]
 
 
@@ -60,8 +70,7 @@ def step(checks: Sequence[dg.AssetCheckSpec]) -> dg.AssetChecksDefinition:
         """Compare today's population with that last trained for, and answers with what was expected of them."""
         for spec in checks:
             if spec.key in context.selected_asset_check_keys:
-                model = spec.asset_key.path[-1]
-                yield from _customers(workspace, spec, model) if spec.name == CUSTOMERS else _answers(workspace, spec)
+                yield from _MADE_BY[spec.name](workspace, spec, spec.asset_key.path[-1])
 
     return stability
 
@@ -105,7 +114,54 @@ def _customers(workspace: Workspace, spec: dg.AssetCheckSpec, model: str) -> Res
     yield _result(spec, f"champion is version {version.version}; {said}", metadata, passed=not shifted)
 
 
-def _answers(workspace: Workspace, spec: dg.AssetCheckSpec) -> Results:
+def _labels(workspace: Workspace, spec: dg.AssetCheckSpec, model: str) -> Results:
+    """Of a champion whose newest label is not known, nothing; features are joined only where there are newer ones."""
+    settings = workspace.settings
+    with explained():
+        version = import_module("models.registry").Registry(settings).champion_version(model)
+        since = version and version.labels_until
+        if not since:
+            return
+        times = import_module("models.stability").label_times(settings, model)
+        customers = times[times > since].index.nunique()
+        found = _said_by_labels(settings, version, since) if customers >= LEAST_ROWS else []
+    off = [each for each in found if each.is_off]
+    metadata: dict[str, Any] = {"champion": version.version, "labels after": f"{since}", "customers": customers}
+    if found:
+        rows = [
+            {
+                "measure": each.measure,
+                "rows": each.rows,
+                "expected": each.expected,
+                "came": each.happened,
+                "off by": str(each.bias),
+                "at most": each.limit,
+            }
+            for each in found
+        ]
+        metadata["labels"] = dg.MetadataValue.md(pd.DataFrame(rows).to_markdown(index=False))
+    said = "; ".join(
+        f"{each.expected:.4g} is expected of a row where {each.happened:.4g} came: {each.measure} is off by "
+        f"{each.bias}, and may be by {each.limit:g}"
+        for each in off
+    )
+    if not off:
+        are = "as expected" if any(each.is_told for each in found) else "too few to tell"
+        said = f"labels of {customers:,} customers after {since:%Y-%m-%d} are {are}"
+    yield _result(spec, f"champion is version {version.version}; {said}", metadata, passed=not off)
+
+
+def _said_by_labels(settings: Settings, version: "Version", since: datetime) -> "list[Labels]":
+    """Nothing where it takes more of them to measure by."""
+    too_little: type[Exception] = import_module("models.errors").TooLittleDataError
+    try:
+        found: list[Labels] = import_module("models.lifecycle").labels(settings, version, since)
+    except too_little:
+        return []
+    return found
+
+
+def _answers(workspace: Workspace, spec: dg.AssetCheckSpec, _: str) -> Results:
     settings, now = workspace.settings, datetime.now(UTC)
     with explained(), workspace.log() as log, closing(open_state(settings)) as state:
         known = asyncio.run(in_use(settings, state, log, now))
@@ -135,6 +191,13 @@ def _answers(workspace: Workspace, spec: dg.AssetCheckSpec) -> Results:
     yield _result(spec, said or f"{contacts:,.0f} contacts were answered as expected", metadata, passed=not off)
 
 
+_MADE_BY: Mapping[str, Callable[[Workspace, dg.AssetCheckSpec, str], Results]] = {
+    CUSTOMERS: _customers,
+    LABELS: _labels,
+    ANSWERS: _answers,
+}
+
+
 def _result(spec: dg.AssetCheckSpec, said: str, metadata: dict[str, Any], *, passed: bool) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=passed,
@@ -161,7 +224,7 @@ def drifted_models(context: dg.SensorEvaluationContext, workspace: Workspace) ->
     snapshot = (workspace.settings.marts / "current").resolve().name
     drift = digest(snapshot, *failed)
     if not failed:
-        return dg.SkipReason("customers and answers are as the champions expect")
+        return dg.SkipReason("customers, labels and answers are as the champions expect")
     if drift == context.cursor:
         return dg.SkipReason("a training has answered this drift already")
     if context.instance.get_runs_count(RunsFilter(statuses=UNFINISHED)):

@@ -1,8 +1,6 @@
 """Training sets with a known truth, small enough for a second, and a registry with two versions."""
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,16 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
-import yaml
 from threadpoolctl import threadpool_limits
 
 from models.frames import TrainingSet, assemble_propensity
 from models.inputs import CATEGORY, DEPARTMENT_PREFIX, PROFILE, RESPONSE, RFM
-from nextbest.adapters.marts import SCORES
 from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.settings import Settings
+from tests.feature_marts import apply, write_marts
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,9 +25,7 @@ if TYPE_CHECKING:
 
 START = pd.Timestamp(2026, 1, 5, tz="UTC")
 ACTIONS = {"beef": "meat", "cheese": "grocery", "yogurt": "grocery", "processed": "produce"}
-TIME = "datetime64[us, UTC]"
 MONDAY = pd.Timestamp(2026, 3, 2, tz="UTC").as_unit("us")
-VIEWS = ("customer_profile", "customer_rfm", "department_affinity", "category_affinity", "contact_response")
 CONTRACTS = {"contacts": "1.0.0", "transactions": "1.0.0"}
 
 
@@ -112,8 +106,8 @@ def now() -> datetime:
 def feature_store(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A home with marts of two Mondays, every feature 1 on the first and 2 on the second, known to Feast."""
     settings = Settings(home=tmp_path_factory.mktemp("home"))
-    _write_marts(settings)
-    _apply(settings)
+    write_marts(settings, ("1", "2"), (MONDAY, MONDAY + timedelta(days=7)))
+    apply(settings)
     return settings
 
 
@@ -191,36 +185,3 @@ def clv_data() -> TrainingSet:
     frame["spend_prior_91d"] = frame["spend_91d"]
     frame["cutoff_at"] = pd.to_datetime(frame["cutoff_at"], utc=True)
     return TrainingSet(frame=frame, action_features={}, contracts=CONTRACTS)
-
-
-def _write_marts(settings: Settings) -> None:
-    folder = settings.marts / "current"
-    folder.mkdir(parents=True)
-    rows = [(customer, MONDAY + timedelta(days=7 * week), week + 1) for customer in "12" for week in (0, 1)]
-    for view in VIEWS:
-        types = _columns(view)
-        table = pd.DataFrame(
-            {"customer_id": [row[0] for row in rows], "as_of": pd.Series([row[1] for row in rows], dtype=TIME)}
-            | {name: pd.Series([row[2] for row in rows], dtype=types[name]) for name in types}
-        )
-        table.to_parquet(folder / f"{view}.parquet", index=False)
-    scores = settings.marts / "scores"
-    scores.mkdir()
-    pq.write_table(SCORES.empty_table(), scores / "customer_scores.parquet")
-
-
-def _columns(view: str) -> dict[str, str]:
-    path = Settings().folder("dbt") / "models" / "marts" / f"{view}.yml"
-    [model] = yaml.safe_load(path.read_text())["models"]
-    types = {"integer": "int64", "double": "float64"}
-    return {column["name"]: types[column["data_type"]] for column in model["columns"] if column["data_type"] in types}
-
-
-def _apply(settings: Settings) -> None:
-    settings.feast_registry.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run(
-        [sys.executable, settings.feature_repo / "apply.py"],
-        env=settings.environment() | {"PATH": str(Path(sys.executable).parent), "HOME": str(settings.home)},
-        check=True,
-        capture_output=True,
-    )

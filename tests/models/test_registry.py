@@ -22,7 +22,10 @@ pytestmark = pytest.mark.integration
 def test_a_run_shows_everything_and_is_not_repeated(
     settings: Settings, clv_data: TrainingSet, client: MlflowClient, now: datetime
 ) -> None:
-    """Parameters, metrics, plots, card, signature and example; the same data again changes nothing."""
+    """Parameters, metrics, plots, card, signature, example, newest label; the same data again changes nothing."""
+    marts = settings.marts / "current"
+    marts.mkdir(parents=True)
+    clv_data.frame[["customer_id", "cutoff_at"]].to_parquet(marts / "clv_labels.parquet")
     first = lifecycle.run(settings, clv.RECIPE, clv_data, now)
     again = lifecycle.run(settings, clv.RECIPE, clv_data, now)
     assert (first.version, first.alias, first.skipped) == ("1", CHAMPION, False)
@@ -38,6 +41,9 @@ def test_a_run_shows_everything_and_is_not_repeated(
     described = json.loads((stored / "extra_files" / "model.json").read_text())
     assert described["output"] == "value"
     assert not list(settings.state.rglob("*.pkl"))
+    last = Registry(settings).last_judged(clv.NAME)
+    assert last is not None
+    assert (last.version, last.labels_until) == ("1", clv_data.frame["cutoff_at"].max())
 
 
 def test_a_store_killed_in_the_making_is_made_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.stability import KS_LIMIT, PSI_LIMIT, Reference, answers, population, reference, shifts
+from models.stability import KS_LIMIT, PSI_LIMIT, Reference, answers, label_times, population, reference, shifts
 from nextbest.model_set import FeatureSpec, Model
 from nextbest.residual import Statistics
 from nextbest.settings import Settings
@@ -86,6 +86,24 @@ def test_the_population_is_everybodys_newest_features(tmp_path: Path) -> None:
     )  # fmt: skip
     rows = population(settings, model)
     assert rows.loc[["1", "2"]].to_dict("list") == {"spend__beef": [5.0, 6.0], "spend_91d": [2.0, 3.0]}
+
+
+def test_labels_are_of_moments_and_some_models_have_none(tmp_path: Path) -> None:
+    """What can still change is none yet; nothing labels a segment; where there is no mart there is no label."""
+    settings = Settings(home=tmp_path)
+    assert label_times(settings, "propensity").empty
+    current = settings.marts / "current"
+    current.mkdir(parents=True)
+    moments = pd.to_datetime(["2026-03-02", "2026-03-09", "2026-03-16"], utc=True)
+    rows = pd.DataFrame({"customer_id": ["1", "1", "2"], "contacted_at": moments, "is_complete": [True, True, False]})
+    rows.to_parquet(current / "propensity_labels.parquet")
+    rows.rename(columns={"contacted_at": "cutoff_at"}).drop(columns="is_complete").to_parquet(
+        current / "clv_labels.parquet"
+    )
+    rows.rename(columns={"contacted_at": "as_of"}).to_parquet(current / "customer_rfm.parquet")
+    assert label_times(settings, "propensity").to_dict() == {"1": moments[1]}
+    assert label_times(settings, "churn").max() == moments[2]
+    assert label_times(settings, "segments").empty
 
 
 def told(contacts: int, rate: float, expected: float = 0.1) -> Statistics:

@@ -1,7 +1,7 @@
 """Tests of `orchestration.defs.stability`: a drift is seen, said, and answered with one training."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,18 @@ import pandas as pd
 import pytest
 
 from models.linear import LinearModel
-from models.registry import CHAMPION, GATE_CHECKS, Registry
+from models.registry import CHAMPION, GATE_CHECKS, LABELS_UNTIL, Registry
 from models.stability import reference
+from nextbest.adapters.contract_files import load_contracts
+from nextbest.adapters.landing import Door
 from nextbest.model_set import FeatureSpec, Model
 from nextbest.settings import Settings
 from orchestration.defs.jobs import TRAINING
 from orchestration.defs.resources import Workspace
-from orchestration.defs.stability import CUSTOMERS, drifted_models, specs, step
+from orchestration.defs.stability import CUSTOMERS, LABELS, drifted_models, specs, step
 from orchestration.defs.training import model_key
 from orchestration.unchanged import last_evaluation
+from tests.feature_marts import apply, write_marts
 
 pytestmark = [
     pytest.mark.integration,
@@ -31,6 +34,7 @@ pytestmark = [
 ]
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
+CUTOFFS = [pd.Timestamp(MONDAY) + timedelta(days=days) for days in (0, 91, 119)]
 
 
 def spend(scale: float, seed: int = 1) -> pd.DataFrame:
@@ -86,6 +90,30 @@ def customers(settings: Settings, scale: float) -> None:
     current = settings.marts / "current"
     current.unlink(missing_ok=True)
     current.symlink_to(folder.name)
+
+
+def features(settings: Settings) -> None:
+    """Customers who spend differently, and each the same at every cut-off."""
+    write_marts(settings, [str(number) for number in range(600)], CUTOFFS)
+    mart = settings.marts / "current" / "customer_rfm.parquet"
+    spent = np.repeat(spend(20.0)["spend_91d"].to_numpy(), len(CUTOFFS))
+    pd.read_parquet(mart).assign(spend_91d=spent, spend_364d=4 * spent).to_parquet(mart)
+    apply(settings)
+    Door(settings.landing, settings.quarantine, load_contracts(settings.folder("contracts"))).prepare()
+
+
+def labels(settings: Settings, cutoffs: int, factor: float = 1.0) -> None:
+    """Write what came of the first cut-offs; of the last of them so many times what customers had spent before."""
+    known = pd.read_parquet(settings.marts / "current" / "customer_rfm.parquet")
+    rows = known[known["as_of"].isin(CUTOFFS[:cutoffs])].reset_index(drop=True)
+    rows = rows[["customer_id", "as_of", "spend_91d"]].set_axis(
+        ["customer_id", "cutoff_at", "spend_prior_91d"], axis="columns"
+    )
+    noise = np.random.default_rng(4).lognormal(0.0, 0.1, len(rows))
+    times = np.where(rows["cutoff_at"] == CUTOFFS[cutoffs - 1], factor, 1.0) * noise
+    rows.assign(spend_next_91d=rows["spend_prior_91d"] * times).to_parquet(
+        settings.marts / "current" / "clv_labels.parquet"
+    )
 
 
 def checked(instance: dg.DagsterInstance, check: str = CUSTOMERS) -> dg.AssetCheckEvaluation | None:
@@ -174,3 +202,40 @@ def test_going_back_to_an_older_champion_starts_no_training(drifting: Settings) 
         passed, told = said(checked(instance))
         assert passed, told
         assert told.startswith("champion is version 1; ")
+
+
+@pytest.mark.filterwarnings("ignore:sqlglotrs is deprecated:DeprecationWarning")  # sqlglot's, which Feast brings
+@pytest.mark.filterwarnings(r"ignore:fetch_arrow_table\(\) is deprecated:DeprecationWarning")  # ibis', likewise
+def test_labels_that_come_after_the_champions_are_held_against_what_it_expects(drifting: Settings) -> None:
+    """Nothing of a champion whose labels are not known; of later labels that are off, and the sensor answers."""
+    features(drifting)
+    with dg.DagsterInstance.ephemeral() as instance:
+        labels(drifting, cutoffs=2)
+        assert checked(instance, LABELS) is None
+
+        client(drifting).set_model_version_tag("clv", "1", LABELS_UNTIL, CUTOFFS[1].isoformat())
+        none = (True, "champion is version 1; labels of 0 customers after 2026-06-01 are too few to tell")
+        assert said(checked(instance, LABELS)) == none
+
+        labels(drifting, cutoffs=3)
+        as_expected = (True, "champion is version 1; labels of 600 customers after 2026-06-01 are as expected")
+        assert said(checked(instance, LABELS)) == as_expected
+
+        labels(drifting, cutoffs=3, factor=2.0)
+        off = checked(instance, LABELS)
+        passed, told = said(off)
+        assert not passed
+        assert "absolute_bias is off by -0.4988 [" in told
+        assert off is not None
+        assert off.severity == dg.AssetCheckSeverity.WARN
+        assert "absolute_bias" in str(off.metadata["labels"].value)
+        asked, _ = tick(instance)
+        assert isinstance(asked, dg.RunRequest)
+        assert LABELS in asked.tags["nextbest/why"]
+
+
+def test_only_models_that_have_labels_are_held_against_them() -> None:
+    """Nobody says which segment is right; answers come to propensity."""
+    found = {(spec.asset_key.path[-1], spec.name) for spec in specs(("segments", "churn", "propensity"))}
+    assert ("segments", LABELS) not in found
+    assert {("churn", LABELS), ("propensity", LABELS)} <= found

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from models import calibration
 from models.candidate import Champion
 from models.frames import TrainingSet
 from models.gates import judge
@@ -53,3 +54,17 @@ def test_the_champion_is_compared_on_rows_that_neither_has_seen(churn_data: Trai
     assert older.evidence.over_champion is not None
     assert np.isnan(older.evidence.over_champion.estimate)
     assert judge(older.evidence, older.thresholds).verdict == "undecided"
+
+
+@pytest.mark.parametrize("more_stay_away", [False, True])
+def test_a_truth_that_drifts_after_the_training_is_found(churn_data: TrainingSet, *, more_stay_away: bool) -> None:
+    """At a cut-off after the version's own half of the customers stay away for another reason."""
+    first = churn.build(churn_data, None)
+    frame, last = churn_data.frame, churn_data.frame["cutoff_at"].max()
+    later = frame[frame["cutoff_at"] == last].assign(cutoff_at=last + pd.Timedelta(days=28))
+    if more_stay_away:
+        later["is_churned"] = later["is_churned"].where(later.index % 2 == 0, 1.0)
+    data = dataclasses.replace(churn_data, frame=pd.concat([frame, later], ignore_index=True))
+    measures = churn.RECIPE.measure(data, Champion(model=first.model, onnx=first.onnx), None)
+    [found] = calibration.labels(measures.expectations, churn.THRESHOLDS.calibration, last)
+    assert (found.measure, found.rows, found.is_off) == ("calibration_error", len(later), more_stay_away)

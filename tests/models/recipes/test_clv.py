@@ -53,7 +53,9 @@ def test_a_model_of_a_real_signal_beats_both_baselines(clv_data: TrainingSet) ->
 def test_the_champion_is_measured_on_the_same_rows(clv_data: TrainingSet) -> None:
     """A model compared with itself differs by nothing."""
     first = clv.build(clv_data, None)
-    again = clv.build(clv_data, Champion(model=first.model, onnx=first.onnx))
+    champion = Champion(model=first.model, onnx=first.onnx)
+    again = clv.build(clv_data, champion)
     assert again.evidence.over_champion is not None
     assert again.evidence.over_champion.estimate == 0.0
     assert not any(name.startswith("champion") for name in again.evidence.improvements)
+    assert clv.RECIPE.measure(clv_data, champion, None).expectations.keys() == clv.THRESHOLDS.calibration.keys()

@@ -11,7 +11,7 @@ from models.errors import TooLittleDataError
 from models.frames import TrainingSet
 from models.gates import judge
 from models.inputs import CATEGORY, HOUR, with_channel
-from models.recipes.engagement import RECIPES
+from models.recipes.engagement import RECIPES, THRESHOLDS
 
 START = pd.Timestamp(2026, 1, 5, tz="UTC")
 
@@ -58,6 +58,7 @@ def test_a_shadow_is_compared_on_slots_that_neither_has_seen(data: TrainingSet) 
     first = RECIPES["clicks"].build(data, None)
     version = Champion(model=first.model, onnx=first.onnx)
     assert RECIPES["clicks"].compare(data, version, version).outcome == "met"
+    assert RECIPES["clicks"].measure(data, version, None).expectations.keys() == THRESHOLDS.calibration.keys()
 
 
 def test_too_few_answers_are_said_in_words(data: TrainingSet) -> None:

@@ -60,11 +60,16 @@ def test_a_model_of_noise_is_blocked_and_says_so(propensity_data: TrainingSet) -
 
 
 def test_the_champion_is_measured_on_the_same_rows(propensity_data: TrainingSet) -> None:
-    """A model compared with itself differs by nothing."""
+    """A model compared with itself differs by nothing; what it expected is known by contact, and by row."""
     first = propensity.build(propensity_data, None)
-    again = propensity.build(propensity_data, Champion(model=first.model, onnx=first.onnx))
+    champion = Champion(model=first.model, onnx=first.onnx)
+    again = propensity.build(propensity_data, champion)
     assert again.evidence.over_champion is not None
     assert again.evidence.over_champion.estimate == 0.0
+    told = propensity.RECIPE.measure(propensity_data, champion, None).expectations
+    assert told.keys() == propensity.THRESHOLDS.calibration.keys()
+    rows = {name: len(each.rows) for name, each in told.items()}
+    assert rows["row_calibration_error_share"] == 4 * rows["calibration_error"] == again.metrics["test_rows"]
 
 
 def test_probabilities_that_only_add_up_are_blocked(propensity_data: TrainingSet) -> None:

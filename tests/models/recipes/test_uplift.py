@@ -84,6 +84,17 @@ def test_the_champions_policy_is_compared_on_decisions_that_neither_has_seen(
     assert "no data after both trainings" in check.message
 
 
+def test_what_is_expected_of_actions_can_be_held_against_later_decisions(
+    data: TrainingSet, candidate: Candidate
+) -> None:
+    """Of an action in mean, beside what doubly robust scores say that it brought: what the gate asks of it too."""
+    champion = Champion(model=candidate.model, onnx=candidate.onnx)
+    told = uplift.RECIPE.measure(data, champion, None).expectations
+    assert told.keys() == uplift.THRESHOLDS.calibration.keys()
+    bias = told["effect_bias_at_least"].bias()
+    assert bias.estimate == pytest.approx(candidate.metrics["effect_bias"])
+
+
 def test_without_anybody_left_alone_there_is_nothing_to_compare_with(data: TrainingSet) -> None:
     """The message says so."""
     frame = data.frame[data.frame["action"] != DO_NOTHING].reset_index(drop=True)
