@@ -62,7 +62,7 @@ def _event(number: int, day: str, **changes: Any) -> Envelope:
 
 def _land(workspace: Workspace, days: Sequence[str]) -> dict[str, Any]:
     """Run the asset for the days from the first to the last; returns the metadata of `events`."""
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         result = dg.materialize(
             [feedback.feedback], instance=instance, resources={"workspace": workspace}, tags=partitions.run_tags(days)
         )
@@ -170,7 +170,7 @@ def test_consents_that_channels_sent_land_and_landed_ones_do_not_again(workspace
     assert workspace.door().read("consents")["consent_id"].to_pylist() == ["k0"]
     assert days_to_land(log, workspace.door()) == []
     before = len(log.read_sync(0, 10))
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         dg.materialize([serving.online_state], instance=instance, resources={"workspace": workspace})
     assert len(log.read_sync(0, 10)) == before
 
@@ -188,7 +188,7 @@ def test_signals_of_a_file_are_in_the_log(workspace: Workspace, log: OpenLog, tm
         file = tmp_path / f"{number}.jsonl"
         file.write_bytes(msgspec.json.encode(row | {"value": value}))
         workspace.door().land_file("signals", file)
-        with dg.instance_for_test() as instance:
+        with dg.DagsterInstance.ephemeral() as instance:
             dg.materialize([serving.online_state], instance=instance, resources={"workspace": workspace})
     entries = [entry for _, entry in log.read_sync(0, 10)]
     assert [(each.type, each.partition_key, each.value) for each in entries] == [
@@ -200,7 +200,7 @@ def test_signals_of_a_file_are_in_the_log(workspace: Workspace, log: OpenLog, tm
 def test_the_sensor_asks_until_all_has_landed(workspace: Workspace, log: OpenLog) -> None:
     """One run for all that is new, and another while it has not landed; nothing when there is nothing new."""
     log.append_sync([_event(1, DAYS[0]), _event(2, DAYS[2])])
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         context = dg.build_sensor_context(instance=instance, resources={"workspace": workspace})
         for _ in range(2):
             request = sensors.new_events(context)
@@ -216,7 +216,7 @@ def test_the_sensor_asks_until_all_has_landed(workspace: Workspace, log: OpenLog
 def test_the_sensor_pauses_after_a_failed_run(workspace: Workspace, log: OpenLog) -> None:
     """What failed is tried again, but not every minute."""
     log.append_sync([_event(1, DAYS[0])])
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         instance.add_run(dg.DagsterRun(FEEDBACK, status=dg.DagsterRunStatus.FAILURE))
         context = dg.build_sensor_context(instance=instance, resources={"workspace": workspace})
         assert isinstance(sensors.new_events(context), dg.SkipReason)

@@ -31,7 +31,7 @@ def drop(workspace: Workspace, name: str, text: str) -> None:
 
 def test_files_start_a_run_that_lands_them(workspace: Workspace) -> None:
     """What could not land fails the run, once all others have; then there is nothing left to start one for."""
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         context = dg.build_sensor_context(instance=instance, resources={"workspace": workspace})
         assert isinstance(sensors.new_files(context), dg.SkipReason)
         drop(workspace, "a.csv", "product_id\np1\n")
@@ -55,7 +55,7 @@ def test_files_start_a_run_that_lands_them(workspace: Workspace) -> None:
 def test_a_file_that_is_left_is_tried_again_after_a_pause(workspace: Workspace) -> None:
     """A full disk fails every try, and need not be told of twice a minute; another file is tried at once."""
     drop(workspace, "a.csv", GOOD)
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         context = dg.build_sensor_context(instance=instance, resources={"workspace": workspace})
         assert isinstance(sensors.new_files(context), dg.RunRequest)
         instance.add_run(dg.DagsterRun(inbox.INBOX, status=dg.DagsterRunStatus.FAILURE))

@@ -27,7 +27,7 @@ def _run(
 
 def test_the_same_version_is_not_made_twice() -> None:
     """The second run repeats what the first one said, without the work, and says so."""
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         assert _run(instance, "v1") == {"rows": 2, "skipped": False}
         assert _run(instance, "v1") == {"rows": 2, "skipped": True}
         assert _run(instance, "v1") == {"rows": 2, "skipped": True}
@@ -43,7 +43,7 @@ def test_the_same_version_is_not_made_twice() -> None:
 )
 def test_work_is_done_when_something_changed(change: dict[str, Any]) -> None:
     """Another version, a result that is gone and a run that asks for everything are reasons to work."""
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         _run(instance, "v1")
         assert _run(instance, **change)["skipped"] is False
 
