@@ -1,8 +1,10 @@
 """Tests of `orchestration.defs.identity`: links that are sure go to the log once, and a person's word stands."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import closing
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,17 +29,52 @@ from orchestration.unchanged import FULL_TAG
 PEOPLE, TWICE = 300, 80
 
 
-@pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    for name, value in Settings(home=tmp_path).environment().items():
-        monkeypatch.setenv(name, value)
-    return Workspace()
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """A home in which links were made for the first time, what that said, and a copy of it as it was then."""
+
+    settings: Settings
+    said: Mapping[str, Any]
+    kept: Path
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[tuple[Workspace, dg.DagsterInstance]]:
+    settings.dagster_home.mkdir(parents=True, exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.local_temp(str(settings.dagster_home)) as instance:
+        for name, value in settings.environment().items():
+            patch.setenv(name, value)
+        yield Workspace(), instance
+
+
+@pytest.fixture(scope="module")
+def linked(tmp_path_factory: pytest.TempPathFactory) -> Linked:
+    settings = Settings(home=tmp_path_factory.mktemp("home"))
+    with _opened(settings) as (workspace, instance):
+        _stage(workspace, PEOPLE, TWICE)
+        said = _run(workspace, instance)
+    kept = tmp_path_factory.mktemp("kept")
+    shutil.copytree(settings.home, kept, dirs_exist_ok=True)
+    return Linked(settings, said, kept)
 
 
 @pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
+def home(linked: Linked) -> Iterator[tuple[Workspace, dg.DagsterInstance]]:
+    """The home as the first run left it."""
+    shutil.rmtree(linked.settings.home)
+    shutil.copytree(linked.kept, linked.settings.home)
+    with _opened(linked.settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+def workspace(home: tuple[Workspace, dg.DagsterInstance]) -> Workspace:
+    return home[0]
+
+
+@pytest.fixture
+def instance(home: tuple[Workspace, dg.DagsterInstance]) -> dg.DagsterInstance:
+    return home[1]
 
 
 def _stage(workspace: Workspace, people: int, twice: int) -> None:
@@ -64,10 +101,9 @@ def _log(workspace: Workspace) -> list[Envelope]:
         return [entry for _, entry in log.read_sync(0, 1_000)]
 
 
-def test_what_is_sure_is_linked_once(workspace: Workspace, instance: dg.DagsterInstance) -> None:
+def test_what_is_sure_is_linked_once(linked: Linked, workspace: Workspace, instance: dg.DagsterInstance) -> None:
     """By the log, with its probability; the rest is shown; unchanged rows are no work, and a full run adds nothing."""
-    _stage(workspace, PEOPLE, TWICE)
-    said = _run(workspace, instance)
+    said = linked.said
     entries = _log(workspace)
     assert said["skipped"] is False
     assert said["applied now"] == said["linked"] == len(entries) > TWICE / 2
@@ -82,10 +118,10 @@ def test_what_is_sure_is_linked_once(workspace: Workspace, instance: dg.DagsterI
     assert page.count("<svg") == said["proposed"]
 
 
-def test_what_a_person_took_back_is_not_linked_again(workspace: Workspace, instance: dg.DagsterInstance) -> None:
+def test_what_a_person_took_back_is_not_linked_again(
+    linked: Linked, workspace: Workspace, instance: dg.DagsterInstance
+) -> None:
     """Neither by a run that has the same rows, nor by one that has more."""
-    _stage(workspace, PEOPLE, TWICE)
-    linked = _run(workspace, instance)["linked"]
     first = _log(workspace)[0].properties
     pair = (first["customer_id"], first["other_id"])
     with workspace.log() as log:
@@ -93,17 +129,15 @@ def test_what_a_person_took_back_is_not_linked_again(workspace: Workspace, insta
     _stage(workspace, PEOPLE + 1, TWICE)
     said = _run(workspace, instance)
     assert said["skipped"] is False
-    assert (said["taken back"], said["linked"]) == (1, linked - 1 + said["applied now"])
+    assert (said["taken back"], said["linked"]) == (1, linked.said["linked"] - 1 + said["applied now"])
     with workspace.log() as log:
         assert read_verdicts(log)[pair] == "split"
 
 
 def test_who_was_erased_is_neither_linked_nor_proposed_again(
-    workspace: Workspace, instance: dg.DagsterInstance
+    linked: Linked, workspace: Workspace, instance: dg.DagsterInstance
 ) -> None:
     """Erasing empties what the log said of the pair, a person's split too; rows and proposals may have it still."""
-    _stage(workspace, PEOPLE, TWICE)
-    proposed = _run(workspace, instance)["proposed"]
     with workspace.log() as log:
         [(offset, first)] = log.read_sync(0, 1)
         asyncio.run(log.replace([(offset, without_customer(first))]))
@@ -111,33 +145,32 @@ def test_who_was_erased_is_neither_linked_nor_proposed_again(
         log.append_sync([erasure("erasure/1", gone, datetime.now(UTC))])
     said = _run(workspace, instance)
     assert (said["skipped"], said["applied now"]) == (False, 0)
-    assert said["proposed"] < proposed
+    assert said["proposed"] < linked.said["proposed"]
     found = read_proposals(workspace.settings.proposed_links)
     assert found is not None
     assert not any(gone in each.pair for each in found.proposals)
     assert _run(workspace, instance)["skipped"] is True
 
 
-def test_a_log_that_was_lost_is_told_again(workspace: Workspace, instance: dg.DagsterInstance) -> None:
+def test_a_log_that_was_lost_is_told_again(linked: Linked, workspace: Workspace, instance: dg.DagsterInstance) -> None:
     """Links are of the log: what is not in it is not there, whatever the last run did."""
-    _stage(workspace, PEOPLE, TWICE)
-    linked = _run(workspace, instance)["linked"]
     for file in workspace.settings.event_log.parent.iterdir():
         file.unlink()
-    assert _run(workspace, instance)["applied now"] == linked
+    assert _run(workspace, instance)["applied now"] == linked.said["linked"]
 
 
-def test_a_home_with_too_little_to_learn_from_says_so(workspace: Workspace, instance: dg.DagsterInstance) -> None:
+def test_a_home_with_too_little_to_learn_from_says_so(tmp_path: Path) -> None:
     """Few people, or identifiers of which nobody says who gave them: nothing is linked, and nothing fails."""
-    _stage(workspace, 5, 1)
-    assert "it takes 20" in _run(workspace, instance)["nothing was proposed"]
-    with closing(duckdb.connect(workspace.settings.warehouse)) as connection:
-        connection.execute("CREATE OR REPLACE TABLE staging.stg_identities AS SELECT 'c1' AS customer_id")
-    assert "nothing to compare" in _run(workspace, instance)["nothing was proposed"]
-    with closing(duckdb.connect(workspace.settings.warehouse)) as connection:
-        connection.execute("DELETE FROM staging.stg_identities")
-    assert "has no row" in _run(workspace, instance)["nothing was proposed"]
-    assert not _log(workspace)
-    found = read_proposals(workspace.settings.proposed_links)
-    assert found is not None
-    assert not found.proposals
+    with _opened(Settings(home=tmp_path)) as (workspace, instance):
+        _stage(workspace, 5, 1)
+        assert "it takes 20" in _run(workspace, instance)["nothing was proposed"]
+        with closing(duckdb.connect(workspace.settings.warehouse)) as connection:
+            connection.execute("CREATE OR REPLACE TABLE staging.stg_identities AS SELECT 'c1' AS customer_id")
+        assert "nothing to compare" in _run(workspace, instance)["nothing was proposed"]
+        with closing(duckdb.connect(workspace.settings.warehouse)) as connection:
+            connection.execute("DELETE FROM staging.stg_identities")
+        assert "has no row" in _run(workspace, instance)["nothing was proposed"]
+        assert not _log(workspace)
+        found = read_proposals(workspace.settings.proposed_links)
+        assert found is not None
+        assert not found.proposals
