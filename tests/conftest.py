@@ -35,9 +35,18 @@ from nextbest.adapters.supervisor import free_ports
 from nextbest.settings import Settings
 
 _START_S = 10.0
-_SHARE_A_SERVER = {
-    f"tests/serving/test_{name}.py" for name in ("channels", "cluster", "loopback", "segment_clients", "under_load")
+_SHARED = {
+    "a server": [
+        f"tests/serving/test_{name}.py" for name in ("channels", "cluster", "loopback", "segment_clients", "under_load")
+    ],
+    "a built warehouse": ["tests/dbt_project/test_build.py", "tests/feature_repo/test_feature_repo.py"],
+    "a feature store": [f"tests/models/test_{name}.py" for name in ("decision_frames", "frames")],
+    "two versions": [f"tests/models/test_{name}.py" for name in ("follower", "registry")],
+    "lineage": [f"tests/orchestration/test_{name}.py" for name in ("generation", "lineage")],
+    "a parsed project": [f"tests/orchestration/test_{name}.py" for name in ("pipeline", "reconciliation")],
 }
+"""What is made once in a process and takes long, and the files whose tests need it."""
+_SHARERS = {file: thing for thing, files in _SHARED.items() for file in files}
 _MEMORY = Path("/dev/shm")  # noqa: S108  pytest makes a folder in it that only its user may enter
 _ROOM_BYTES = 4 * 2**30
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -71,11 +80,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFil
 
 
 class _Scheduling(LoadFileScheduling):  # type: ignore[misc]  # it carries no types
-    """A file's tests run in one process, and so do those of several files that share a server."""
+    """A file's tests run in one process, and so do those of several files that share what takes long to make."""
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
-        return "server" if file in _SHARE_A_SERVER else file
+        return _SHARERS.get(file, file)
 
 
 class _Server(ABC):
