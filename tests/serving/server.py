@@ -77,7 +77,7 @@ class Server:
 
     def listening(self) -> set[tuple[str, int]]:
         """Every address that a process of the server listens at; an IPv4 address that IPv6 wraps is unwrapped."""
-        found = (each for process in self.processes() for each in process.net_connections("tcp"))
+        found = (each for process in self.processes() for each in _connections(process))
         return {(each.laddr.ip.removeprefix("::ffff:"), each.laddr.port) for each in found if each.status == "LISTEN"}
 
     def kill(self) -> None:
@@ -90,6 +90,14 @@ class Server:
         self.client.close()
         self.process.terminate()
         self.process.communicate(timeout=30)
+
+
+def _connections(process: psutil.Process) -> list[Any]:
+    """None of one that has ended since it was found."""
+    try:
+        return list(process.net_connections("tcp"))
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _environment(process: psutil.Process) -> dict[str, str]:
