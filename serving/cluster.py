@@ -197,6 +197,7 @@ class Cluster:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_worker_niceness": "0",  # else whatever runs beside them, a training too, goes before the replicas
             "RAY_COLOR_PREFIX": "0",  # what replicas log is in the server's own log, which is a file as a rule
             "RAY_DEDUP_LOGS": "0",
             "RAY_SERVE_ENABLE_HA_PROXY": "1" if self.settings.haproxy else "0",

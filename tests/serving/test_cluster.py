@@ -106,6 +106,11 @@ def test_state_is_made_anew_while_decisions_go_on(server: Server, monkeypatch: p
     assert eventually(lambda: "nextbest_log_lag_records 0.0" in server.client.get("/metrics").text)
 
 
+def test_nothing_that_runs_beside_goes_first(server: Server) -> None:
+    """Every process of the server has the priority it was started with: Ray would give its own less."""
+    assert {process.nice() for process in server.processes()} == {psutil.Process().nice()}
+
+
 def test_an_id_with_a_slash_is_one_name(server: Server) -> None:
     """Nothing between the client and the replica decodes a path before it is routed."""
     said = server.client.get("/v1/customers/a%2Fb/consents")
