@@ -12,16 +12,7 @@ from datetime import datetime
 
 import msgspec
 
-from models.registry import (
-    GATE,
-    GATE_REASON,
-    GATE_SHA256,
-    MAY_SERVE,
-    STORE_ERRORS,
-    Registry,
-    UnservableError,
-    Version,
-)
+from models.registry import GATE, GATE_SHA256, STORE_ERRORS, Registry, UnservableError, Version
 from nextbest.adapters.bundles import BundleError, read_bundle, write_bundle
 from nextbest.adapters.marts import feature_names
 from nextbest.adapters.onnx import Scorer
@@ -120,9 +111,9 @@ class Follower:
 
     def _load(self, version: Version) -> tuple[Model, bytes] | None:
         try:
-            model, content = self._registry.artifacts(version)
+            model, content = self._registry.judged(version)
             _check(version, model, content, feature_names(self._marts))
-        except (RefusedError, UnservableError, ScoringError, msgspec.DecodeError) as error:
+        except (RefusedError, UnservableError, ScoringError) as error:
             _log.warning("refused %s %s: %s", version.name, version.version, error)
             self._registry.tag(version, TAG, f"refused: {error}")
             return None
@@ -150,12 +141,7 @@ def _beside(model: Model, content: bytes) -> tuple[Model, bytes]:
 
 
 def _check(version: Version, model: Model, content: bytes, features: Collection[str]) -> None:
-    """Raise what keeps the model from serving: its gate, a file that no gate judged, or one that cannot score."""
-    if version.tags.get(GATE) not in MAY_SERVE:
-        raise RefusedError(f"its gate did not let it through: {version.tags.get(GATE_REASON, 'it was never judged')}")
-    judged = version.tags.get(GATE_SHA256)
-    if judged != model.sha256:
-        raise RefusedError(f"the file's sha256 is {model.sha256}, but the gate judged {judged}")
+    """Raise what keeps the model from serving, beside its gate: features that nobody has, or no way to score."""
     if missing := _missing(model, features):
         raise RefusedError(f"it takes features that no feature view has: {', '.join(missing)}")
     scorer = Scorer(model_set([model], version.created_at), {model.file: content})

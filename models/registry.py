@@ -46,6 +46,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 CHAMPION, SHADOW = "champion", "shadow"
 GATE, GATE_SHA256, GATE_REASON, GATE_CHECKS = "gate", "gate_sha256", "gate_reason", "gate_checks"
+GATE_DESCRIPTION = "gate_description_sha256"
+"""The tag with the hash of the `model.json` that was judged: another order of features is another model."""
 FINGERPRINT = "training_fingerprint"
 LABELS_UNTIL = "labels_until"
 """The tag of a version that has the time of the newest label there was when it was trained."""
@@ -130,10 +132,22 @@ class Registry:
         return None if version is None or version.is_champion else version
 
     def champion(self, name: str) -> Champion | None:
+        """Who acts, to be asked or compared with.
+
+        Raises:
+            UnservableError: the alias is on a version that must not serve.
+
+        """
         version = self.champion_version(name)
         if version is None:
             return None
-        model, content = self.artifacts(version)
+        try:
+            model, content = self.judged(version)
+        except UnservableError as error:
+            raise UnservableError(
+                f"{name} {version.version} is called champion and must not serve: {error}; "
+                f"`nextbest models promote {name} VERSION` makes another one champion"
+            ) from error
         return Champion(model=model, onnx=content)
 
     def versions(self, name: str) -> list[Version]:
@@ -176,20 +190,40 @@ class Registry:
         files = {name: Path(self._client.download_artifacts(version.run_id, name)) for name in names}
         return {name.removesuffix(_PICTURE): file.read_bytes() for name, file in files.items()}
 
-    def artifacts(self, version: Version) -> tuple[Model, bytes]:
-        """What `model.json` says, completed by version, run and hash; and the ONNX file. Nothing is unpickled.
+    def judged(self, version: Version) -> tuple[Model, bytes]:
+        """The artifacts of a version that may serve: its gate let it through, and they are what the gate judged.
 
         Raises:
-            UnservableError: the version is of another flavour, or was registered without its description.
+            UnservableError: it must not serve.
 
         """
+        if version.tags.get(GATE) not in MAY_SERVE:
+            reason = version.tags.get(GATE_REASON, "it was never judged")
+            raise UnservableError(f"its gate did not let it through: {reason}")
+        content, description = self._files(version)
+        for tag, data, what in ((GATE_SHA256, content, "file"), (GATE_DESCRIPTION, description, "description")):
+            # Of versions from before there was such a tag, the description is taken as it is.
+            found, judged = _sha256(data), version.tags.get(tag)
+            if found != judged and (judged is not None or tag == GATE_SHA256):
+                raise UnservableError(f"the {what}'s sha256 is {found}, but the gate judged {judged}")
+        return _described(version, content, description), content
+
+    def artifacts(self, version: Version) -> tuple[Model, bytes]:
+        """What `model.json` says, completed by name, version, run and hash; and the ONNX file. Nothing is unpickled.
+
+        Raises:
+            UnservableError: the version is of another flavour, or was registered without a description to go by.
+
+        """
+        content, description = self._files(version)
+        return _described(version, content, description), content
+
+    def _files(self, version: Version) -> tuple[bytes, bytes]:
+        """The ONNX file and `model.json`."""
         uri = self._client.get_model_version_download_uri(version.name, version.version)
         folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=self._uri))
         _check_flavour(folder)
-        content = (folder / _MODEL_FILE).read_bytes()
-        model = msgspec.json.decode((folder / _DESCRIPTION).read_bytes(), type=Model)
-        sha256 = hashlib.sha256(content).hexdigest()
-        return msgspec.structs.replace(model, version=version.version, run_id=version.run_id, sha256=sha256), content
+        return (folder / _MODEL_FILE).read_bytes(), (folder / _DESCRIPTION).read_bytes()
 
     def trained_on(self, name: str, fingerprint: str) -> Registered | None:
         """The judged version that was trained on exactly this, if any."""
@@ -232,7 +266,8 @@ class Registry:
         `GATE_CHECKS` comes last: it is what `trained_on` looks for, so that a run killed before it trains again.
         """
         self.tag(version, GATE, gate.verdict)
-        self.tag(version, GATE_SHA256, hashlib.sha256(candidate.onnx).hexdigest())
+        self.tag(version, GATE_SHA256, _sha256(candidate.onnx))
+        self.tag(version, GATE_DESCRIPTION, _sha256(_description(candidate.model)))
         self.tag(version, GATE_REASON, gate.reason)
         if gate.verdict == "passed":
             self._make_champion(version.name, version.version)
@@ -385,7 +420,7 @@ def _log_model(candidate: Candidate) -> str:
         # Of a type hint of its own, when MLflow imports what logging needs.
         warnings.filterwarnings("ignore", message=".*Any type hint is inferred", category=UserWarning)
         description = Path(folder) / Path(_DESCRIPTION).name
-        description.write_bytes(msgspec.json.format(msgspec.json.encode(candidate.model), indent=2))
+        description.write_bytes(_description(candidate.model))
         info = mlflow.onnx.log_model(
             proto,
             name="model",
@@ -400,6 +435,31 @@ def _log_model(candidate: Candidate) -> str:
     return str(info.registered_model_version)
 
 
+def _description(model: Model) -> bytes:
+    """The content of `model.json`."""
+    return msgspec.json.format(msgspec.json.encode(model), indent=2)
+
+
+def _described(version: Version, content: bytes, description: bytes) -> Model:
+    """The model by its description; name and file are the registry's, wherever the description was taken from."""
+    try:
+        model = msgspec.json.decode(description, type=Model)
+    except msgspec.DecodeError as error:
+        raise UnservableError(f"its {_DESCRIPTION} cannot be read: {error}") from error
+    return msgspec.structs.replace(
+        model,
+        name=version.name,
+        file=f"{version.name}.onnx",
+        version=version.version,
+        run_id=version.run_id,
+        sha256=_sha256(content),
+    )
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
 def _schema(tensors: Sequence[onnx.ValueInfoProto]) -> Schema:
     widths = {tensor.name: tensor.type.tensor_type.shape.dim[1].dim_value for tensor in tensors}
     return Schema([TensorSpec(np.dtype(np.float32), (-1, width), name) for name, width in widths.items()])
@@ -407,7 +467,10 @@ def _schema(tensors: Sequence[onnx.ValueInfoProto]) -> Schema:
 
 def _check_flavour(folder: Path) -> None:
     """Raise what keeps a registered model from being served, by what MLflow says of it; none of its code is run."""
-    flavours = sorted(mlflow.models.Model.load(str(folder)).flavors)
+    try:
+        flavours = sorted(mlflow.models.Model.load(str(folder)).flavors)
+    except Exception as error:  # of a file `MLmodel` that is none, each reader of it raises its own
+        raise UnservableError(f"its file MLmodel cannot be read: {error}") from error
     if "onnx" not in flavours:
         said = ", ".join(flavour for flavour in flavours if flavour != "python_function") or "python_function"
         raise UnservableError(f"its flavour is {said}: serving loads ONNX only, and unpickles nothing")

@@ -54,15 +54,21 @@ class OnnxModel:
         return scores
 
     def prove(self) -> None:
-        """Score the rows of the model's probe.
+        """Score the rows of the model's probe; of a model without one, a customer of whom nothing is known.
 
         Raises:
-            ScoringError: the model says something else of them than where it was trained.
+            ScoringError: the model says something else of them than where it was trained, or cannot score them.
 
         """
         probe = self._model.probe
         if probe is None:
+            self.score(np.array([[feature.default for feature in self._model.features]], dtype=np.float32))
             return
+        if {len(row) for row in probe.rows} != {len(self._model.features)} or len(probe.rows) != len(probe.scores):
+            raise ScoringError(
+                f"{self._name}: its probe has {len(probe.rows)} rows and {len(probe.scores)} scores, "
+                f"and should have a score for each row of {len(self._model.features)} features"
+            )
         said = self.score(np.array(probe.rows, dtype=np.float32))
         expected = np.array(probe.scores)
         if not np.allclose(said, expected, rtol=_PARITY, atol=_PARITY):
@@ -91,7 +97,7 @@ class OnnxModel:
                 f"not the input {INPUT} and the output {self._output}"
             )
         given = inputs[INPUT]
-        if given.type != "tensor(float)" or given.shape[1] != len(self._model.features):
+        if given.type != "tensor(float)" or given.shape[1:] != [len(self._model.features)]:
             raise ScoringError(
                 f"{self._name}: takes {given.type} of shape {given.shape}, but {len(self._model.features)} features "
                 "are declared for it"

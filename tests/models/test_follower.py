@@ -25,7 +25,16 @@ from models.follower import TAG, Follower
 from models.frames import TrainingSet
 from models.linear import LinearModel
 from models.recipes import clv
-from models.registry import CHAMPION, GATE, GATE_SHA256, SHADOW, STORE_ERRORS, Registry, RegistryError
+from models.registry import (
+    CHAMPION,
+    GATE,
+    GATE_DESCRIPTION,
+    GATE_SHA256,
+    SHADOW,
+    STORE_ERRORS,
+    Registry,
+    RegistryError,
+)
 from nextbest.adapters.bundles import read_bundle
 from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.model_set import FeatureSpec, Model, Probe
@@ -95,6 +104,70 @@ def test_a_champion_that_may_not_serve_is_refused_and_the_last_good_set_stays(
     assert good is not None
     assert asyncio.run(state.current_model_set()) == good
     assert client.get_model_version(clv.NAME, "2").tags[TAG].startswith(why)
+
+
+def _swap(folder: Path) -> None:
+    """Two features in each other's place: the file and its probe are as they were."""
+    file = folder / "extra_files" / "model.json"
+    described = msgspec.json.decode(file.read_bytes(), type=Model)
+    first, second, *rest = described.features
+    file.write_bytes(msgspec.json.encode(msgspec.structs.replace(described, features=(second, first, *rest))))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (_swap, "refused: the description's sha256 is"),
+        (lambda folder: (folder / "model.onnx").write_bytes(b""), "refused: the file's sha256 is"),
+        (lambda folder: (folder / "MLmodel").write_text(": {"), "refused: its file MLmodel cannot be read"),
+        (lambda folder: (folder / "MLmodel").write_text(""), "refused: its file MLmodel cannot be read"),
+    ],
+)
+def test_what_was_changed_since_its_gate_is_refused_in_words(
+    *,
+    settings: Settings,
+    state: SqliteState,
+    client: MlflowClient,
+    two_versions: tuple[Registered, Registered],
+    now: datetime,
+    change: Callable[[Path], object],
+    why: str,
+) -> None:
+    """The file, how its features are ordered, what MLflow says of it: none is what the gate judged."""
+    assert two_versions
+    client.set_registered_model_alias(clv.NAME, CHAMPION, "1")
+    follower = Follower(settings, state)
+    good = asyncio.run(follower.step(now))
+    change(_artifacts(settings, client, "2"))
+    client.set_registered_model_alias(clv.NAME, CHAMPION, "2")
+    assert asyncio.run(follower.step(now)) is None
+    assert asyncio.run(state.current_model_set()) == good
+    assert client.get_model_version(clv.NAME, "2").tags[TAG].startswith(why)
+
+
+def _artifacts(settings: Settings, client: MlflowClient, number: str) -> Path:
+    uri = client.get_model_version_download_uri(clv.NAME, number)
+    return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=settings.mlflow_uri))
+
+
+def test_name_and_file_are_the_registrys(
+    settings: Settings,
+    state: SqliteState,
+    client: MlflowClient,
+    two_versions: tuple[Registered, Registered],
+    now: datetime,
+) -> None:
+    """A description that was taken from another model takes its place in no set, and writes outside of no bundle."""
+    assert two_versions
+    client.delete_model_version_tag(clv.NAME, "2", GATE_DESCRIPTION)
+    file = _artifacts(settings, client, "2") / "extra_files" / "model.json"
+    described = msgspec.json.decode(file.read_bytes(), type=Model)
+    file.write_bytes(msgspec.json.encode(msgspec.structs.replace(described, name="churn", file="../../churn.onnx")))
+    published = asyncio.run(Follower(settings, state).step(now))
+    assert published is not None
+    model_set, files = read_bundle(settings.bundles, published)
+    assert set(model_set.models) == {clv.NAME}
+    assert set(files) == {"clv.onnx"}
 
 
 def test_a_verdict_that_changes_is_noticed(

@@ -90,6 +90,27 @@ def test_a_model_that_says_something_else_than_where_it_was_trained_is_found() -
         OnnxModel(model, export(OTHER, zipmap=False)).prove()
 
 
+@pytest.mark.parametrize(
+    "probe",
+    [Probe((), ()), Probe(((1.0,), (1.0, 2.0, 3.0)), (0.1, 0.2)), Probe(((1.0, 2.0, 3.0),) * 2, (0.1,))],
+)
+def test_a_probe_that_cannot_be_asked_is_a_scoring_error(probe: Probe) -> None:
+    """Whoever wrote the description by hand reads what is wrong with it."""
+    model = msgspec.structs.replace(describe(CLASSIFIER_ONNX), probe=probe)
+    with pytest.raises(ScoringError, match="should have a score for each row of 3 features"):
+        OnnxModel(model, CLASSIFIER_ONNX).prove()
+
+
+def test_a_model_without_a_probe_must_score_somebody_unknown() -> None:
+    """What is no number, or no probability, is found before the model serves."""
+    OnnxModel(describe(CLASSIFIER_ONNX), CLASSIFIER_ONNX).prove()
+    broken = export(LinearRegression().fit(ROWS, np.full(len(ROWS), 3.0)))
+    session = onnx.load_model_from_string(broken)
+    session.graph.node[-1].output[0] = session.graph.output[0].name = "probabilities"
+    with pytest.raises(ScoringError, match="a probability is outside 0 to 1"):
+        OnnxModel(describe(broken), session.SerializeToString()).prove()
+
+
 def test_a_model_that_fails_is_a_scoring_error() -> None:
     """Whatever onnxruntime raises while it runs, the decision only has to know that there is no score."""
     graph = onnx.helper.make_graph(
@@ -117,6 +138,18 @@ def test_refuses_what_is_not_as_declared(content: bytes, features: int, complain
     """Another input, output or width than declared is found when the model is loaded, not in a decision."""
     with pytest.raises(ScoringError, match=complaint):
         OnnxModel(describe(content, features=features), content)
+
+
+def test_refuses_an_input_of_one_dimension() -> None:
+    """A vector is no matrix, however wide it says it is."""
+    shapes = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [None]) for n in ("features", "variable")]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["features"], ["variable"])], "vector", shapes[:1], shapes[1:]
+    )
+    opset = [onnx.helper.make_opsetid("", 17)]
+    content = onnx.helper.make_model(graph, opset_imports=opset, ir_version=9).SerializeToString()
+    with pytest.raises(ScoringError, match="3 features are declared"):
+        OnnxModel(describe(content, output="value"), content)
 
 
 def test_refuses_another_width() -> None:
