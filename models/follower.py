@@ -7,7 +7,7 @@ here: making a version champion (`models.lifecycle`, `nextbest models promote`, 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -48,9 +48,10 @@ class Follower:
     async def step(self, now: datetime) -> str | None:
         """Publish the champions if they, their shadows, or the set State names, are others than at the last step.
 
-        A champion that must not serve gets a tag that says why; nothing is published, the last good set stays. A shadow
-        that must not is left out, with such a tag. A model whose champion was taken away goes on serving: a set lacks a
-        model only while it never had one. What cannot be read is not settled: the next step tries again.
+        A champion that must not serve gets a tag that says why, and the version that served before goes on: it keeps no
+        other model from a promotion or a rollback. A shadow that must not, or cannot be read, is left out, with such a
+        tag. A model whose champion was taken away goes on serving: a set lacks a model only while it never had one.
+        A champion that cannot be read is raised after the others were published, and tried again at the next step.
 
         Returns:
             The id of the published model set, if one was.
@@ -90,24 +91,58 @@ class Follower:
                 await asyncio.wait_for(stop.wait(), INTERVAL_S)
 
     async def _publish(self, champions: Sequence[Version], shadows: Sequence[Version], now: datetime) -> str | None:
-        loaded = [self._load(version) for version in champions]
-        usable = [entry for entry in loaded if entry is not None]
-        if len(usable) < len(loaded):
+        usable: dict[str, tuple[Model, bytes]] = {}
+        unread: Exception | None = None
+        for version in champions:
+            try:
+                if entry := self._load(version):
+                    usable[version.name] = entry
+            except (OSError, *STORE_ERRORS) as error:
+                unread = error
+        published = await self._publish_usable(champions, shadows, usable, now)
+        if unread is not None:
+            raise unread
+        return published
+
+    async def _publish_usable(
+        self,
+        champions: Sequence[Version],
+        shadows: Sequence[Version],
+        usable: Mapping[str, tuple[Model, bytes]],
+        now: datetime,
+    ) -> str | None:
+        current, is_whole = await self._state.current_model_set(), len(usable) == len(champions)
+        kept = self._kept(current, usable)
+        acting = [*usable.values(), *(kept or ())]
+        if not acting or (kept is None and not is_whole):
             return None
-        usable += await self._without_champion({version.name for version in champions})
-        if not usable:
+        names = {model.name for model, _ in acting}
+        beside = [
+            entry for version in shadows if version.name in names and (entry := self._load_shadow(version)) is not None
+        ]
+        chosen = model_set((model for model, _ in acting), now, shadows=(model for model, _ in beside))
+        if chosen.id == current and not is_whole:
             return None
-        beside = [_beside(*entry) for version in shadows if (entry := self._load(version))]
-        chosen = model_set((model for model, _ in usable), now, shadows=(model for model, _ in beside))
-        write_bundle(self._bundles, chosen, {model.file: content for model, content in (*usable, *beside)})
+        write_bundle(self._bundles, chosen, {model.file: content for model, content in (*acting, *beside)})
         await self._state.publish_model_set(chosen.id)
         for version in champions:
-            self._registry.tag(version, TAG, f"published: model set {chosen.id}")
-            self._registry.note_champion(version)
+            if version.name in usable:
+                self._registry.tag(version, TAG, f"published: model set {chosen.id}")
+                self._registry.note_champion(version)
         for version in shadows:
             if version.version in {model.version for model, _ in beside if model.name == version.name}:
                 self._registry.tag(version, TAG, f"published as shadow: model set {chosen.id}")
         return chosen.id
+
+    def _load_shadow(self, version: Version) -> tuple[Model, bytes] | None:
+        """The shadow, whose file must not take the place of the champion's; it keeps no champion waiting."""
+        try:
+            entry = self._load(version)
+        except (OSError, *STORE_ERRORS) as error:
+            _log.warning("the shadow %s %s cannot be read: %s", version.name, version.version, error)
+            self._registry.tag(version, TAG, f"left out: {error}")
+            return None
+        return entry and (msgspec.structs.replace(entry[0], file=f"{version.name}.shadow.onnx"), entry[1])
 
     def _load(self, version: Version) -> tuple[Model, bytes] | None:
         try:
@@ -119,25 +154,19 @@ class Follower:
             return None
         return model, content
 
-    async def _without_champion(self, champions: Collection[str]) -> list[tuple[Model, bytes]]:
-        """The models of the current set that are no longer in the registry as champions."""
-        current = await self._state.current_model_set()
+    def _kept(self, current: str | None, usable: Collection[str]) -> list[tuple[Model, bytes]] | None:
+        """The models of the current set of which no champion is usable; None where that set cannot be read."""
         if current is None:
             return []
         try:
             served, files = read_bundle(self._bundles, current)
         except BundleError as error:
             _log.warning("the former set cannot be kept: %s", error)
-            return []
-        kept = [model for name, model in served.models.items() if name not in champions]
+            return None
+        kept = [model for name, model in served.models.items() if name not in usable]
         for model in kept:
-            _log.warning("%s has no champion any more: version %s goes on serving", model.name, model.version)
+            _log.warning("%s has no champion that may serve: version %s goes on", model.name, model.version)
         return [(model, files[model.file]) for model in kept]
-
-
-def _beside(model: Model, content: bytes) -> tuple[Model, bytes]:
-    """The shadow, whose file must not take the place of the champion's."""
-    return msgspec.structs.replace(model, file=f"{model.name}.shadow.onnx"), content
 
 
 def _check(version: Version, model: Model, content: bytes, features: Collection[str]) -> None:

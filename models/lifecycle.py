@@ -3,6 +3,7 @@
 Belongs here: the order of these steps. Does not belong here: any one of them.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,11 +20,14 @@ from models.evaluation import UNTOLD
 from models.frames import TrainingSet
 from models.gates import Check, Thresholds, judge, not_worse
 from models.recipes.measures import Measures
-from models.registry import LABELS_UNTIL, Registry, Version
+from models.registry import LABELS_UNTIL, STORE_ERRORS, Registry, UnservableError, Version
 from nextbest.settings import Settings
+from nextbest.situation import ScoringError
 
 _MODULES = {"opens": "engagement", "clicks": "engagement"}
 """Of models whose recipe is in a module of another name."""
+
+_log = logging.getLogger(__name__)
 
 Build = Callable[[TrainingSet, Champion | None], Candidate]
 Measure = Callable[[TrainingSet, Champion, Champion | None], Measures]
@@ -105,5 +109,10 @@ def labels(settings: Settings, version: Version, since: datetime) -> list[Labels
 def _reconsider(registry: Registry, recipe: Recipe, data: TrainingSet) -> None:
     shadow, champion = registry.shadow_version(recipe.name), registry.champion(recipe.name)
     if shadow is not None and champion is not None:
-        model, content = registry.artifacts(shadow)
-        registry.reconsider(shadow, recipe.compare(data, Champion(model=model, onnx=content), champion))
+        try:
+            model, content = registry.judged(shadow)
+            check = recipe.compare(data, Champion(model=model, onnx=content), champion)
+        except (UnservableError, ScoringError, OSError, *STORE_ERRORS) as error:
+            _log.warning("the shadow %s %s stays unjudged: %s", shadow.name, shadow.version, error)
+        else:
+            registry.reconsider(shadow, check)

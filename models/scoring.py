@@ -23,6 +23,7 @@ from models.inputs import READINGS
 from models.registry import Registry
 from nextbest.adapters.marts import SCORES, scores_file
 from nextbest.settings import Settings
+from nextbest.situation import ScoringError
 
 _log = logging.getLogger(__name__)
 _SERVICE = "clv"
@@ -34,9 +35,11 @@ def score_customers(settings: Settings, as_of: datetime) -> int:
     """Score every customer with a feature row by their features at `as_of`; readers see all scores or the former ones.
 
     Returns:
-        How many customers were scored: none without any champion.
+        How many customers were scored: none without any champion, or before the first customer.
 
     Raises:
+        UnservableError: a champion must not serve.
+        ScoringError: a champion fails, or names no segment that there is.
         TrainingDataError: the feature store hands out other features than the marts hold.
 
     """
@@ -47,6 +50,8 @@ def score_customers(settings: Settings, as_of: datetime) -> int:
     if not champions:
         return 0
     customers = _customers(settings, as_of)
+    if customers.empty:
+        return 0
     known = point_in_time(settings, _SERVICE, customers, pd.Series(as_of, index=customers.index))
     if known.leaks:
         raise TrainingDataError(f"features of {as_of} are not those of the marts: {', '.join(known.leaks)}")
@@ -69,8 +74,11 @@ def _by_features(_: Settings, champion: Champion, rows: pd.DataFrame, __: dateti
     parts = [rows.iloc[start : start + _ROWS] for start in range(0, len(rows), _ROWS)]
     scores = np.concatenate([score(champion.model, champion.onnx, part) for part in parts])
     labels, [column] = champion.model.labels, READINGS[champion.model.name].scores
-    said = np.array(labels, dtype=object)[scores.astype(np.intp)] if labels else scores
-    return pd.DataFrame({column: said})
+    if not labels:
+        return pd.DataFrame({column: scores})
+    if not np.isin(scores, np.arange(len(labels))).all():
+        raise ScoringError(f"{champion.model.name} version {champion.model.version}: says a kind that has no name")
+    return pd.DataFrame({column: np.array(labels, dtype=object)[scores.astype(np.intp)]})
 
 
 def _preferences(settings: Settings, champion: Champion, rows: pd.DataFrame, as_of: datetime) -> pd.DataFrame:

@@ -1,8 +1,10 @@
 """The follower on a real MLflow store: promotion reaches serving, what must not serve is refused in words."""
 
 import asyncio
+import contextlib
 import hashlib
 import os
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -148,6 +150,66 @@ def test_what_was_changed_since_its_gate_is_refused_in_words(
 def _artifacts(settings: Settings, client: MlflowClient, number: str) -> Path:
     uri = client.get_model_version_download_uri(clv.NAME, number)
     return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=settings.mlflow_uri))
+
+
+def _as_churn(client: MlflowClient) -> None:
+    """Version 1 of clv as a champion of churn too: judged, and of another model."""
+    version = client.get_model_version(clv.NAME, "1")
+    client.create_registered_model("churn")
+    client.create_model_version("churn", version.source, version.run_id, dict(version.tags))
+    client.set_registered_model_alias("churn", CHAMPION, "1")
+
+
+def _break_gate(_: Settings, client: MlflowClient) -> None:
+    client.set_model_version_tag(clv.NAME, "2", GATE, "failed")
+
+
+def _lose_files(settings: Settings, client: MlflowClient) -> None:
+    shutil.rmtree(_artifacts(settings, client, "2"))
+
+
+@pytest.mark.parametrize("harm", [_break_gate, _lose_files])
+def test_a_champion_that_may_not_serve_keeps_no_other_from_its_promotion(
+    *,
+    settings: Settings,
+    state: SqliteState,
+    client: MlflowClient,
+    two_versions: tuple[Registered, Registered],
+    now: datetime,
+    harm: Callable[[Settings, MlflowClient], None],
+) -> None:
+    """Refused, or without its files: the version of before goes on, and another model changes beside it."""
+    assert two_versions
+    client.set_registered_model_alias(clv.NAME, CHAMPION, "1")
+    follower = Follower(settings, state)
+    assert asyncio.run(follower.step(now)) is not None
+    client.set_registered_model_alias(clv.NAME, CHAMPION, "2")
+    harm(settings, client)
+    _as_churn(client)
+    with contextlib.suppress(*STORE_ERRORS):
+        asyncio.run(follower.step(now))
+    current = asyncio.run(state.current_model_set())
+    assert current is not None
+    model_set, _ = read_bundle(settings.bundles, current)
+    assert {name: model.version for name, model in model_set.models.items()} == {clv.NAME: "1", "churn": "1"}
+
+
+def test_a_shadow_without_its_files_keeps_no_champion_waiting(
+    settings: Settings,
+    state: SqliteState,
+    client: MlflowClient,
+    two_versions: tuple[Registered, Registered],
+    now: datetime,
+) -> None:
+    """It is left out, and says so."""
+    assert two_versions
+    client.set_registered_model_alias(clv.NAME, CHAMPION, "1")
+    client.set_registered_model_alias(clv.NAME, SHADOW, "2")
+    _lose_files(settings, client)
+    published = asyncio.run(Follower(settings, state).step(now))
+    assert published is not None
+    assert read_bundle(settings.bundles, published)[0].shadows == {}
+    assert client.get_model_version(clv.NAME, "2").tags[TAG].startswith("left out: ")
 
 
 def test_name_and_file_are_the_registrys(

@@ -1,9 +1,12 @@
 """The registry on a real MLflow store: what a run shows, what is skipped, who becomes champion or shadow."""
 
 import json
+import shutil
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
+import mlflow
 import pandas as pd
 import pytest
 from alembic.runtime.migration import HeadMaintainer
@@ -158,3 +161,20 @@ def test_a_shadow_is_looked_at_again_when_there_is_more_data(
     assert tags["gate_reason"].startswith("gain over the champion is ")
     assert Registry(settings).rollback(clv.NAME) == "2"
     assert Registry(settings).rollback(clv.NAME) == "1"
+
+
+def test_a_broken_shadow_stops_no_training(
+    settings: Settings, clv_data: TrainingSet, two_versions: tuple[Registered, Registered], now: datetime
+) -> None:
+    """Its files are gone: it is left as it is, and another version is trained."""
+    assert two_versions
+    registry = Registry(settings)
+    registry.promote(clv.NAME, "1")
+    client = MlflowClient(settings.mlflow_uri, settings.mlflow_uri)
+    client.set_registered_model_alias(clv.NAME, SHADOW, "2")
+    uri = client.get_model_version_download_uri(clv.NAME, "2")
+    shutil.rmtree(Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=settings.mlflow_uri)))
+    later = replace(
+        clv_data, frame=clv_data.frame.assign(cutoff_at=clv_data.frame["cutoff_at"] + pd.Timedelta(days=182))
+    )
+    assert lifecycle.run(settings, clv.RECIPE, later, now).version == "3"

@@ -1,15 +1,17 @@
 """What champions say flows back as features."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from mlflow import MlflowClient
 
 from models import lifecycle
 from models.frames import TrainingSet
 from models.recipes import clv, intent, preferences
+from models.registry import CHAMPION, GATE, UnservableError
 from models.scoring import score_customers
 from nextbest.adapters.marts import SCORES, scores_file
 from nextbest.settings import Settings
@@ -21,6 +23,7 @@ pytestmark = [
 ]
 TIME = "datetime64[us, UTC]"
 AS_OF = datetime(2026, 3, 10, tzinfo=UTC)
+BEFORE = AS_OF - timedelta(days=3_650)
 
 
 def test_every_customer_is_scored_by_the_champion(
@@ -37,6 +40,21 @@ def test_every_customer_is_scored_by_the_champion(
     assert set(scores["model_versions"].to_pylist()) == {"clv 1"}
     assert min(scores["clv_91d"].to_pylist()) >= 0
     assert set(scores["segment"].to_pylist()) == {None}
+    assert score_customers(feature_store, BEFORE) == 0
+    assert pq.read_table(scores_file(feature_store.marts)).equals(scores)
+
+
+def test_a_version_that_must_not_serve_scores_nobody(
+    feature_store: Settings, clv_data: TrainingSet, now: datetime
+) -> None:
+    """Whoever set the alias: the former scores stay, and the message says which version and what to do."""
+    registered = lifecycle.run(feature_store, clv.RECIPE, clv_data, now)
+    client = MlflowClient(feature_store.mlflow_uri, feature_store.mlflow_uri)
+    client.set_registered_model_alias(clv.NAME, CHAMPION, registered.version)
+    client.set_model_version_tag(clv.NAME, registered.version, GATE, "failed")
+    with pytest.raises(UnservableError, match=r"clv 1 is called champion and must not serve.*models promote clv"):
+        score_customers(feature_store, AS_OF)
+    client.set_model_version_tag(clv.NAME, registered.version, GATE, "passed")
 
 
 @pytest.mark.usefixtures("events_and_sends")
