@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -25,8 +26,10 @@ from nextbest.model_set import MODELS
 from nextbest.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from models.follower import Follower
-    from models.registry import Version
+    from models.registry import Registry, Version
 
 
 @click.group()
@@ -43,10 +46,8 @@ def list_versions() -> None:
 
     Example: nextbest models list
     """
-    from models.registry import Registry
-
-    registry = Registry(Settings.from_env())
-    versions = [version for name in MODELS for version in registry.versions(name)]
+    with _registry() as registry:
+        versions = [version for name in MODELS for version in registry.versions(name)]
     if versions:
         Console(width=None if sys.stdout.isatty() else 160).print(_table(versions))
     else:
@@ -54,7 +55,7 @@ def list_versions() -> None:
 
 
 @models.command()
-@click.argument("name")
+@click.argument("name", type=click.Choice(MODELS), metavar="NAME")
 @click.argument("version")
 def promote(name: str, version: str) -> None:
     """Make VERSION of model NAME the champion; one that its gate is against is refused. Serving follows within seconds.
@@ -63,22 +64,29 @@ def promote(name: str, version: str) -> None:
 
     Example: nextbest models promote propensity 3
     """
-    from models.registry import Registry
-
-    Registry(Settings.from_env()).promote(name, version)
+    with _registry() as registry:
+        registry.promote(name, version)
     click.echo(f"{name} {version} is champion")
 
 
 @models.command()
-@click.argument("name")
+@click.argument("name", type=click.Choice(MODELS), metavar="NAME")
 def rollback(name: str) -> None:
     """Make the champion of before champion again, of model NAME; once more, and the one before that is.
 
     Example: nextbest models rollback propensity
     """
-    from models.registry import Registry
+    with _registry() as registry:
+        click.echo(f"{name} {registry.rollback(name)} is champion again")
 
-    click.echo(f"{name} {Registry(Settings.from_env()).rollback(name)} is champion again")
+
+@contextmanager
+def _registry() -> "Iterator[Registry]":
+    from models.registry import Registry, reachable
+
+    settings = Settings.from_env()
+    with reachable(settings):
+        yield Registry(settings)
 
 
 @click.command()
@@ -114,13 +122,16 @@ def follow(*, once: bool) -> None:
 
 async def _follow(settings: Settings, *, once: bool) -> None:
     from models.follower import Follower
+    from models.registry import reachable
     from nextbest.adapters.states import open_state
 
     state = open_state(settings)
     try:
-        follower = Follower(settings, state)
+        with reachable(settings):
+            follower = Follower(settings, state)
         if once:
-            published = await follower.step(_now())
+            with reachable(settings):
+                published = await follower.step(_now())
             click.echo(f"published model set {published}" if published else "nothing to publish")
         else:
             await _until_interrupted(follower)

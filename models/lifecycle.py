@@ -82,12 +82,14 @@ def run(settings: Settings, recipe: Recipe, data: TrainingSet, now: datetime) ->
     # Matrices are small: more than one BLAS thread only waits for the others, and for whatever else runs here.
     with threadpool_limits(1):
         _reconsider(registry, recipe, data)
-        candidate = recipe.build(data, registry.champion(name))
+        rival = registry.champion(name)
+        candidate = recipe.build(data, rival)
     population = stability.reference(stability.population(settings, candidate.model), now)
     version = registry.log(candidate, fingerprint, population, now)
     if (newest := stability.label_times(settings, name).max()) is not pd.NaT:
         registry.tag(version, LABELS_UNTIL, newest.isoformat())
-    return registry.conclude(version, candidate, judge(candidate.evidence, candidate.thresholds))
+    verdict = judge(candidate.evidence, candidate.thresholds)
+    return registry.conclude(version, candidate, verdict, rival.model.version if rival else None)
 
 
 def labels(settings: Settings, version: Version, since: datetime) -> list[Labels]:

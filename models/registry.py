@@ -38,7 +38,7 @@ os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
 import mlflow
 import mlflow.onnx
 from mlflow import MlflowClient
-from mlflow.entities.model_registry import ModelVersion
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
@@ -260,11 +260,19 @@ class Registry:
             )
         return replace(version, run_id=run_id, created_at=now)
 
-    def conclude(self, version: Version, candidate: Candidate, gate: GateResult) -> Registered:
+    def conclude(self, version: Version, candidate: Candidate, gate: GateResult, rival: str | None) -> Registered:
         """Write the verdict on the version; if it passed, it becomes champion, and what is undecided the shadow.
 
+        So is one whose `rival`, the champion that it was compared with, is champion no more: somebody decided.
         `GATE_CHECKS` comes last: it is what `trained_on` looks for, so that a run killed before it trains again.
         """
+        with self._one_at_a_time():
+            champion = self.champion_version(version.name)
+            if champion is not None and champion.version != rival:
+                gate = GateResult((*gate.checks, _overtaken(champion.version, rival)))
+            return self._conclude(version, candidate, gate)
+
+    def _conclude(self, version: Version, candidate: Candidate, gate: GateResult) -> Registered:
         self.tag(version, GATE, gate.verdict)
         self.tag(version, GATE_SHA256, _sha256(candidate.onnx))
         self.tag(version, GATE_DESCRIPTION, _sha256(_description(candidate.model)))
@@ -289,12 +297,13 @@ class Registry:
         verdict: Verdict = (
             "passed" if check.outcome == "met" else "failed" if check.outcome == "missed" else "undecided"
         )
-        self.tag(shadow, GATE_REASON, check.message)
-        self.tag(shadow, GATE, verdict)
-        if verdict == "passed":
-            self._make_champion(shadow.name, shadow.version)
-        elif verdict == "failed":
-            self._client.delete_registered_model_alias(shadow.name, SHADOW)
+        with self._one_at_a_time():
+            self.tag(shadow, GATE_REASON, check.message)
+            self.tag(shadow, GATE, verdict)
+            if verdict == "passed":
+                self._make_champion(shadow.name, shadow.version)
+            elif verdict == "failed":
+                self._client.delete_registered_model_alias(shadow.name, SHADOW)
 
     def tag(self, version: Version, key: str, value: str) -> None:
         self._client.set_model_version_tag(version.name, version.version, key, value)
@@ -306,31 +315,51 @@ class Registry:
             RegistryError: there is no such version, or its gate did not let it through.
 
         """
-        self._check_may_serve(name, number)
-        self._make_champion(name, number)
+        with self._one_at_a_time():
+            self._check_may_serve(name, number)
+            self._make_champion(name, number)
 
     def rollback(self, name: str) -> str:
         """Make the champion of before champion again; returns its version. Once more, and the one before that is.
+
+        Versions that were deleted are passed over; also the champion may be one.
 
         Raises:
             RegistryError: there is none that is known, or it may not serve any more.
 
         """
-        champion = self.champion_version(name)
-        former = self._history(name)
-        while champion and former and former[-1] == champion.version:
-            former.pop()
-        if champion is None or not former:
-            raise RegistryError(f"{name} had no champion before this one: `nextbest models promote {name} VERSION`")
-        self._check_may_serve(name, former[-1])
-        self._set_champion(name, former)
+        with self._one_at_a_time():
+            champion, former = self.champion_version(name), self._history(name)
+            last = champion.version if champion else former[-1] if former else None
+            there = {version.version for version in self.versions(name)}
+            while former and (former[-1] == last or former[-1] not in there):
+                former.pop()
+            if not former:
+                raise RegistryError(f"{name} had no champion before this one: `nextbest models promote {name} VERSION`")
+            self._check_may_serve(name, former[-1])
+            # Killed in between, the next rollback is this one; the other way round it would undo it.
+            self._note(name, former)
+            self._set_champion(name, former)
         return former[-1]
 
     def note_champion(self, version: Version) -> None:
         """Have a rollback know of the champion, however it became that: in MLflow's UI nobody else would say so."""
-        former = self._history(version.name)
-        if former[-1:] != [version.version]:
-            self._note(version.name, [*former, version.version])
+        with self._one_at_a_time():
+            current = self.champion_version(version.name)
+            if current is not None and current.version == version.version:
+                self._note_last(version)
+
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        """Of all processes, one changes who is champion: MLflow has no step that sets alias and history together."""
+        with self._store.with_name(".champions.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _note_last(self, champion: Version) -> None:
+        former = self._history(champion.name)
+        if former[-1:] != [champion.version]:
+            self._note(champion.name, [*former, champion.version])
 
     def _check_may_serve(self, name: str, number: str) -> None:
         found = [version for version in self.versions(name) if version.version == number]
@@ -343,7 +372,7 @@ class Registry:
 
     def _make_champion(self, name: str, number: str) -> None:
         if former := self.champion_version(name):
-            self.note_champion(former)
+            self._note_last(former)
         before = self._history(name)
         self._set_champion(name, before if before[-1:] == [number] else [*before, number])
 
@@ -358,22 +387,50 @@ class Registry:
         self._client.set_registered_model_tag(name, HISTORY, " ".join(champions[-_KEPT_CHAMPIONS:]))
 
     def _history(self, name: str) -> list[str]:
-        tags: Mapping[str, str] = self._client.get_registered_model(name).tags
+        model = self._model(name)
+        tags: Mapping[str, str] = model.tags if model else {}
         return tags.get(HISTORY, "").split()
 
     def _aliases(self, name: str) -> dict[str, str]:
         """The aliases of each version, by alias."""
+        model = self._model(name)
+        return dict(model.aliases) if model else {}
+
+    def _model(self, name: str) -> RegisteredModel | None:
         try:
-            found: dict[str, str] = self._client.get_registered_model(name).aliases
+            return self._client.get_registered_model(name)
         except MlflowException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return {}
+                return None
             raise
-        return found
 
     def _of_alias(self, name: str, alias: str) -> Version | None:
         aliases = self._aliases(name)
         return _version(self._client.get_model_version(name, aliases[alias]), aliases) if alias in aliases else None
+
+
+def _overtaken(champion: str, rival: str | None) -> Check:
+    compared = f"version {rival} was" if rival else "there was none"
+    message = f"version {champion} became champion during the training, when {compared}: so it goes into the shadow"
+    return Check("not_worse_than_champion", "same_champion", "undecided", message)
+
+
+@contextmanager
+def reachable(settings: Settings) -> Iterator[None]:
+    """Say in words what keeps the store from being used.
+
+    Raises:
+        RegistryError: the store cannot be read or written.
+
+    """
+    try:
+        yield
+    except STORE_ERRORS as error:
+        reason = str(error).splitlines()[0]
+        raise RegistryError(
+            f"the model registry {settings.mlflow_store} cannot be used: {reason}. What serves goes on serving; try "
+            "again once nothing else holds it, or put a backup of the folder in its place"
+        ) from error
 
 
 def _setup(settings: Settings) -> None:

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from models.commands import follow, mlflow, models
 from nextbest.adapters.supervisor import MARK, NAME, Supervisor
 from nextbest.commands.processes import follower_service, interface_services
+from nextbest.errors import NextbestError
 from nextbest.settings import Settings
 
 
@@ -34,6 +35,26 @@ def test_a_new_home_has_no_models_and_says_how_to_get_them(settings: Settings) -
     result = CliRunner().invoke(models, ["list"], env=settings.environment())
     assert result.exit_code == 0, result.output
     assert "nextbest pipeline" in result.output
+
+
+@pytest.mark.parametrize("arguments", [["promote", "propensty", "1"], ["rollback", "x' or name='clv"]])
+def test_a_model_that_there_is_not_is_refused_with_the_names_of_those_there_are(arguments: list[str]) -> None:
+    """A typing error is no question to the registry."""
+    result = CliRunner().invoke(models, arguments)
+    assert result.exit_code == 2
+    assert "'propensity', 'clv', 'churn'" in result.output
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("content", [b"no database at all, but long enough to be taken for one" * 9, b""])
+def test_a_store_that_cannot_be_used_is_named_in_words(settings: Settings, content: bytes) -> None:
+    """Which file, what is wrong, and that serving goes on; one that is empty is a new one."""
+    settings.mlflow_artifacts.mkdir(parents=True)
+    settings.mlflow_store.write_bytes(content)
+    result = CliRunner().invoke(models, ["rollback", "clv"], env=settings.environment())
+    assert isinstance(result.exception, NextbestError)
+    known = f"{settings.mlflow_store} cannot be used: " if content else "clv had no champion before this one"
+    assert known in str(result.exception)
 
 
 @pytest.mark.integration

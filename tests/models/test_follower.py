@@ -156,7 +156,7 @@ def _as_churn(client: MlflowClient) -> None:
     """Version 1 of clv as a champion of churn too: judged, and of another model."""
     version = client.get_model_version(clv.NAME, "1")
     client.create_registered_model("churn")
-    client.create_model_version("churn", version.source, version.run_id, dict(version.tags))
+    client.create_model_version("churn", str(version.source), version.run_id, dict(version.tags))
     client.set_registered_model_alias("churn", CHAMPION, "1")
 
 

@@ -2,8 +2,10 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 import mlflow
@@ -13,10 +15,10 @@ from alembic.runtime.migration import HeadMaintainer
 from mlflow import MlflowClient
 
 from models import lifecycle
-from models.candidate import Registered
+from models.candidate import Candidate, Champion, Registered
 from models.frames import TrainingSet
 from models.recipes import clv
-from models.registry import CHAMPION, SHADOW, Registry, RegistryError
+from models.registry import CHAMPION, HISTORY, SHADOW, Registry, RegistryError
 from nextbest.settings import Settings
 
 pytestmark = pytest.mark.integration
@@ -178,3 +180,54 @@ def test_a_broken_shadow_stops_no_training(
         clv_data, frame=clv_data.frame.assign(cutoff_at=clv_data.frame["cutoff_at"] + pd.Timedelta(days=182))
     )
     assert lifecycle.run(settings, clv.RECIPE, later, now).version == "3"
+
+
+def test_a_champion_of_meanwhile_is_not_replaced_by_what_was_not_compared_with_it(
+    settings: Settings, clv_data: TrainingSet, two_versions: tuple[Registered, Registered], now: datetime
+) -> None:
+    """Somebody goes back to version 1 while version 3 is trained, which was compared with version 2."""
+    assert two_versions
+    registry = Registry(settings)
+
+    def build(data: TrainingSet, champion: Champion | None) -> Candidate:
+        candidate = clv.build(data, champion)
+        assert registry.rollback(clv.NAME) == "1"
+        return candidate
+
+    frame = clv_data.frame
+    later = replace(clv_data, frame=frame.assign(cutoff_at=frame["cutoff_at"] + pd.Timedelta(days=182)))
+    third = lifecycle.run(settings, replace(clv.RECIPE, build=build), later, now)
+    assert (third.version, third.alias, third.gate.verdict) == ("3", SHADOW, "undecided")
+    assert "version 1 became champion during the training, when version 2 was" in third.gate.reason
+    assert registry.current(clv.NAME).version == "1"
+
+
+def test_a_rollback_passes_over_what_was_deleted(
+    settings: Settings, client: MlflowClient, two_versions: tuple[Registered, Registered]
+) -> None:
+    """Also where it is the champion that was deleted."""
+    assert two_versions
+    registry = Registry(settings)
+    for number in ("1", "2"):
+        registry.promote(clv.NAME, number)
+    client.set_registered_model_tag(clv.NAME, HISTORY, "1 2 7 2")
+    client.delete_model_version(clv.NAME, "2")
+    assert registry.champion_version(clv.NAME) is None
+    assert registry.rollback(clv.NAME) == "1"
+    with pytest.raises(RegistryError, match="no champion before this one"):
+        registry.rollback("churn")
+
+
+def test_promotions_at_once_leave_alias_and_history_of_one_mind(
+    settings: Settings, two_versions: tuple[Registered, Registered]
+) -> None:
+    """Whoever comes last is champion, and the last of the history."""
+    assert two_versions
+    numbers = ["1", "2"] * 8
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: Registry(settings).promote(clv.NAME, number), numbers))
+    registry = Registry(settings)
+    client = MlflowClient(settings.mlflow_uri, settings.mlflow_uri)
+    history = client.get_registered_model(clv.NAME).tags[HISTORY].split()
+    assert registry.current(clv.NAME).version == history[-1]
+    assert all(one != other for one, other in pairwise(history))
