@@ -21,6 +21,7 @@ Statistic = Callable[[Array], Array]
 RESAMPLES = 2_000
 CONFIDENCE = 0.95
 _IMPOSSIBLE = 1e-9  # what is held for impossible and happens costs no more than that
+_LEAST_HOUSEHOLDS = 10
 _CELLS = 200_000  # of weights held at a time: no more than a processor's cache holds beside what is made of them
 
 
@@ -40,8 +41,13 @@ UNTOLD = Interval(np.nan, np.nan, np.nan)
 """Where there is nothing to tell by."""
 
 
-def bootstrap(households: NDArray[np.str_], *statistics: Statistic, seed: int = 0) -> tuple[Interval, ...]:
-    """Intervals of several statistics, all on the same resamples of households."""
+def bootstrap(
+    households: NDArray[np.str_], *statistics: Statistic, seed: int = 0, confidence: float = CONFIDENCE
+) -> tuple[Interval, ...]:
+    """Intervals of several statistics, all on the same resamples of households.
+
+    Of fewer than ten households the bounds are not numbers: resampled, one says the same every time, as if sure.
+    """
     names, code = np.unique(households, return_inverse=True)
     random = np.random.default_rng(seed)
     step = max(1, _CELLS // len(code))
@@ -54,13 +60,17 @@ def bootstrap(households: NDArray[np.str_], *statistics: Statistic, seed: int = 
             values.append(statistic(weights))
     everyone = np.ones((1, len(code)))
     return tuple(
-        _interval(float(statistic(everyone)[0]), np.concatenate(values))
+        _interval(
+            float(statistic(everyone)[0]),
+            np.concatenate(values) if len(names) >= _LEAST_HOUSEHOLDS else np.array([np.nan]),
+            confidence,
+        )
         for statistic, values in zip(statistics, drawn, strict=True)
     )
 
 
-def _interval(estimate: float, resampled: Array) -> Interval:
-    tail = (1 - CONFIDENCE) / 2
+def _interval(estimate: float, resampled: Array, confidence: float) -> Interval:
+    tail = (1 - confidence) / 2
     if np.isnan(resampled).all():
         return Interval(estimate, np.nan, np.nan)
     # A resample without a positive or a negative has no AUC.

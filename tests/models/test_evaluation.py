@@ -91,3 +91,10 @@ def test_the_gain_curve_runs_from_nothing_to_everything() -> None:
     curve = evaluation.gain_curve(REDEEMED.astype(np.float64), SCORE)
     assert (curve[0], curve[-1]) == (0.0, pytest.approx(1.0))
     assert curve[200] > 0.5
+
+
+def test_one_household_is_sure_of_nothing() -> None:
+    """However many rows it has: the interval has no bounds, so no gate takes it for evidence."""
+    [interval] = evaluation.bootstrap(np.full(50, "one"), evaluation.mean(np.arange(50.0)))
+    assert interval.estimate == pytest.approx(24.5)
+    assert np.isnan([interval.low, interval.high]).all()

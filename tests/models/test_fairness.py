@@ -1,5 +1,7 @@
 """Fairness by group: what was put into the data is found, and fairlearn agrees."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -68,8 +70,41 @@ def test_a_group_of_which_too_much_is_expected_is_found() -> None:
     assert found["old"].expected == pytest.approx(1.25 * found["old"].happened)
 
 
+def test_where_nothing_happened_the_interval_says_how_much_may_have() -> None:
+    """Of a thousand of whom three hundred were expected, none is evidence; of fifty with one expected, none is not."""
+    random = np.random.default_rng(6)
+    predicted = np.full(4_000, 0.3) + random.normal(0, 0.01, 4_000)
+    actual = np.where(AGES == "old", 0.0, random.random(4_000) < predicted)
+    assert measured(predicted, actual)["old"].calibration.low > 50
+    ages = np.where(np.arange(4_000) < 50, "few", "some")
+    few = by_group(CUSTOMERS, {"age": ages}, np.where(ages == "few", 0.0, actual), predicted / 15, LIMITS)[0]
+    assert few.calibration.low < 0 < few.calibration.high == math.inf
+
+
+def test_many_groups_that_are_treated_alike_are_no_evidence() -> None:
+    """By chance alone some of twenty groups of forty is far from the most favoured one."""
+    limits = Fairness(selected_share=0.2, selection_rate_ratio=0.5, calibration_error=0.3)
+    ages, found = np.repeat(np.arange(20).astype(str), 40), []
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        predicted = random.beta(2, 8, 800)
+        actual = (random.random(800) < predicted).astype(float)
+        judged = by_group(CUSTOMERS[:800], {"age": ages}, actual, predicted, limits)
+        found += [any(each.ratio.high < 0.5 or each.calibration.low > 0.3 for each in judged)]
+    assert sum(found) <= 2
+
+
+def test_a_customer_with_many_rows_is_one() -> None:
+    """Resampled, he says the same every time: that is no evidence of how his group is treated."""
+    customers = np.where(np.arange(4_000) < 100, "one", CUSTOMERS)
+    ages = np.where(np.arange(4_000) < 100, "his", AGES)
+    predicted = np.random.default_rng(7).random(4_000)
+    found = by_group(customers, {"age": ages}, predicted, predicted, LIMITS)
+    assert {each.group for each in found} == {"young", "old"}
+
+
 def test_who_is_not_known_or_too_few_to_tell_takes_no_part() -> None:
-    """Groups of thirty rows and more are measured, and one alone has nobody to be compared with."""
+    """Groups of thirty customers and more are measured, and one alone has nobody to be compared with."""
     ages = np.where(np.arange(4_000) < 20, "few", np.where(np.arange(4_000) < 2_000, "some", UNKNOWN))
     predicted = np.random.default_rng(4).random(4_000)
     assert by_group(CUSTOMERS, {"age": ages}, predicted, predicted, LIMITS) == ()
