@@ -44,7 +44,9 @@ class Report(msgspec.Struct, frozen=True):
 @click.command()
 @click.option("--json", "report", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures here.")
 @click.option("--only", type=click.Choice([*FAMILIES]), multiple=True, help="Measure this family; may be repeated.")
-@click.option("--seed", default=_SEED, show_default=True, help="Of everything that is simulated.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=_SEED, show_default=True, help="Of everything that is simulated."
+)
 def main(report: Path | None, only: tuple[str, ...], seed: int) -> None:
     """Train and measure every model beside its peers and print the table."""
     console, rows, seconds = Console(width=180), [], {}

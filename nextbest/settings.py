@@ -184,7 +184,7 @@ class Settings:
     @property
     def trained(self) -> tuple[str, ...]:
         """The models that the pipeline trains."""
-        return tuple(filter(None, map(str.strip, self.models.split(",")))) or MODELS
+        return tuple(dict.fromkeys(filter(None, map(str.strip, self.models.split(","))))) or MODELS
 
     @property
     def feature_repo(self) -> Path:

@@ -17,6 +17,11 @@ def test_defaults_need_no_variable() -> None:
     assert settings.host == "127.0.0.1"
 
 
+def test_a_model_named_twice_is_trained_once() -> None:
+    """Two assets of one name end the pipeline."""
+    assert Settings.from_env({"NEXTBEST_MODELS": "clv, propensity,clv,"}).trained == ("clv", "propensity")
+
+
 def test_every_setting_survives_the_way_to_a_child_process(tmp_path: Path) -> None:
     """What `environment` hands down, `from_env` reads back unchanged."""
     settings = Settings(
