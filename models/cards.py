@@ -116,7 +116,9 @@ def card(words: Words, facts: Facts) -> str:
 
 def _fairness(groups: Sequence[GroupFairness], thresholds: Thresholds) -> str:
     if thresholds.fairness is None:
-        return "The contract of customers protects no group."
+        return (
+            "Not measured: the contract of customers protects no group, or what the model says does nobody good or ill."
+        )
     if not groups:
         return "Of no protected group enough customers are known to measure it."
     head = "protected group", "rows", "selected", "of the most favoured", "expected", "happened", "off by"
@@ -137,8 +139,8 @@ def _fairness(groups: Sequence[GroupFairness], thresholds: Thresholds) -> str:
 
 def _demands(thresholds: Thresholds) -> Iterable[str]:
     yield "better than each baseline: lower bound of the gain above 0"
-    margin = f"{thresholds.champion_margin:g}"
-    yield f"not worse than the champion, on data after both trainings: lower bound of the gain at least -{margin}"
+    margin = f"{-thresholds.champion_margin:g}"
+    yield f"not worse than the champion, on data after both trainings: lower bound of the gain at least {margin}"
     yield from (f"{name} at most {limit:g}" for name, limit in thresholds.calibration.items())
     yield f"ONNX file and model differ by at most {thresholds.parity:g}"
     yield f"a hundred rows are scored in at most {thresholds.latency_ms:g} ms"

@@ -56,6 +56,19 @@ def qini_figure(rankings: dict[str, Ranking], unit: str) -> Figure:
     return figure
 
 
+def hours_figure(curves: dict[str, Array], unit: str) -> Figure:
+    """A curve over the hours of the day, per group."""
+    figure = Figure(figsize=_SIZE, layout="constrained")
+    axes = figure.subplots()
+    for name, curve in curves.items():
+        axes.plot(np.arange(len(curve)), curve, label=name)
+    axes.set(
+        title="Hours of whom nothing else is known", xlabel="hour of the customer's clock", ylabel=unit, ylim=(0, 1)
+    )
+    axes.legend(fontsize="x-small")
+    return figure
+
+
 def shares_figure(name: str, before: Sequence[int], now: Sequence[int]) -> Figure:
     """The share of the rows in each bin of a column, before and now."""
     figure = Figure(figsize=_SIZE, layout="constrained")

@@ -4,6 +4,8 @@ Belongs here: the measures, the demands. Does not belong here: the fit (`models.
 (`models.recipes.decisions`), reading the frame (`models.decision_frames`), or the registry (`models.lifecycle`).
 """
 
+from dataclasses import replace
+
 import pandas as pd
 
 from models import decision_frames, preferences
@@ -14,6 +16,7 @@ from models.cards import Words
 from models.frames import TrainingSet
 from models.gates import Thresholds
 from models.lifecycle import Recipe
+from models.plots import hours_figure
 from models.preferences import Params, Preferences
 from models.recipes.decisions import split, trained_until
 from models.recipes.measures import Measures, Rows, of_likelihoods
@@ -55,7 +58,11 @@ def build(data: TrainingSet, champion: Champion | None) -> Candidate:
     customers = train.drop_duplicates("customer_id")
     promised = preferences.preferences(fitted, customers["customer_id"].tolist(), customers["segment"].tolist())
     gains = {name: float(promised[name].mean()) for name in ("hour_gain", "channel_gain")}
-    return candidate(tried, fit, measures.with_metrics(gains), THRESHOLDS, WORDS)
+    segments = [str(name) for name in fitted.segments]
+    by_hour, _ = fitted.curves(["a stranger"] * len(segments), segments)
+    figure = hours_figure(dict(zip(segments, by_hour.mean, strict=True)), "P(seen)")
+    measures = replace(measures.with_metrics(gains), figures={**measures.figures, "hours": figure})
+    return candidate(tried, fit, measures, THRESHOLDS, WORDS)
 
 
 def measure(data: TrainingSet, version: Champion, champion: Champion | None) -> Measures:

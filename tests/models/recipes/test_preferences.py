@@ -55,6 +55,7 @@ def test_hours_of_their_own_pass_the_gate(data: TrainingSet) -> None:
     assert set(candidate.evidence.improvements) == {"rate_of_channel", "rate_of_hour_and_channel"}
     assert candidate.metrics["hour_gain"] > 0.1
     assert "# Preferences" in candidate.card
+    assert set(candidate.figures) == {"calibration", "hours"}
     assert "is_fair" not in {check.demand for check in result.checks}
 
 
