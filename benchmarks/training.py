@@ -82,4 +82,4 @@ def _train(settings: Settings, model: str) -> Training:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="nextbest bench training")
