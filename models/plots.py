@@ -69,6 +69,26 @@ def hours_figure(curves: dict[str, Array], unit: str) -> Figure:
     return figure
 
 
+def segments_figure(names: Sequence[str], features: Sequence[str], differences: Array) -> Figure:
+    """How far each segment's mean of each feature is from everybody's, in standard deviations: red above, blue below.
+
+    Args:
+        names: Of segments.
+        features: Names.
+        differences: Shape (segments, features).
+
+    """
+    figure = Figure(figsize=(2.0 + 0.28 * len(features), 2.5 + 0.35 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    most = float(np.abs(differences).max(initial=1.0))
+    image = axes.imshow(differences, cmap="coolwarm", vmin=-most, vmax=most, aspect="auto")
+    axes.set_xticks(range(len(features)), features, rotation=60, ha="right", fontsize="x-small")
+    axes.set_yticks(range(len(names)), names, fontsize="x-small")
+    axes.set(title="What sets segments apart")
+    figure.colorbar(image, label="standard deviations from everybody")
+    return figure
+
+
 def shares_figure(name: str, before: Sequence[int], now: Sequence[int]) -> Figure:
     """The share of the rows in each bin of a column, before and now."""
     figure = Figure(figsize=_SIZE, layout="constrained")

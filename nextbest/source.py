@@ -48,6 +48,13 @@ class LiveSource(Source, Protocol):
         """Contract and row of what is held back, in the order in which it happened."""
         ...
 
+    def keep(self) -> None:
+        """Have the home know which part of the data it takes, for whoever lands it next and is not told.
+
+        What was held back comes as events: landed as well, it would have happened twice.
+        """
+        ...
+
 
 def slug(text: str) -> str:
     """Turn a category or a department into an id: lower case, every run of other characters one underscore.

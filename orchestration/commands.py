@@ -132,11 +132,20 @@ def _selected(select: str, definitions: "dg.Definitions") -> "list[dg.AssetKey] 
 
     if select == EVERYTHING:
         return None
+    graph = definitions.resolve_asset_graph()
     try:
         named = dg.AssetSelection.from_string(select).required_multi_asset_neighbors()
-        return sorted(named.resolve(definitions.resolve_asset_graph()))
+        found = sorted(named.resolve(graph))
     except dg.DagsterError as error:
         raise click.BadParameter(str(error), param_hint="--select") from error
+    if not found:  # which Dagster would take for all of them
+        groups = sorted({node.group_name for node in graph.asset_nodes if node.group_name})
+        raise click.BadParameter(
+            f"{select} names no asset: there are the groups {', '.join(groups)}; keys are in Dagster's UI, and "
+            "NEXTBEST_MODELS may leave a model out",
+            param_hint="--select",
+        )
+    return found
 
 
 def _days(workspace: "Workspace") -> dict[str, str]:

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from models import lifecycle
 from models.frames import TrainingSet
 from models.gates import DEMANDS
-from models.recipes.propensity import RECIPE
+from models.recipes import clv, propensity
 from models.registry import Registry, RegistryError
 from nextbest.adapters.bundles import read_bundle
 from nextbest.adapters.contract_files import load_contracts
@@ -29,7 +29,7 @@ from nextbest.model_set import MODELS, ModelSet
 from nextbest.records import Candidate, DecisionRecord, PlacementRecord, SlotRecord, rows
 from nextbest.settings import CHECKOUT, Settings
 from tests import guides
-from tests.models.conftest import CONTRACTS, propensity_frame
+from tests.models.conftest import CONTRACTS, clv_frame, propensity_frame
 
 pytestmark = pytest.mark.integration
 
@@ -62,6 +62,13 @@ class Home:
             # The browser has this thread's loop.
             current = beside.submit(asyncio.run, state.current_model_set()).result()
         return read_bundle(self.settings.bundles, current)[0] if current else None
+
+    def await_version(self, name: str, version: str) -> None:
+        """Until the set has this version of a model."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not (found := self.served()) or found.models[name].version != version:
+            assert time.monotonic() < deadline, f"nobody published {name} {version}: {found}"
+            time.sleep(0.05)
 
     def await_versions(self, champion: str, shadow: str | None = None) -> ModelSet:
         """The set once it has these versions of propensity."""
@@ -105,13 +112,17 @@ def home(tmp_path_factory: pytest.TempPathFactory, commands: list[str]) -> Itera
 
 
 def _train(settings: Settings) -> None:
-    """Three versions: one that fails, the champion, and one that has nothing to be compared on."""
+    """Of propensity one that fails, the champion, and one with nothing to be compared on; and two of clv."""
     few, many = propensity_frame(seed=1, households=40), propensity_frame(seed=2, households=150)
     earlier = many.assign(**{name: many[name] - pd.Timedelta(days=364) for name in ("contacted_at", "ended_at")})
     with threadpool_limits(1):
-        for frame in (few, many, earlier):
+        for recipe, frame in (
+            *((propensity.RECIPE, each) for each in (few, many, earlier)),
+            *((clv.RECIPE, clv_frame(seed)) for seed in (2, 3)),
+        ):
             data = TrainingSet(frame=frame, action_features={}, contracts=CONTRACTS)
-            lifecycle.run(settings, RECIPE, data, datetime.now(UTC))
+            lifecycle.run(settings, recipe, data, datetime.now(UTC))
+    Registry(settings).promote("clv", "2")
 
 
 def _decide(settings: Settings) -> None:
@@ -191,10 +202,14 @@ def test_serving_follows_the_alias_that_is_set_in_mlflow(page: Page, home: Home)
 def test_a_promotion_and_a_rollback_by_command_are_followed(home: Home, commands: list[str]) -> None:
     """A rollback goes back to the version that was made champion in the UI."""
     _, promote, rollback, *_ = commands
-    assert "propensity 2 is champion" in home.type(promote)
-    home.await_versions("2")
-    assert "propensity 3 is champion again" in home.type(rollback)
-    home.await_versions("3")
+    for typed, said, version in (
+        (promote, "clv 1 is champion", "1"),
+        (rollback, "clv 2 is champion again", "2"),
+        (promote.replace("clv 1", "propensity 2"), "propensity 2 is champion", "2"),
+        (rollback.replace("clv", "propensity"), "propensity 3 is champion again", "3"),
+    ):
+        assert said in home.type(typed)
+        home.await_version(said.split()[0], version)
 
 
 def test_what_the_shadow_says_is_seen_beside_the_champion(home: Home, commands: list[str]) -> None:

@@ -32,7 +32,8 @@ bought lately, what is usual for the customer, and what follows what over all cu
 what follows what is counted anew when customers are scored.""",
     rows="""\
 Training rows are events with a category, each a choice among all categories with what its customer did before. A test
-row is one category at such a moment; features count what all customers did before the test period.""",
+row is one category at such a moment, so that there are as many rows to an event as categories; features count what all
+customers did before the test period.""",
     labels="The category of the customer's next event.",
     measured="""\
 On events of the last 7 days (a sample, where there are more than the features of a million categories at a moment). A
@@ -161,7 +162,7 @@ def _measures(tried: Trial) -> Measures:
         },
         rival=None if champion is None else choices.of_next(choices.probabilities(champion)),
         is_unseen=tried.unseen(first["occurred_at"]),
-        unit="P(it is the likeliest category)",
+        unit="P(the likeliest category comes)",
     )
     return of_likelihoods(rows, shown).with_metrics({"hit_rate": float(hits.mean())}).as_fair_by_nature()
 

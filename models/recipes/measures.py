@@ -101,7 +101,7 @@ def of_probabilities(rows: Rows) -> Measures:
     auc, *intervals = evaluation.bootstrap(rows.customers, mine, *differences)
     gains = dict(zip(others, intervals, strict=True))
     error = evaluation.calibration_error(actual, own)
-    metrics = _of_interval("auc", auc) | {
+    metrics = of_interval("auc", auc) | {
         "rate": float(actual.mean()),
         "log_loss": evaluation.log_loss(actual, own),
         "calibration_error": error,
@@ -109,7 +109,7 @@ def of_probabilities(rows: Rows) -> Measures:
     everyone = np.ones((1, len(actual)))
     for name, gain in gains.items():
         metrics[f"{name}_auc"] = float(others[name](everyone)[0])
-        metrics |= _of_interval(f"{name}_auc_difference", gain)
+        metrics |= of_interval(f"{name}_auc_difference", gain)
     champion, over_champion = _over_champion(rows, "auc_difference", _auc_gain)
     return Measures(
         metrics=metrics | champion,
@@ -138,13 +138,13 @@ def of_amounts(rows: Rows) -> Measures:
     mae, spearman, *intervals = evaluation.bootstrap(rows.customers, error, rank, *statistics.values())
     gains = dict(zip(statistics, intervals, strict=True))
     bias = float(own.sum() / actual.sum() - 1.0)
-    metrics = _of_interval("mae", mae) | _of_interval("spearman", spearman) | {"bias": bias}
+    metrics = of_interval("mae", mae) | of_interval("spearman", spearman) | {"bias": bias}
     everyone = np.ones((1, len(actual)))
     for name, other in rows.baselines.items():
         metrics[f"{name}_mae"] = float(np.abs(actual - other).mean())
         metrics[f"{name}_spearman"] = float(ranks[name](everyone)[0])
     for name, gain in gains.items():
-        metrics |= _of_interval(f"{name}_gain", gain)
+        metrics |= of_interval(f"{name}_gain", gain)
     champion, over_champion = _over_champion(rows, "mae_gain", evaluation.error_reduction)
     return Measures(
         metrics=metrics | champion,
@@ -180,7 +180,7 @@ def of_likelihoods(rows: Rows, shown: pd.DataFrame | None = None) -> Measures:
         "calibration_error": error,
     }
     for name, gain in gains.items():
-        metrics |= _of_interval(f"{name}_gain", gain)
+        metrics |= of_interval(f"{name}_gain", gain)
     champion, over_champion = _over_champion(rows, "gain", evaluation.likelihood_gain)
     return Measures(
         metrics=metrics | champion,
@@ -202,7 +202,7 @@ def _over_champion(rows: Rows, name: str, gain: Gain) -> tuple[dict[str, float],
         return {"champion_rows": 0.0}, UNTOLD
     statistic = gain(rows.actual[seen], rows.predicted[seen], rows.rival[seen])
     [interval] = evaluation.bootstrap(rows.customers[seen], statistic)
-    return {"champion_rows": float(seen.sum())} | _of_interval(f"champion_{name}", interval), interval
+    return {"champion_rows": float(seen.sum())} | of_interval(f"champion_{name}", interval), interval
 
 
 def _auc(actual: Array, predicted: Array) -> Statistic:
@@ -213,7 +213,8 @@ def _auc_gain(actual: Array, predicted: Array, other: Array) -> Statistic:
     return evaluation.difference(_auc(actual, predicted), _auc(actual, other))
 
 
-def _of_interval(name: str, interval: Interval) -> dict[str, float]:
+def of_interval(name: str, interval: Interval) -> dict[str, float]:
+    """An interval as three metrics."""
     return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 

@@ -35,7 +35,8 @@ nothing is known of; what a customer has seen is counted when they are scored.""
     measured="""\
 On the decisions of the last 14 days, by what came before. A gain is how much likelier what happened was to the model
 than to the rate of the channel, or of the hour in the channel, in nats per send. `hour_gain` and `channel_gain` are
-what the model promises for the best hour and channel over the usual ones, in mean over customers.""",
+what the model promises to add to the probability of being seen, for the best hour and channel over those at which most
+is sent, in mean over customers. Segments are those of the last scoring; before the first there is one, everybody.""",
     unit="nats per send",
     time="decided_at",
     limits="""\

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from models import evaluation, frames, segments
@@ -23,8 +24,10 @@ from models.frames import TrainingSet
 from models.gates import Thresholds
 from models.inputs import matrix, segment_features
 from models.lifecycle import Recipe
-from models.recipes.measures import Measures
+from models.plots import segments_figure
+from models.recipes.measures import Measures, of_interval
 from models.recipes.trial import Fit, Trial, candidate, trial, trial_of
+from models.segments import Segments
 
 NAME = "segments"
 THRESHOLDS = Thresholds(champion_margin=-0.01, calibration={"instability": 0.6}, parity=0.001)
@@ -37,14 +40,16 @@ are as many as two halves of the customers agree on best.""",
     labels="None: nobody says which customer is of which kind.",
     measured="""\
 `explained` is the part of the variance of the standardized features between segments, `spend_thirds` how much more that
-is than between thirds of customers by spend, which anybody could make. `instability` is 1 less the adjusted Rand index
+is than between thirds of customers by spend, which anybody could make, `champion_gain` how much more than the champion
+tells of all customers. `instability` is 1 less the adjusted Rand index
 of the divisions that two halves of the customers come to. Fairness is not measured: a segment promises nobody
 anything.""",
     unit="part of the variance",
     time="at",
     limits="""\
 - A description, no forecast. A customer between two segments may change with every training.
-- A champion is replaced only where another division explains more, by a hundredth at least.""",
+- A champion is replaced only where another division surely explains more, by a hundredth at least: of all customers,
+  since nothing is predicted of any.""",
 )
 
 
@@ -59,7 +64,13 @@ def build(data: TrainingSet, champion: Champion | None) -> Candidate:
     instability = {"instability": 1.0 - fitted.stability[len(fitted.segments)]}
     parity = float(np.mean(tried.scores() != fitted.predict(matrix(frame, fitted.features))))
     measures = replace(_measures(tried).with_metrics(instability, instability), parity=parity)
-    return candidate(tried, fit, measures, THRESHOLDS, WORDS)
+    return candidate(tried, fit, replace(measures, figures={"segments": _figure(fitted)}), THRESHOLDS, WORDS)
+
+
+def _figure(fitted: Segments) -> Figure:
+    features = [feature.name for feature in fitted.features]
+    differences = np.array([[each.differences[name] for name in features] for each in fitted.segments])
+    return segments_figure([each.name for each in fitted.segments], features, differences)
 
 
 def measure(data: TrainingSet, version: Champion, champion: Champion | None) -> Measures:
@@ -95,7 +106,7 @@ def _measures(tried: Trial) -> Measures:
         }
     )
     return Measures(
-        metrics=metrics,
+        metrics=metrics | (of_interval("champion_gain", over[0]) if over else {}),
         gains={"spend_thirds": gain},
         over_champion=over[0] if over else None,
         calibration={},

@@ -27,7 +27,7 @@ from models.lifecycle import Recipe
 from models.offers import NOTHING, Codes, offers
 from models.plots import qini_figure
 from models.recipes.decisions import split, trained_until
-from models.recipes.measures import Measures
+from models.recipes.measures import Measures, of_interval
 from models.recipes.trial import Fit, Trial, candidate, spend_segments, trial, trial_of
 from nextbest.adapters.onnx import OnnxModel
 from nextbest.records import DO_NOTHING
@@ -48,7 +48,10 @@ decided. Answers to the training rows had come when the test period began.""",
 On the decisions of the last 14 days, by doubly robust scores. A gain is what proposing the best action where its effect
 is positive brings over doing nothing, and over the single action that is best for everybody in training, in responses
 per decision. `effect_bias` is how much too much is expected of an action in mean, `effect_bias_at_least` how much of
-that is certain. `qini` is the area between the uplift curve and treating at random.""",
+that is certain. `qini` is the area between the uplift curve and treating at random, `auuc` that below the curve,
+`treated` the part of the decisions for which an action is proposed. By segment and group, *expected* is the effect of
+the best action (0 where none has any), *happened* its doubly robust score, in mean: it may be below 0, and where it is,
+*off by* tells nothing.""",
     unit="responses per decision",
     time="decided_at",
     limits="""\
@@ -158,12 +161,15 @@ def _measures(tried: Trial) -> Measures:
             "predicted": np.maximum(effects.max(axis=1), 0.0),
         }
     )
+    over_champion = _over_champion(tried, judged, proposed)
+    if over_champion is not None and over_champion is not UNTOLD:
+        metrics |= of_interval("champion_gain", over_champion)
     certain = {"effect_bias_at_least": max(bias.low, -bias.high, 0.0)}
     told = {"customer_id": judged.customers, "at": tried.test["decided_at"], "predicted": expected, "actual": happened}
     return Measures(
         metrics=metrics | certain | {"treated": float(np.mean(proposed != NOTHING))},
         gains={"doing_nothing": over_nothing, "the_best_single_action": over_single},
-        over_champion=_over_champion(tried, judged, proposed),
+        over_champion=over_champion,
         calibration=certain,
         subjects=subjects,
         expectations={"effect_bias_at_least": Expectation(pd.DataFrame(told))},

@@ -23,6 +23,7 @@ from rich.console import Console
 
 from nextbest.adapters.key_file import KeyFile
 from nextbest.adapters.locks import alone
+from nextbest.adapters.sources import load_source
 from nextbest.adapters.supervisor import Supervisor
 from nextbest.commands import processes
 from nextbest.commands.last_weeks import LastWeeks, table
@@ -33,6 +34,7 @@ from nextbest.commands.this_second import table as table_of_moments
 from nextbest.errors import NextbestError
 from nextbest.market import Market
 from nextbest.settings import Settings
+from nextbest.source import LiveSource
 
 MARKET_SEED: Final = 20
 DECIDING: Final = "propensity,clv"
@@ -86,6 +88,9 @@ class Demo:
 
     def prepare_and_train(self) -> None:
         """Run the whole pipeline: landing, warehouse, checks, features, models."""
+        source = load_source(self.settings)
+        if isinstance(source, LiveSource):
+            source.keep()
         self.console.rule("pipeline: land, build, check, train")
         with self._pipeline() as outcome:
             self.report.landed, self.report.checks = outcome["landed"], outcome["checks"]

@@ -104,7 +104,8 @@ def _checks(key: dg.AssetKey, registered: "Registered | str") -> Iterator[dg.Ass
         if made := [each for each in gate.checks if each.demand == demand]:
             table = pd.DataFrame([{"what": each.name, "found": each.outcome, "said": each.message} for each in made])
             missed = [each.message for each in made if each.outcome != "met"]
-            result = _result(key, demand, "; ".join(missed or [made[0].message]), passed=not missed)
+            more = f"; and {len(made) - 1} more, all met" if len(made) > 1 else ""
+            result = _result(key, demand, "; ".join(missed) or made[0].message + more, passed=not missed)
             yield result._replace(metadata={"measured": dg.MetadataValue.md(table.to_markdown(index=False))})
 
 

@@ -168,8 +168,13 @@ def propensity_frame(seed: int, households: int = 400, campaigns: int = 9) -> pd
 
 @pytest.fixture(scope="session")
 def clv_data() -> TrainingSet:
+    """As `clv_frame` has it."""
+    return TrainingSet(frame=clv_frame(), action_features={}, contracts=CONTRACTS)
+
+
+def clv_frame(seed: int = 2) -> pd.DataFrame:
     """Five cut-offs a month apart; spend goes on as in the year, the last quarter being noisier than that."""
-    random = np.random.default_rng(2)
+    random = np.random.default_rng(seed)
     customers, cutoffs = 300, [START + timedelta(days=28 * n) for n in range(6)]
     rows = customers * len(cutoffs)
     columns = customer_columns(random, rows)
@@ -184,4 +189,4 @@ def clv_data() -> TrainingSet:
     )
     frame["spend_prior_91d"] = frame["spend_91d"]
     frame["cutoff_at"] = pd.to_datetime(frame["cutoff_at"], utc=True)
-    return TrainingSet(frame=frame, action_features={}, contracts=CONTRACTS)
+    return frame

@@ -160,8 +160,10 @@ def test_a_selection_that_is_none_is_said(home: Any) -> None:
     """A typing error ends with the option's name, before anything runs."""
     with home.environment():
         result = CliRunner().invoke(pipeline, ["--select", "group landing"])
-    assert result.exit_code == 2
+        nothing = CliRunner().invoke(pipeline, ["--select", "group:trainin"])
+    assert result.exit_code == nothing.exit_code == 2
     assert "--select" in result.output
+    assert "group:trainin names no asset: there are the groups" in " ".join(nothing.output.split())
 
 
 @pytest.mark.usefixtures("first_run")

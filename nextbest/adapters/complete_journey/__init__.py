@@ -5,6 +5,7 @@ not hold), `trial` (decisions at random, where they are asked for), `shift` (whe
 offers that become `policies/actions.yaml`). Nothing outside this package knows where the demo's data comes from.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import msgspec
 import pyarrow as pa
 
 from nextbest.adapters.complete_journey.mapping import QUERIES, connect, package_files
@@ -22,6 +24,7 @@ from nextbest.adapters.complete_journey.simulation import SIMULATED, History, si
 from nextbest.adapters.complete_journey.trial import TRIED, trial
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.policy_files import read_document, read_policy
+from nextbest.adapters.sources import SourceError
 from nextbest.hashing import uniform
 from nextbest.settings import Settings
 
@@ -49,6 +52,18 @@ ORDER BY household_id
 """
 
 
+class Cut(msgspec.Struct, frozen=True):
+    """Which part of the data a home takes."""
+
+    households: int
+    live_weeks: int
+    demo_trial: bool
+
+    @classmethod
+    def asked(cls, settings: Settings) -> "Cut":
+        return cls(settings.households, settings.live_weeks, settings.demo_trial)
+
+
 class CompleteJourney:
     """Supplies the demo's contracts, for all households or the sample that `settings.households` asks for."""
 
@@ -58,10 +73,28 @@ class CompleteJourney:
         """Take the home whose shift is recorded; `clock` is asked once per home, when nothing is recorded yet."""
         self._shift_path = settings.state / "demo" / "shift.json"
         self._contract_folder = settings.folder("contracts")
-        self._households = settings.households
-        self._live_weeks = settings.live_weeks
-        self._policies = settings.folder("policies") if settings.demo_trial else None
+        self._cut_path = settings.state / "demo" / "cut.json"
+        self._cut = self._taken(Cut.asked(settings))
+        self._households = self._cut.households
+        self._live_weeks = self._cut.live_weeks
+        self._policies = settings.folder("policies") if self._cut.demo_trial else None
         self._clock = clock
+
+    def _taken(self, asked: Cut) -> Cut:
+        """What the settings ask for; where they ask for nothing, what was kept."""
+        if asked != Cut.asked(Settings()) or not self._cut_path.exists():
+            return asked
+        try:
+            return msgspec.json.decode(self._cut_path.read_bytes(), type=Cut)
+        except msgspec.DecodeError as error:
+            raise SourceError(f"{self._cut_path} does not say what the demo took ({error}): run it again") from error
+
+    def keep(self) -> None:
+        """Have the home know its part of the data: see `nextbest.source.LiveSource`."""
+        self._cut_path.parent.mkdir(parents=True, exist_ok=True)
+        draft = self._cut_path.with_suffix(f".{os.getpid()}")
+        draft.write_bytes(msgspec.json.encode(self._cut))
+        draft.replace(self._cut_path)
 
     def contracts(self) -> Sequence[str]:
         supplied = ("customers", "identities", "products", "transactions", "contacts", "outcomes", "consents", "events")

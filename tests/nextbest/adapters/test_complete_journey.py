@@ -74,6 +74,21 @@ def test_what_is_held_back_comes_as_it_happened(settings: Settings, source: Comp
     assert not list(whole.live())
 
 
+def test_who_lands_after_a_demo_holds_back_what_it_did(tmp_path: Path) -> None:
+    """Whoever is told nothing takes what was kept; whoever is told something takes that."""
+    plain = Settings(home=tmp_path)
+    told = replace(plain, households=40, live_weeks=2, demo_trial=True)
+    whole = CompleteJourney(plain).fingerprint("outcomes")
+    CompleteJourney(told).keep()
+    kept = CompleteJourney(plain)
+    assert kept.fingerprint("outcomes") == CompleteJourney(told).fingerprint("outcomes") != whole
+    assert "decisions" in kept.contracts()
+    assert "decisions" not in CompleteJourney(replace(plain, households=40)).contracts()
+    (tmp_path / ".nextbest/demo/cut.json").write_text("no JSON")
+    with pytest.raises(SourceError, match="does not say what the demo took"):
+        CompleteJourney(plain)
+
+
 @pytest.fixture(scope="module")
 def sampled(settings: Settings, source: CompleteJourney) -> Tables:
     """The same home's data, of forty households."""
