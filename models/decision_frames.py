@@ -17,6 +17,7 @@ from models.frames import (
     action_features_at,
     by_action,
     point_in_time,
+    read_labels,
     read_mart,
     rows_or_error,
     training_set,
@@ -125,7 +126,7 @@ def intent_set(settings: Settings) -> TrainingSet:
 
     """
     reading = READINGS["intent"]
-    events = read_mart(settings, reading.labels)
+    events = read_labels(settings, reading.labels)
     events = rows_or_error(events[events["type"].isin(TYPES)], f"{reading.labels}: no event names a category")
     frame = events[["customer_id", "session_id", "category", "type", "occurred_at"]]
     return training_set(settings, frame, _NOTHING_JOINED, {})
@@ -133,7 +134,7 @@ def intent_set(settings: Settings) -> TrainingSet:
 
 def _labels(settings: Settings, mart: str) -> pd.DataFrame:
     """Those that nothing can be added to any more."""
-    labels = read_mart(settings, mart)
+    labels = read_labels(settings, mart)
     return labels[labels["is_complete"]]
 
 

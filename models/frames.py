@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
+from models import label_rows
 from models.errors import TooLittleDataError, TrainingDataError
 from models.inputs import READINGS, with_campaign_type, with_match
 from models.labels import action_shares
@@ -72,7 +73,7 @@ def propensity_set(settings: Settings) -> TrainingSet:
 
     """
     reading = READINGS["propensity"]
-    labels = read_mart(settings, reading.labels)
+    labels = read_labels(settings, reading.labels)
     labels = rows_or_error(
         labels[labels["is_complete"]], f"{reading.labels}: no campaign of the policy's actions is complete"
     )
@@ -91,7 +92,7 @@ def clv_set(settings: Settings) -> TrainingSet:
 
     """
     reading = READINGS["clv"]
-    labels = read_mart(settings, reading.labels)
+    labels = read_labels(settings, reading.labels)
     labels = rows_or_error(labels, f"{reading.labels}: no cut-off has 91 days of history on both sides")
     known = point_in_time(settings, reading.service, labels["customer_id"], labels["cutoff_at"])
     frame = with_features(labels, known.features, "cutoff_at")
@@ -230,6 +231,18 @@ def read_mart(settings: Settings, name: str) -> pd.DataFrame:
     if not path.exists():
         raise TrainingDataError(f"no mart {name} at {path}: run `nextbest pipeline` first")
     return pd.read_parquet(path)
+
+
+def read_labels(settings: Settings, name: str) -> pd.DataFrame:
+    """A mart of labels of the current snapshot.
+
+    Raises:
+        TrainingDataError: there is none yet, or it holds rows that nothing may learn from.
+
+    """
+    labels = read_mart(settings, name)
+    label_rows.check(labels, name)
+    return labels
 
 
 def with_features(labels: pd.DataFrame, features: pd.DataFrame, time: str) -> pd.DataFrame:

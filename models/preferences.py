@@ -42,6 +42,7 @@ class Params:
         rounds: Of the fit.
         sample: Customers that the variances and the segments' coefficients are estimated on; all are kept.
         least_sends: At an hour, or on a channel, before it is recommended to anybody.
+        least_customers: To tell how far customers vary: of a few, the fit finds no end.
         seed: Of the sample.
 
     """
@@ -50,6 +51,7 @@ class Params:
     rounds: int = 40
     sample: int = 5_000
     least_sends: int = 50
+    least_customers: int = 30
     seed: int = 0
 
 
@@ -182,12 +184,16 @@ def train(frame: pd.DataFrame, params: Params) -> Preferences:
     clock), `weekday` (1, Monday, to 7), `is_answered` (0 or 1).
 
     Raises:
-        TooLittleDataError: no send was answered, or all were.
+        TooLittleDataError: no send was answered, or all were; or they went to a few customers only.
 
     """
     if frame.empty or not 0 < frame["is_answered"].mean() < 1:
         raise TooLittleDataError(
             f"preferences: {len(frame)} sends, and not both answered and unanswered ones: there is nothing to prefer"
+        )
+    if (reached := frame["customer_id"].nunique()) < params.least_customers:
+        raise TooLittleDataError(
+            f"preferences: sends to {reached} customers: it takes {params.least_customers} to tell how far they vary"
         )
     segment, segments = pd.factorize(frame["segment"], sort=True)
     channels = pd.Index(np.sort(frame["channel"].unique()))

@@ -142,3 +142,19 @@ def test_sends_that_all_end_alike_are_too_little(answered: int) -> None:
     """There is nothing to prefer."""
     with pytest.raises(TooLittleDataError, match="nothing to prefer"):
         train(sends()[0].assign(is_answered=answered), FEW)
+
+
+def test_a_few_customers_are_too_few_to_tell_how_far_they_vary() -> None:
+    """Of five the fit ran away, and ended in the words of linear algebra."""
+    sends = pd.DataFrame(
+        {
+            "customer_id": list("12345") * 4,
+            "segment": "all",
+            "channel": "email",
+            "hour": 9,
+            "weekday": 1,
+            "is_answered": [1.0, 0.0] * 10,
+        }
+    )
+    with pytest.raises(TooLittleDataError, match="sends to 5 customers: it takes 30"):
+        train(sends, Params())
