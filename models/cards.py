@@ -120,7 +120,7 @@ def _fairness(groups: Sequence[GroupFairness], thresholds: Thresholds) -> str:
             "Not measured: the contract of customers protects no group, or what the model says does nobody good or ill."
         )
     if not groups:
-        return "Of no protected group enough customers are known to measure it."
+        return "Of no protected field are there two groups of enough customers to compare."
     head = "protected group", "rows", "selected", "of the most favoured", "expected", "happened", "off by"
     said = [
         (

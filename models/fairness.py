@@ -20,7 +20,8 @@ from models.evaluation import CONFIDENCE, Interval, Statistic, bootstrap
 from models.gates import GroupFairness
 from nextbest.contracts import Fairness
 
-UNKNOWN = "unknown"
+UNKNOWN = ""
+"""The group of whoever nobody knows it of: no name that a group has."""
 _LEAST_CUSTOMERS = 30
 _DRAWS = 4_000
 _NONE = 1e-12
@@ -168,5 +169,6 @@ def groups_of(customers: pd.Series, protected: pd.DataFrame) -> dict[str, NDArra
         protected: `customer_id`, one row each, and a column per protected field; null where it is not known.
 
     """
-    known = protected.set_index("customer_id").reindex(customers)
-    return {str(field): known[field].fillna(UNKNOWN).to_numpy(dtype=str) for field in known.columns}
+    # Numbers that some are missing of are no fractions: a group is named as it is in the data.
+    known = protected.set_index("customer_id").convert_dtypes().reindex(customers)
+    return {str(field): known[field].astype("string").fillna(UNKNOWN).to_numpy(dtype=str) for field in known.columns}

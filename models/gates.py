@@ -170,7 +170,7 @@ def _at_most(demand: Demand, name: str, what: str, value: float, limit: float) -
 def _fair(groups: Sequence[GroupFairness], limits: Fairness) -> Iterator[Check]:
     """Missed where the evidence is against the model: a group too small to tell is no reason to keep it out."""
     if not groups:
-        yield _check("is_fair", "fairness", "no protected group is known of these customers", is_met=True)
+        yield _check("is_fair", "fairness", "of no protected field are there two groups to compare", is_met=True)
     for group in groups:
         who = f"{group.field} {group.group} ({group.rows} rows)"
         rate = f"{who} is selected {group.ratio} times as often as the most favoured group"

@@ -118,3 +118,28 @@ def test_a_row_has_the_group_of_its_customer() -> None:
     protected = pd.DataFrame({"customer_id": ["1", "2"], "age_band": ["65+", None]})
     groups = groups_of(pd.Series(["2", "1", "3", "1"]), protected)
     assert groups["age_band"].tolist() == [UNKNOWN, "65+", UNKNOWN, "65+"]
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ([3, None], ["3", UNKNOWN, UNKNOWN]),
+        ([2.5, None], ["2.5", UNKNOWN, UNKNOWN]),
+        ([True, None], ["True", UNKNOWN, UNKNOWN]),
+        ([7, 8], ["7", "8", UNKNOWN]),
+        (["unknown", None], ["unknown", UNKNOWN, UNKNOWN]),
+        ([None, None], [UNKNOWN, UNKNOWN, UNKNOWN]),
+    ],
+)
+def test_a_group_is_named_as_it_is_in_the_data_whatever_its_type(values: list[object], names: list[str]) -> None:
+    """Numbers, and yes or no; one that is really called unknown is a group, and whoever has none is in none."""
+    protected = pd.DataFrame({"customer_id": ["1", "2"], "field": values})
+    assert groups_of(pd.Series(["1", "2", "3"]), protected)["field"].tolist() == names
+
+
+def test_a_group_that_is_called_unknown_is_measured() -> None:
+    """It is a value like any other."""
+    ages = np.where(AGES == "young", "unknown", "old")
+    predicted = np.random.default_rng(2).random(4_000)
+    found = by_group(CUSTOMERS, {"age": ages}, predicted, predicted, LIMITS)
+    assert {each.group for each in found} == {"unknown", "old"}
