@@ -9,7 +9,7 @@ Two measures per feature: the population stability index (PSI), by the rule of t
 sees a shift within a bin; a fifth of all customers on the other side of some value is much for any of them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -93,17 +93,22 @@ def population(settings: Settings, model: Model) -> pd.DataFrame:
 
     Live features are of a moment, not of a population.
     """
-    plain = {feature.name for feature in model.features if feature.origin == "customer"}
-    matched = {feature.name for feature in model.features if feature.origin == "match"}
-    wanted = plain | {f"{name}__{action}" for name in matched for action in model.action_features}
-    frames = [_newest(path, wanted) for path in sorted((settings.marts / "current").glob("*.parquet"))]
+    frames = [_newest(path, _taken(model)) for path in sorted((settings.marts / "current").glob("*.parquet"))]
     return pd.concat([pd.DataFrame(), *(frame for frame in frames if frame is not None)], axis="columns")
 
 
-def _newest(path: Path, wanted: Iterable[str]) -> pd.DataFrame | None:
+def _taken(model: Model) -> set[str]:
+    """The features of a customer that a model takes, by the names that marts have for them."""
+    plain = {feature.name for feature in model.features if feature.origin == "customer"}
+    matched = {feature.name for feature in model.features if feature.origin == "match"}
+    wanted = plain | {f"{name}__{action}" for name in matched for action in model.action_features}
+    return {name for name in wanted if subject_of(name) is None}
+
+
+def _newest(path: Path, wanted: set[str]) -> pd.DataFrame | None:
     """The wanted columns of a mart's newest row per customer; None of one that has none of them."""
     names = pq.read_schema(path).names
-    columns = sorted({name for name in wanted if subject_of(name) is None} & set(names))
+    columns = sorted(wanted & set(names))
     if not columns or not {"customer_id", "as_of"} <= set(names):
         return None
     rows = pq.read_table(path, columns=["customer_id", "as_of", *columns]).to_pandas()
@@ -139,6 +144,11 @@ def reference(rows: pd.DataFrame, as_of: datetime | None) -> Reference:
             quantiles = np.quantile(values, np.linspace(0, 1, _QUANTILES)) if len(values) else np.array([])
             features[str(name)] = FeatureReference(known, tuple(quantiles.tolist()))
     return Reference(as_of, len(rows), features)
+
+
+def gone(before: Reference, now: pd.DataFrame, model: Model) -> list[str]:
+    """Features of the reference that a model takes and nobody has a column of any more: it would decide by defaults."""
+    return sorted((before.features.keys() & _taken(model)) - {str(name) for name in now.columns})
 
 
 def shifts(before: Reference, now: pd.DataFrame) -> list[Shift]:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 CUSTOMERS, LABELS, ANSWERS = "customers_are_as_they_were", "labels_are_as_expected", "answers_are_as_expected"
 _DESCRIPTIONS = {
-    CUSTOMERS: "No feature of the champion is distributed otherwise than at the model's last training (PSI, KS).",
+    CUSTOMERS: "Every feature of the champion is there, distributed as at the model's last training (PSI, KS).",
     LABELS: "What came of the labels since the champion was measured is what it expects of them.",
     ANSWERS: "What comes of decisions is what the champion expects of them: in sum, and of every action.",
 }
@@ -93,6 +93,7 @@ def _customers(workspace: Workspace, spec: dg.AssetCheckSpec, model: str) -> Res
         now = measures.population(settings, described)
     found: list[Shift] = measures.shifts(before, now)
     shifted = [shift for shift in found if shift.is_another_population]
+    gone: list[str] = measures.gone(before, now, described)
     table = pd.DataFrame([{"feature": s.feature, "PSI": s.psi, "KS": s.ks} for s in found[:_SHOWN]])
     metadata: dict[str, Any] = {
         "champion": version.version,
@@ -111,7 +112,9 @@ def _customers(workspace: Workspace, spec: dg.AssetCheckSpec, model: str) -> Res
         if shifted
         else f"{len(found)} features of {len(now):,} customers are as they were when version {last.version} was trained"
     )
-    yield _result(spec, f"champion is version {version.version}; {said}", metadata, passed=not shifted)
+    if gone:
+        said = f"no mart has {', '.join(gone[:_SHOWN])} any more ({len(gone)} features that the champion takes); {said}"
+    yield _result(spec, f"champion is version {version.version}; {said}", metadata, passed=not shifted and not gone)
 
 
 def _labels(workspace: Workspace, spec: dg.AssetCheckSpec, model: str) -> Results:

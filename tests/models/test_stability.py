@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.stability import KS_LIMIT, PSI_LIMIT, Reference, answers, label_times, population, reference, shifts
+from models.stability import KS_LIMIT, PSI_LIMIT, Reference, answers, gone, label_times, population, reference, shifts
 from nextbest.model_set import FeatureSpec, Model
 from nextbest.residual import Statistics
 from nextbest.settings import Settings
@@ -52,6 +52,18 @@ def test_what_is_missing_counts_as_moved() -> None:
     """A feature that nobody has any more is another one."""
     now = customers(2).assign(visits=np.nan)
     assert {s.feature for s in shifts(reference(customers(1), AS_OF), now) if s.is_another_population} == {"visits"}
+
+
+def test_a_feature_that_the_marts_have_no_more_is_named() -> None:
+    """Of those that the model takes: what it does not ask for is not looked for."""
+    features = tuple(FeatureSpec(name, "customer") for name in ("spend_91d", "visits"))
+    model = Model(
+        name="clv", version="1", run_id="", file="", sha256="", features=features, output="value"
+    )  # fmt: skip
+    before = reference(customers(1).assign(other=1.0), AS_OF)
+    assert gone(before, customers(2).drop(columns="visits"), model) == ["visits"]
+    assert gone(before, customers(2), model) == []
+    assert gone(before, pd.DataFrame(), model) == ["spend_91d", "visits"]
 
 
 def test_few_customers_tell_nothing() -> None:

@@ -169,6 +169,20 @@ def test_a_drift_is_seen_and_answered_with_one_training(drifting: Settings) -> N
     assert drifted_models.job_name == TRAINING
 
 
+def test_a_feature_that_is_gone_is_said_and_answered_with_one_training(drifting: Settings) -> None:
+    """The champion would take its default for everybody, and nothing that is there has moved."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        customers(drifting, 20.0)
+        mart = drifting.marts / "current" / "customer_rfm.parquet"
+        pd.read_parquet(mart).drop(columns="spend_91d").to_parquet(mart)
+        passed, told = said(checked(instance))
+        assert not passed
+        assert told.startswith(
+            "champion is version 1; no mart has spend_91d any more (1 features that the champion takes)"
+        )
+        assert isinstance(tick(instance)[0], dg.RunRequest)
+
+
 def test_a_champion_that_a_training_left_in_its_place_has_been_asked_about(drifting: Settings) -> None:
     """The training that the drift started found nothing better, so that there is nothing left to start."""
     with dg.DagsterInstance.ephemeral() as instance:
