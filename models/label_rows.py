@@ -43,7 +43,7 @@ def check(labels: pd.DataFrame, mart: str) -> None:
             outside = np.count_nonzero(~column.between(low, high))
             if outside:
                 raise TrainingDataError(
-                    f"{mart}: {outside} of {len(labels)} rows hold a {name} that is not between {low:g} and {high:g}"
+                    f"{mart}: {outside} of {len(labels)} rows hold no {name} between {low:g} and {high:g}"
                 )
         if pd.api.types.is_datetime64_dtype(column):
             raise TrainingDataError(f"{mart}: {name} has no time zone")
