@@ -154,9 +154,9 @@ def _table(versions: "list[Version]") -> Table:
             version.name,
             version.version,
             version.alias,
-            tags.get("gate", ""),
+            tags.get("gate", "never judged"),
             f"{version.created_at:%Y-%m-%d %H:%M}",
-            tags.get("gate_reason", ""),
+            tags.get("gate_reason", "") if "gate" in tags else "its training did not end, or somebody registered it",
             tags.get("follower", ""),
         )
     return table

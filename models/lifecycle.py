@@ -74,11 +74,14 @@ def run(settings: Settings, recipe: Recipe, data: TrainingSet, now: datetime) ->
     A version that fails is registered too, with the reason in its tags; the champion stays who it is. A version in the
     shadow is looked at first: what was too little evidence then may be enough with what has come since.
     """
+    registry, fingerprint = Registry(settings), data.fingerprint(recipe.name, training_digest(settings))
+    with registry.training(recipe.name):
+        known = registry.trained_on(recipe.name, fingerprint)
+        return known or _new_version(settings, recipe, data, fingerprint, now)
+
+
+def _new_version(settings: Settings, recipe: Recipe, data: TrainingSet, fingerprint: str, now: datetime) -> Registered:
     registry, name = Registry(settings), recipe.name
-    fingerprint = data.fingerprint(name, training_digest(settings))
-    known = registry.trained_on(name, fingerprint)
-    if known is not None:
-        return known
     # Matrices are small: more than one BLAS thread only waits for the others, and for whatever else runs here.
     with threadpool_limits(1):
         _reconsider(registry, recipe, data)
@@ -117,4 +120,4 @@ def _reconsider(registry: Registry, recipe: Recipe, data: TrainingSet) -> None:
         except (UnservableError, ScoringError, OSError, *STORE_ERRORS) as error:
             _log.warning("the shadow %s %s stays unjudged: %s", shadow.name, shadow.version, error)
         else:
-            registry.reconsider(shadow, check)
+            registry.reconsider(shadow, check, champion.model.version)

@@ -38,6 +38,7 @@ os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
 import mlflow
 import mlflow.onnx
 from mlflow import MlflowClient
+from mlflow.entities import ViewType
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
@@ -243,10 +244,9 @@ class Registry:
     def log(self, candidate: Candidate, fingerprint: str, population: Reference, now: datetime) -> Version:
         """Log a run with everything known of the candidate, and register its ONNX file as a new version."""
         model = candidate.model
-        with _run(self._uri, model.name, f"{model.name} {now:%Y-%m-%d %H:%M:%S}") as run_id:
+        with _run(self._uri, model.name, f"{model.name} {now:%Y-%m-%d %H:%M:%S}", fingerprint) as run_id:
             mlflow.log_params(dict(candidate.params))
             mlflow.log_metrics(dict(candidate.metrics))
-            mlflow.set_tag(FINGERPRINT, fingerprint)
             mlflow.log_text(candidate.card, "model_card.md")
             mlflow.log_text(msgspec.json.encode(population).decode(), _POPULATION)
             for name, figure in candidate.figures.items():
@@ -273,10 +273,10 @@ class Registry:
             return self._conclude(version, candidate, gate)
 
     def _conclude(self, version: Version, candidate: Candidate, gate: GateResult) -> Registered:
-        self.tag(version, GATE, gate.verdict)
         self.tag(version, GATE_SHA256, _sha256(candidate.onnx))
         self.tag(version, GATE_DESCRIPTION, _sha256(_description(candidate.model)))
         self.tag(version, GATE_REASON, gate.reason)
+        self.tag(version, GATE, gate.verdict)  # with it somebody may promote the version: everything else is there
         if gate.verdict == "passed":
             self._make_champion(version.name, version.version)
         elif gate.verdict == "undecided":
@@ -292,12 +292,18 @@ class Registry:
             skipped=False,
         )
 
-    def reconsider(self, shadow: Version, check: Check) -> None:
-        """Have the version in the shadow become champion where it is not worse, and leave the shadow where it is."""
+    def reconsider(self, shadow: Version, check: Check, rival: str) -> None:
+        """Have the version in the shadow become champion where it is not worse, and leave the shadow where it is.
+
+        Where it is in the shadow no more, or `rival`, which it was compared with, champion no more, somebody decided.
+        """
         verdict: Verdict = (
             "passed" if check.outcome == "met" else "failed" if check.outcome == "missed" else "undecided"
         )
         with self._one_at_a_time():
+            aliases = self._aliases(shadow.name)
+            if (str(aliases.get(CHAMPION)), str(aliases.get(SHADOW))) != (rival, shadow.version):
+                return
             self.tag(shadow, GATE_REASON, check.message)
             self.tag(shadow, GATE, verdict)
             if verdict == "passed":
@@ -348,6 +354,32 @@ class Registry:
             current = self.champion_version(version.name)
             if current is not None and current.version == version.version:
                 self._note_last(version)
+
+    @contextmanager
+    def training(self, name: str) -> Iterator[None]:
+        """Of all processes, one trains a model: another that learned the same would go into the shadow of its twin.
+
+        Raises:
+            RegistryError: nothing can be logged, as somebody deleted the experiment; said now, not after the fit.
+
+        """
+        with self._store.with_name(f".training-{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            [experiment] = self._client.search_experiments(ViewType.ALL, filter_string=f"name = '{name}'")
+            if experiment.lifecycle_stage != "active":
+                raise RegistryError(
+                    f"somebody deleted the MLflow experiment {name}, so that no training can be logged: "
+                    f"`MLFLOW_TRACKING_URI={self._uri} mlflow experiments restore -x {experiment.experiment_id}` "
+                    "brings it back"
+                )
+            self._end_killed(experiment.experiment_id)
+            yield
+
+    def _end_killed(self, experiment: str) -> None:
+        """Have MLflow show runs as killed whose process said nothing any more: no other one trains this model now."""
+        is_ours = f"attributes.status = 'RUNNING' AND tags.{FINGERPRINT} != ''"
+        for run in self._client.search_runs([experiment], is_ours):
+            self._client.set_terminated(run.info.run_id, "KILLED")
 
     @contextmanager
     def _one_at_a_time(self) -> Iterator[None]:
@@ -461,12 +493,12 @@ def _client(settings: Settings) -> MlflowClient:
 
 
 @contextmanager
-def _run(uri: str, experiment: str, name: str) -> Iterator[str]:
+def _run(uri: str, experiment: str, name: str, fingerprint: str) -> Iterator[str]:
     # Logging a model works on MLflow's process-wide store only.
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     mlflow.set_experiment(experiment)
-    with mlflow.start_run(run_name=name) as run:
+    with mlflow.start_run(run_name=name, tags={FINGERPRINT: fingerprint}) as run:
         yield run.info.run_id
 
 

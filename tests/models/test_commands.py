@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import pytest
 from click.testing import CliRunner
+from mlflow import MlflowClient
 
 from models.commands import follow, mlflow, models
 from nextbest.adapters.supervisor import MARK, NAME, Supervisor
@@ -35,6 +36,16 @@ def test_a_new_home_has_no_models_and_says_how_to_get_them(settings: Settings) -
     result = CliRunner().invoke(models, ["list"], env=settings.environment())
     assert result.exit_code == 0, result.output
     assert "nextbest pipeline" in result.output
+
+
+@pytest.mark.integration
+def test_a_version_that_no_gate_has_judged_says_so(settings: Settings, two_versions: object) -> None:
+    """Its training was killed, or somebody registered it by hand: an empty cell says neither."""
+    assert two_versions
+    MlflowClient(settings.mlflow_uri, settings.mlflow_uri).delete_model_version_tag("clv", "2", "gate")
+    result = CliRunner().invoke(models, ["list"], env=settings.environment())
+    [row] = [line for line in result.output.splitlines() if "never judged" in line]
+    assert "its training did not end" in row
 
 
 @pytest.mark.parametrize("arguments", [["promote", "propensty", "1"], ["rollback", "x' or name='clv"]])

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -15,8 +16,9 @@ from mlflow import MlflowClient
 from models import lifecycle
 from models.candidate import Candidate, Champion, Registered
 from models.frames import TrainingSet
+from models.gates import Check
 from models.recipes import clv
-from models.registry import CHAMPION, HISTORY, SHADOW, Registry, RegistryError
+from models.registry import CHAMPION, FINGERPRINT, GATE_SHA256, HISTORY, SHADOW, Registry, RegistryError
 from nextbest.settings import Settings
 
 pytestmark = pytest.mark.integration
@@ -76,6 +78,71 @@ def test_a_run_killed_before_its_end_is_done_again(
             lifecycle.run(settings, clv.RECIPE, clv_data, now)
     again = lifecycle.run(settings, clv.RECIPE, clv_data, now)
     assert (again.version, again.alias, again.skipped) == ("2", CHAMPION, False)
+
+
+def test_a_version_killed_before_its_gate_was_through_is_promoted_by_nobody(
+    settings: Settings, clv_data: TrainingSet, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its verdict comes last: with it, and without the hash that was judged, it would be champion and never serve."""
+    tag = MlflowClient.set_model_version_tag
+
+    def killed(self: MlflowClient, name: str, version: str, key: str, value: str) -> None:
+        if key == GATE_SHA256:
+            raise KeyboardInterrupt
+        tag(self, name, version, key, value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "set_model_version_tag", killed)
+        with pytest.raises(KeyboardInterrupt):
+            lifecycle.run(settings, clv.RECIPE, clv_data, now)
+    with pytest.raises(RegistryError, match="never judged"):
+        Registry(settings).promote(clv.NAME, "1")
+
+
+def _experiment(client: MlflowClient) -> str:
+    experiment = client.get_experiment_by_name(clv.NAME)
+    assert experiment is not None
+    return experiment.experiment_id
+
+
+def test_a_run_whose_process_was_killed_is_shown_as_killed(
+    settings: Settings, clv_data: TrainingSet, client: MlflowClient, now: datetime
+) -> None:
+    """By the next training; a run that somebody else has open stays as it is."""
+    experiment = _experiment(client)
+    ours, other = (client.create_run(experiment, tags=tags).info.run_id for tags in ({FINGERPRINT: "f"}, {}))
+    lifecycle.run(settings, clv.RECIPE, clv_data, now)
+    assert [client.get_run(run).info.status for run in (ours, other)] == ["KILLED", "RUNNING"]
+
+
+def test_of_two_trainings_at_once_the_second_finds_the_first_done(
+    settings: Settings, clv_data: TrainingSet, client: MlflowClient, now: datetime
+) -> None:
+    """It had put a version like the champion into the champion's shadow."""
+    assert client
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(lifecycle.run, settings, clv.RECIPE, clv_data, now) for _ in range(2)]
+    found = sorted((each.result() for each in both), key=lambda each: each.skipped)
+    assert [(each.version, each.alias, each.skipped) for each in found] == [
+        ("1", CHAMPION, False),
+        ("1", CHAMPION, True),
+    ]
+
+
+def test_a_deleted_experiment_is_said_before_anything_is_trained(
+    settings: Settings, clv_data: TrainingSet, client: MlflowClient, now: datetime
+) -> None:
+    """With the command that brings it back, instead of MLflow's own words after the fit."""
+
+    def build(*_: object) -> Candidate:
+        raise AssertionError
+
+    experiment = _experiment(client)
+    client.delete_experiment(experiment)
+    with pytest.raises(RegistryError, match=f"mlflow experiments restore -x {experiment}`"):
+        lifecycle.run(settings, replace(clv.RECIPE, build=build), clv_data, now)
+    client.restore_experiment(experiment)
+    assert lifecycle.run(settings, clv.RECIPE, clv_data, now).alias == CHAMPION
 
 
 def test_a_skip_leaves_the_champion_who_it_is(
@@ -161,6 +228,25 @@ def test_a_shadow_is_looked_at_again_when_there_is_more_data(
     assert tags["gate_reason"].startswith("gain over the champion is ")
     assert Registry(settings).rollback(clv.NAME) == "2"
     assert Registry(settings).rollback(clv.NAME) == "1"
+
+
+def test_a_shadow_that_somebody_decided_of_meanwhile_is_left_alone(
+    settings: Settings, client: MlflowClient, two_versions: tuple[Registered, Registered]
+) -> None:
+    """It was compared with version 1; then somebody made version 2 champion, or took it out of the shadow."""
+    assert two_versions
+    registry, met = Registry(settings), Check("not_worse_than_champion", "not_worse", "met", "as good")
+    for rival, number in (("1", "2"), ("2", "1")):
+        registry.promote(clv.NAME, rival)
+        client.set_registered_model_alias(clv.NAME, SHADOW, number)
+        shadow = registry.shadow_version(clv.NAME)
+        assert shadow is not None
+        client.delete_registered_model_alias(clv.NAME, SHADOW)
+        registry.reconsider(shadow, met, rival)
+        client.set_registered_model_alias(clv.NAME, SHADOW, number)
+        registry.reconsider(shadow, met, "7")
+        assert registry.current(clv.NAME).version == rival
+        assert client.get_model_version(clv.NAME, number).tags["gate_reason"] != "as good"
 
 
 def test_a_broken_shadow_stops_no_training(
