@@ -9,6 +9,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 
 import msgspec
 
@@ -44,14 +45,16 @@ class Follower:
         self._settled: object = None
         self._seen: object = None
         self._said = ""
+        self._refused: dict[Path, object] = {}
 
     async def step(self, now: datetime) -> str | None:
         """Publish the champions if they, their shadows, or the set State names, are others than at the last step.
 
-        A champion that must not serve gets a tag that says why, and the version that served before goes on: it keeps no
-        other model from a promotion or a rollback. A shadow that must not, or cannot be read, is left out, with such a
-        tag. A model whose champion was taken away goes on serving: a set lacks a model only while it never had one.
-        A champion that cannot be read is raised after the others were published, and tried again at the next step.
+        A champion that must not serve gets a tag that says why, and is looked at again when its files have changed; the
+        version that served before goes on: it keeps no other model from a promotion or a rollback. A shadow that must
+        not, or cannot be read, is left out, with such a tag. A model whose champion was taken away goes on serving: a
+        set lacks a model only while it never had one. A champion that cannot be read is raised after the others were
+        published, and tried again at the next step.
 
         Returns:
             The id of the published model set, if one was.
@@ -59,7 +62,8 @@ class Follower:
         """
         snapshot = (self._marts / "current").resolve().name  # with other features, what was refused may serve
         revision = self._registry.revision(), snapshot, await self._state.current_model_set()
-        if revision == self._seen:
+        is_another = any(_stamp(file) != was for file, was in self._refused.items())
+        if revision == self._seen and not is_another:
             return None
         champions = [version for name in MODELS if (version := self._registry.champion_version(name))]
         shadows = [version for each in champions if (version := self._registry.shadow_version(each.name))]
@@ -67,7 +71,7 @@ class Follower:
             (each.name, each.version, each.alias, each.tags.get(GATE), each.tags.get(GATE_SHA256))
             for each in (*champions, *shadows)
         ]
-        if (versions, *revision[1:]) == self._settled:
+        if (versions, *revision[1:]) == self._settled and not is_another:
             self._seen = revision if revision[0] is not None else None
             return None
         published = await self._publish(champions, shadows, now)
@@ -91,6 +95,7 @@ class Follower:
                 await asyncio.wait_for(stop.wait(), INTERVAL_S)
 
     async def _publish(self, champions: Sequence[Version], shadows: Sequence[Version], now: datetime) -> str | None:
+        self._refused = {}
         usable: dict[str, tuple[Model, bytes]] = {}
         unread: Exception | None = None
         for version in champions:
@@ -145,12 +150,14 @@ class Follower:
         return entry and (msgspec.structs.replace(entry[0], file=f"{version.name}.shadow.onnx"), entry[1])
 
     def _load(self, version: Version) -> tuple[Model, bytes] | None:
+        found = {file: _stamp(file) for file in self._registry.files(version)}
         try:
             model, content = self._registry.judged(version)
             _check(version, model, content, feature_names(self._marts))
         except (RefusedError, UnservableError, ScoringError) as error:
             _log.warning("refused %s %s: %s", version.name, version.version, error)
             self._registry.tag(version, TAG, f"refused: {error}")
+            self._refused |= found
             return None
         return model, content
 
@@ -167,6 +174,15 @@ class Follower:
         for model in kept:
             _log.warning("%s has no champion that may serve: version %s goes on", model.name, model.version)
         return [(model, files[model.file]) for model in kept]
+
+
+def _stamp(file: Path) -> object:
+    """Another value after every change of the file; None where there is none."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _check(version: Version, model: Model, content: bytes, features: Collection[str]) -> None:

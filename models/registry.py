@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import msgspec
 import numpy as np
@@ -218,6 +220,12 @@ class Registry:
         """
         content, description = self._files(version)
         return _described(version, content, description), content
+
+    def files(self, version: Version) -> tuple[Path, ...]:
+        """Where the files are that a version serves by."""
+        uri = self._client.get_model_version_download_uri(version.name, version.version)
+        folder = Path(url2pathname(urlsplit(uri).path))
+        return tuple(folder / name for name in ("MLmodel", _MODEL_FILE, _DESCRIPTION))
 
     def _files(self, version: Version) -> tuple[bytes, bytes]:
         """The ONNX file and `model.json`."""

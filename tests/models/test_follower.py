@@ -147,6 +147,29 @@ def test_what_was_changed_since_its_gate_is_refused_in_words(
     assert client.get_model_version(clv.NAME, "2").tags[TAG].startswith(why)
 
 
+def test_a_champion_whose_file_was_repaired_serves(
+    settings: Settings,
+    state: SqliteState,
+    client: MlflowClient,
+    two_versions: tuple[Registered, Registered],
+    now: datetime,
+) -> None:
+    """Put back from a backup, of which the registry knows nothing; as long as it is as it was, nothing is done."""
+    assert two_versions
+    file = _artifacts(settings, client, "2") / "model.onnx"
+    content = file.read_bytes()
+    file.write_bytes(b"")
+    follower = Follower(settings, state)
+    assert asyncio.run(follower.step(now)) is None
+    assert client.get_model_version(clv.NAME, "2").tags[TAG].startswith("refused: ")
+    assert asyncio.run(follower.step(now)) is None
+    client.delete_model_version_tag(clv.NAME, "2", TAG)
+    assert asyncio.run(follower.step(now)) is None
+    assert TAG not in client.get_model_version(clv.NAME, "2").tags
+    file.write_bytes(content)
+    assert asyncio.run(follower.step(now)) is not None
+
+
 def _artifacts(settings: Settings, client: MlflowClient, number: str) -> Path:
     uri = client.get_model_version_download_uri(clv.NAME, number)
     return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=settings.mlflow_uri))
