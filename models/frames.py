@@ -184,6 +184,8 @@ def point_in_time(settings: Settings, service: str, customers: pd.Series, times:
     asked = store.get_feature_service(service)
     joined = store.get_historical_features(entities, asked).to_df().rename(columns={"event_timestamp": "at"})
     joined["at"] = joined["at"].astype(entities["event_timestamp"].dtype)
+    # A join returns its rows in any order: the same data in another is another fingerprint, and another division.
+    joined = joined.sort_values(["customer_id", "at"], ignore_index=True)
     if len(joined) != len(entities):
         raise TrainingDataError(f"feature service {service}: {len(entities)} rows went in, {len(joined)} came out")
     leaks: dict[str, int] = {}

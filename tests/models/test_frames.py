@@ -75,3 +75,18 @@ def test_the_feature_store_never_hands_out_the_future(feature_store: Settings) -
     values = features.drop(columns=["customer_id", "at"])
     assert len(values.columns) > 60
     assert (values == 1).to_numpy().all()
+
+
+@pytest.mark.integration
+@pytest.mark.filterwarnings("ignore:sqlglotrs is deprecated:DeprecationWarning")  # sqlglot's, which Feast brings
+@pytest.mark.filterwarnings(r"ignore:fetch_arrow_table\(\) is deprecated:DeprecationWarning")  # ibis', likewise
+def test_the_same_rows_come_in_the_same_order(feature_store: Settings) -> None:
+    """Whatever order a join returns them in: else what has not changed would be trained on again, to other segments."""
+    days = [pd.Timestamp(2026, 3, 4, tz="UTC") + timedelta(days=day) for day in range(200)]
+    moments = pd.concat([pd.DataFrame({"customer_id": each, "at": days}) for each in ("2", "1")]).sample(
+        frac=1.0, random_state=1
+    )
+    features = frames.point_in_time(feature_store, "clv", moments["customer_id"], moments["at"]).features
+    expected = moments.sort_values(["customer_id", "at"])
+    assert features["customer_id"].tolist() == expected["customer_id"].tolist()
+    assert features["at"].tolist() == expected["at"].tolist()
