@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
+from models.errors import TrainingDataError
 from models.frames import (
     Known,
     TrainingSet,
@@ -145,7 +146,12 @@ def _actions(settings: Settings, marts: Sequence[str]) -> pd.DataFrame:
 
 
 def _drawn(labels: pd.DataFrame, arms: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Rows whose draw tells the probability of what was selected, and the probabilities of the arms."""
+    """Rows whose draw tells the probability of what was selected, and the probabilities of the arms.
+
+    Raises:
+        TrainingDataError: a draw is none.
+
+    """
     decode = msgspec.json.Decoder(PlacementRecord).decode
     wide = np.zeros((len(labels), len(arms)))
     chosen = labels["action"].to_numpy(dtype=object)
@@ -153,7 +159,11 @@ def _drawn(labels: pd.DataFrame, arms: Sequence[str]) -> tuple[pd.DataFrame, pd.
     is_known = np.zeros(len(labels), dtype=np.bool_)
     logged = labels["probability"].to_numpy(np.float64)
     for row, text in enumerate(labels["draw"]):
-        draw = decode(text)
+        try:
+            draw = decode(text)
+        except msgspec.DecodeError as error:
+            decision = labels["decision_id"].iloc[row]
+            raise TrainingDataError(f"the draw of decision {decision} cannot be read: {error}") from error
         masses = _available(draw)
         total = sum(masses.values())
         key = draw.slots[0].key if draw.slots else ""

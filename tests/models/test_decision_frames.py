@@ -11,7 +11,7 @@ import pytest
 
 from models import decision_frames
 from models.decision_frames import EVERYBODY
-from models.errors import TooLittleDataError
+from models.errors import TooLittleDataError, TrainingDataError
 from models.frames import TrainingSet
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.landing import Door
@@ -200,3 +200,10 @@ def test_uplift_knows_the_probability_of_every_arm(decided: Settings) -> None:
     assert frame["probability"].tolist() == pytest.approx([5 / 9, 2 / 9, 5 / 9, 2 / 9, 2 / 9, 0.5])
     assert {"category_spend_182d__beef", "channel_email", "hour_of_day"} <= set(frame.columns)
     assert data.leaks == {}
+
+
+def test_a_draw_that_is_none_is_named(decided: Settings) -> None:
+    """By its decision; a decoder's own words name no row."""
+    write(decided, [label("1", "beef", 0.5, draw="{")])
+    with pytest.raises(TrainingDataError, match=r"the draw of decision .* cannot be read"):
+        decision_frames.uplift_set(decided)
