@@ -34,8 +34,10 @@ from benchmarks.peers import customers
 from benchmarks.peers.homes import actions, prepare_nextbest
 from benchmarks.trials.installation import BACKENDS, Installation, installed
 from benchmarks.trials.traffic import Answered, Traffic
+from models.champions import Champions
 from models.linear import LinearModel
-from models.registry import CHAMPION, GATE, GATE_SHA256, Registry
+from models.registry import Registry
+from models.versions import CHAMPION, GATE, GATE_SHA256
 from nextbest import records
 from nextbest.adapters.bundles import read_bundle
 from nextbest.adapters.logs import open_log
@@ -141,7 +143,7 @@ def _prepare(settings: Settings) -> Mapping[str, str]:
         client.set_model_version_tag(_NAME, number, GATE_SHA256, hashlib.sha256(content).hexdigest())
         if number != version:
             raise click.ClickException(f"version {number} was registered where {version} was expected")
-    registry.promote(_NAME, "1")
+    Champions(registry).promote(_NAME, "1")
     return headers
 
 

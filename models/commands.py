@@ -28,8 +28,10 @@ from nextbest.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from models.champions import Champions
     from models.follower import Follower
-    from models.registry import Registry, Version
+    from models.registry import Registry
+    from models.versions import Version
 
 
 @click.group()
@@ -65,7 +67,7 @@ def promote(name: str, version: str) -> None:
     Example: nextbest models promote propensity 3
     """
     with _registry() as registry:
-        registry.promote(name, version)
+        _champions(registry).promote(name, version)
     click.echo(f"{name} {version} is champion")
 
 
@@ -77,7 +79,7 @@ def rollback(name: str) -> None:
     Example: nextbest models rollback propensity
     """
     with _registry() as registry:
-        click.echo(f"{name} {registry.rollback(name)} is champion again")
+        click.echo(f"{name} {_champions(registry).rollback(name)} is champion again")
 
 
 @contextmanager
@@ -87,6 +89,12 @@ def _registry() -> "Iterator[Registry]":
     settings = Settings.from_env()
     with reachable(settings):
         yield Registry(settings)
+
+
+def _champions(registry: "Registry") -> "Champions":
+    from models.champions import Champions
+
+    return Champions(registry)
 
 
 @click.command()

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import msgspec
 
-from models.registry import GATE, GATE_SHA256, STORE_ERRORS, Registry, UnservableError, Version
+from models.champions import Champions
+from models.registry import STORE_ERRORS, Registry
+from models.versions import GATE, GATE_SHA256, UnservableError, Version
 from nextbest.adapters.bundles import BundleError, read_bundle, write_bundle
 from nextbest.adapters.marts import feature_names
 from nextbest.adapters.onnx import Scorer
@@ -133,7 +135,7 @@ class Follower:
         for version in champions:
             if version.name in usable:
                 self._registry.tag(version, TAG, f"published: model set {chosen.id}")
-                self._registry.note_champion(version)
+                Champions(self._registry).note(version)
         for version in shadows:
             if version.version in {model.version for model, _ in beside if model.name == version.name}:
                 self._registry.tag(version, TAG, f"published as shadow: model set {chosen.id}")

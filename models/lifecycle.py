@@ -15,12 +15,14 @@ from threadpoolctl import threadpool_limits
 from models import calibration, stability
 from models.calibration import Labels
 from models.candidate import Candidate, Champion, Registered
+from models.champions import Champions
 from models.dependencies import training_digest
 from models.evaluation import UNTOLD
 from models.frames import TrainingSet
 from models.gates import Check, Thresholds, judge, not_worse
 from models.recipes.measures import Measures
-from models.registry import LABELS_UNTIL, STORE_ERRORS, Registry, UnservableError, Version
+from models.registry import STORE_ERRORS, Registry
+from models.versions import LABELS_UNTIL, UnservableError, Version
 from nextbest.settings import Settings
 from nextbest.situation import ScoringError
 
@@ -92,7 +94,7 @@ def _new_version(settings: Settings, recipe: Recipe, data: TrainingSet, fingerpr
     if (newest := stability.label_times(settings, name).max()) is not pd.NaT:
         registry.tag(version, LABELS_UNTIL, newest.isoformat())
     verdict = judge(candidate.evidence, candidate.thresholds)
-    return registry.conclude(version, candidate, verdict, rival.model.version if rival else None)
+    return Champions(registry).conclude(version, candidate, verdict, rival.model.version if rival else None)
 
 
 def labels(settings: Settings, version: Version, since: datetime) -> list[Labels]:
@@ -120,4 +122,4 @@ def _reconsider(registry: Registry, recipe: Recipe, data: TrainingSet) -> None:
         except (UnservableError, ScoringError, OSError, *STORE_ERRORS) as error:
             _log.warning("the shadow %s %s stays unjudged: %s", shadow.name, shadow.version, error)
         else:
-            registry.reconsider(shadow, check, champion.model.version)
+            Champions(registry).reconsider(shadow, check, champion.model.version)

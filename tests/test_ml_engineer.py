@@ -14,10 +14,12 @@ from playwright.sync_api import Page, expect
 from threadpoolctl import threadpool_limits
 
 from models import lifecycle
+from models.champions import Champions
 from models.frames import TrainingSet
 from models.gates import DEMANDS
 from models.recipes import clv, propensity
-from models.registry import Registry, RegistryError
+from models.registry import Registry
+from models.versions import RegistryError
 from nextbest.adapters.bundles import read_bundle
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.sqlite_log import SqliteLog
@@ -122,7 +124,7 @@ def _train(settings: Settings) -> None:
         ):
             data = TrainingSet(frame=frame, action_features={}, contracts=CONTRACTS)
             lifecycle.run(settings, recipe, data, datetime.now(UTC))
-    Registry(settings).promote("clv", "2")
+    Champions(Registry(settings)).promote("clv", "2")
 
 
 def _decide(settings: Settings) -> None:
@@ -176,7 +178,7 @@ def test_what_failed_nobody_can_promote(home: Home) -> None:
     """The command says why, and the champion stays who it is."""
     registry = Registry(home.settings)
     with pytest.raises(RegistryError, match=r"propensity 1 did not pass its gate: .* it must be at most"):
-        registry.promote("propensity", "1")
+        Champions(registry).promote("propensity", "1")
     assert registry.current("propensity").version == "2"
 
 
@@ -223,7 +225,7 @@ def test_what_nobody_judged_is_seen_and_does_not_serve(page: Page, home: Home, c
     before = home.served()
     home.type(commands[-1])
     with pytest.raises(RegistryError, match="propensity 4 did not pass its gate: it was never judged"):
-        Registry(home.settings).promote("propensity", "4")
+        Champions(Registry(home.settings)).promote("propensity", "4")
     _promote(page, home.url, "4")
     _expect_tag(page, "refused: its gate did not let it through: it was never judged")
     assert home.served() == before

@@ -34,8 +34,8 @@ from orchestration.unchanged import digest
 
 if TYPE_CHECKING:
     from models.calibration import Labels
-    from models.registry import Version
     from models.stability import Answers, Shift
+    from models.versions import Version
 
 CUSTOMERS, LABELS, ANSWERS = "customers_are_as_they_were", "labels_are_as_expected", "answers_are_as_expected"
 _DESCRIPTIONS = {

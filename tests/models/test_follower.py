@@ -23,20 +23,13 @@ from mlflow import MlflowClient
 from mlflow.models.model import ModelInfo
 
 from models.candidate import Registered
+from models.champions import Champions
 from models.follower import TAG, Follower
 from models.frames import TrainingSet
 from models.linear import LinearModel
 from models.recipes import clv
-from models.registry import (
-    CHAMPION,
-    GATE,
-    GATE_DESCRIPTION,
-    GATE_SHA256,
-    SHADOW,
-    STORE_ERRORS,
-    Registry,
-    RegistryError,
-)
+from models.registry import STORE_ERRORS, Registry
+from models.versions import CHAMPION, GATE, GATE_DESCRIPTION, GATE_SHA256, SHADOW, RegistryError
 from nextbest.adapters.bundles import read_bundle
 from nextbest.adapters.sqlite_state import SqliteState
 from nextbest.model_set import FeatureSpec, Model, Probe
@@ -505,7 +498,7 @@ def test_a_shadow_is_published_beside_the_champion(
     assert set(files) == {"clv.onnx", "clv.shadow.onnx"}
     assert client.get_model_version(clv.NAME, "2").tags[TAG].startswith("published as shadow")
     registry = Registry(settings)
-    registry.promote(clv.NAME, "2")
+    Champions(registry).promote(clv.NAME, "2")
     assert registry.shadow_version(clv.NAME) is None
     published = asyncio.run(follower.step(now))
     assert published is not None
@@ -523,13 +516,13 @@ def test_a_rollback_goes_back_the_way_champions_came(
     """Also by one that was made champion in the UI, once the follower has seen it."""
     assert two_versions
     registry, follower = Registry(settings), Follower(settings, state)
-    assert registry.rollback(clv.NAME) == "1"
+    assert Champions(registry).rollback(clv.NAME) == "1"
     with pytest.raises(RegistryError, match="no champion before this one"):
-        registry.rollback(clv.NAME)
+        Champions(registry).rollback(clv.NAME)
     asyncio.run(follower.step(now))
     client.set_registered_model_alias(clv.NAME, CHAMPION, "2")
     asyncio.run(follower.step(now))
-    assert registry.rollback(clv.NAME) == "1"
+    assert Champions(registry).rollback(clv.NAME) == "1"
     champion = registry.champion_version(clv.NAME)
     assert champion is not None
     assert champion.version == "1"

@@ -11,8 +11,8 @@ from mlflow import MlflowClient
 from models import lifecycle
 from models.frames import TrainingSet
 from models.recipes import clv, intent, preferences
-from models.registry import CHAMPION, GATE, UnservableError
 from models.scoring import score_customers
+from models.versions import CHAMPION, GATE, UnservableError
 from nextbest.adapters.marts import SCORES, scores_file
 from nextbest.settings import Settings
 

@@ -14,8 +14,9 @@ import pandas as pd
 import pytest
 
 from models.linear import LinearModel
-from models.registry import CHAMPION, GATE_CHECKS, LABELS_UNTIL, Registry
+from models.registry import Registry
 from models.stability import reference
+from models.versions import CHAMPION, GATE_CHECKS, LABELS_UNTIL
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.landing import Door
 from nextbest.model_set import FeatureSpec, Model
