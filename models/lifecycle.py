@@ -21,7 +21,7 @@ from models.evaluation import UNTOLD
 from models.frames import TrainingSet
 from models.gates import Check, Thresholds, judge, not_worse
 from models.recipes.measures import Measures
-from models.registry import STORE_ERRORS, Registry
+from models.registry import STORE_ERRORS, Registry, reachable
 from models.versions import LABELS_UNTIL, UnservableError, Version
 from nextbest.settings import Settings
 from nextbest.situation import ScoringError
@@ -75,9 +75,13 @@ def run(settings: Settings, recipe: Recipe, data: TrainingSet, now: datetime) ->
 
     A version that fails is registered too, with the reason in its tags; the champion stays who it is. A version in the
     shadow is looked at first: what was too little evidence then may be enough with what has come since.
+
+    Raises:
+        RegistryError: the registry cannot be used; whoever is champion stays it.
+
     """
-    registry, fingerprint = Registry(settings), data.fingerprint(recipe.name, training_digest(settings))
-    with registry.training(recipe.name):
+    fingerprint = data.fingerprint(recipe.name, training_digest(settings))
+    with reachable(settings), (registry := Registry(settings)).training(recipe.name):
         known = registry.trained_on(recipe.name, fingerprint)
         return known or _new_version(settings, recipe, data, fingerprint, now)
 

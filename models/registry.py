@@ -299,16 +299,16 @@ def reachable(settings: Settings) -> Iterator[None]:
     """Say in words what keeps the store from being used.
 
     Raises:
-        RegistryError: the store cannot be read or written.
+        RegistryError: the store cannot be read or written; the disk is full, say.
 
     """
     try:
         yield
-    except STORE_ERRORS as error:
+    except (OSError, *STORE_ERRORS) as error:
         reason = str(error).splitlines()[0]
         raise RegistryError(
             f"the model registry {settings.mlflow_store} cannot be used: {reason}. What serves goes on serving; try "
-            "again once nothing else holds it, or put a backup of the folder in its place"
+            "again once nothing else holds it and the disk has room, or put a backup of the folder in its place"
         ) from error
 
 

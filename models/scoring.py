@@ -39,7 +39,7 @@ def score_customers(settings: Settings, as_of: datetime) -> int:
 
     Raises:
         UnservableError: a champion must not serve.
-        ScoringError: a champion fails, or names no segment that there is.
+        ScoringError: a champion fails, or names no segment that there is; or the scores cannot be written.
         TrainingDataError: the feature store hands out other features than the marts hold.
 
     """
@@ -109,7 +109,10 @@ def _customers(settings: Settings, as_of: datetime) -> pd.Series:
 
 def _write(scores: pa.Table, settings: Settings) -> None:
     path = scores_file(settings.marts)
-    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".draft")
-    pq.write_table(scores, draft)
-    draft.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(scores, draft)
+        draft.replace(path)
+    except OSError as error:
+        raise ScoringError(f"scores cannot be written to {path}: {error}; the former ones stay") from error

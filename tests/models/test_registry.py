@@ -162,3 +162,16 @@ def test_a_broken_shadow_stops_no_training(
         clv_data, frame=clv_data.frame.assign(cutoff_at=clv_data.frame["cutoff_at"] + pd.Timedelta(days=182))
     )
     assert lifecycle.run(settings, clv.RECIPE, later, now).version == "3"
+
+
+def test_a_store_that_cannot_be_written_is_said_in_words(
+    settings: Settings, clv_data: TrainingSet, now: datetime
+) -> None:
+    """As on a disk that is full: a file is where the artifacts would go, and a training begins anew once it is gone."""
+    Registry(settings)
+    settings.mlflow_artifacts.rmdir()
+    settings.mlflow_artifacts.write_bytes(b"")
+    with pytest.raises(RegistryError, match=f"the model registry {settings.mlflow_store} cannot be used: "):
+        lifecycle.run(settings, clv.RECIPE, clv_data, now)
+    settings.mlflow_artifacts.unlink()
+    assert lifecycle.run(settings, clv.RECIPE, clv_data, now).alias == CHAMPION

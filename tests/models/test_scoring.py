@@ -15,6 +15,7 @@ from models.scoring import score_customers
 from models.versions import CHAMPION, GATE, UnservableError
 from nextbest.adapters.marts import SCORES, scores_file
 from nextbest.settings import Settings
+from nextbest.situation import ScoringError
 
 pytestmark = [
     pytest.mark.integration,
@@ -55,6 +56,21 @@ def test_a_version_that_must_not_serve_scores_nobody(
     with pytest.raises(UnservableError, match=r"clv 1 is called champion and must not serve.*models promote clv"):
         score_customers(feature_store, AS_OF)
     client.set_model_version_tag(clv.NAME, registered.version, GATE, "passed")
+
+
+def test_scores_that_cannot_be_written_leave_the_former_ones(
+    feature_store: Settings, clv_data: TrainingSet, now: datetime
+) -> None:
+    """As on a disk that is full: said in words."""
+    lifecycle.run(feature_store, clv.RECIPE, clv_data, now)
+    path = scores_file(feature_store.marts)
+    before = path.read_bytes()
+    path.with_suffix(".draft").mkdir()
+    with pytest.raises(ScoringError, match=r"scores cannot be written to .*; the former ones stay"):
+        score_customers(feature_store, AS_OF)
+    assert path.read_bytes() == before
+    path.with_suffix(".draft").rmdir()
+    assert score_customers(feature_store, AS_OF) == 2
 
 
 @pytest.mark.usefixtures("events_and_sends")
