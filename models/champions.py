@@ -53,9 +53,8 @@ class Champions:
         self._registry.tag(version, GATE_SHA256, sha256(candidate.onnx))
         self._registry.tag(version, GATE_DESCRIPTION, sha256(description(candidate.model)))
         self._registry.tag(version, GATE_REASON, gate.reason)
-        self._registry.tag(
-            version, GATE, gate.verdict
-        )  # with it somebody may promote the version: everything else is there
+        # With the verdict somebody may promote the version: all that serving asks for is there by then.
+        self._registry.tag(version, GATE, gate.verdict)
         if gate.verdict == "passed":
             self._make_champion(version.name, version.version)
         elif gate.verdict == "undecided":

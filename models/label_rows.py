@@ -15,7 +15,7 @@ import pandas as pd
 from models.errors import TrainingDataError
 
 _MAY_BE_MISSING = frozenset({"draw", "seen_at", "is_opened", "session_id"})
-_MOST = 1e9
+_MOST = 1e12  # in whatever currency: beyond it lies no customer, but a mistake
 _BOUNDS = MappingProxyType(
     {
         "hour_of_day": (0, 23),

@@ -38,7 +38,7 @@ def test_rows_as_the_warehouse_makes_them_are_taken() -> None:
         ("weekday", [None, 3], "1 of 2 rows hold no weekday"),
         ("customer_id", ["1", None], "1 of 2 rows hold no customer_id"),
         ("is_seen", [None, None], "2 of 2 rows hold no is_seen"),
-        ("spend_next_91d", [-1.0, np.inf], "2 of 2 rows hold no spend_next_91d between 0 and 1e+09"),
+        ("spend_next_91d", [-1.0, np.inf], "2 of 2 rows hold no spend_next_91d between 0 and 1e+12"),
         ("spend_next_91d", [np.nan, 1e300], "1 of 2 rows hold no spend_next_91d"),
         ("probability", [2.0, 0.1], "1 of 2 rows hold no probability between 0 and 1"),
         ("decided_at", [NOON.tz_localize(None)] * 2, "decided_at has no time zone"),
