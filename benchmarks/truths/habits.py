@@ -105,11 +105,16 @@ def measure_segments(seed: int) -> list[Row]:
 
 
 def measure_preferences(seed: int) -> list[Row]:
+    """With many sends to a customer, and with few."""
+    return [*_preferences(seed, 40), *_preferences(seed, 8)]
+
+
+def _preferences(seed: int, each: int) -> list[Row]:
     """Learn from three sends of four: how far off is P(answer), and what does choosing by it lose?"""
-    world = habit_worlds.sends(3_000, 40, seed)
+    world = habit_worlds.sends(3_000, each, seed)
     is_test = np.random.default_rng(seed).random(len(world.frame)) < 1 / 4
     train, test = world.frame[~is_test], world.frame[is_test]
-    section = Section("preferences", "simulated sends, 30 to a customer", len(world.customers), seed)
+    section = Section("preferences", f"simulated sends, {each * 3 // 4} to a customer", len(world.customers), seed)
     fitted, seconds = _timed(lambda: preferences.train(train, preferences.Params()))
     ours = fitted.probabilities(world.customers, world.segments)[:, DAYTIME]
     section.add(_OURS, "nextbest", _habits(world, test, ours), seconds)
