@@ -4,7 +4,8 @@ Belongs here: batch scoring of customers. Does not belong here: training, or sco
 (`nextbest.adapters.onnx`).
 """
 
-import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 
@@ -21,52 +22,83 @@ from models.export import score
 from models.frames import point_in_time, read_mart
 from models.inputs import READINGS
 from models.registry import Registry
+from models.versions import UnservableError
 from nextbest.adapters.marts import SCORES, scores_file
 from nextbest.settings import Settings
 from nextbest.situation import ScoringError
 
-_log = logging.getLogger(__name__)
 _SERVICE = "clv"
 _ROWS = 50_000
 """Scored at a time: a model of buying takes two kilobytes a row."""
 
 
-def score_customers(settings: Settings, as_of: datetime) -> int:
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """How many customers were scored, and why a model was not asked, by its name."""
+
+    customers: int
+    unasked: Mapping[str, str] = field(default_factory=dict)
+
+
+def score_customers(settings: Settings, as_of: datetime) -> Scored:
     """Score every customer with a feature row by their features at `as_of`; readers see all scores or the former ones.
 
-    Returns:
-        How many customers were scored: none without any champion, or before the first customer.
+    Nobody is scored without any champion, or before the first customer. What a champion said before it must not serve,
+    or could not say anything, stays: it keeps no other model, and no feature, from being what it is today.
 
     Raises:
-        UnservableError: a champion must not serve.
-        ScoringError: a champion fails, or names no segment that there is; or the scores cannot be written.
+        ScoringError: the scores cannot be written.
         TrainingDataError: the feature store hands out other features than the marts hold.
 
     """
-    registry = Registry(settings)
-    champions = {
-        name: champion for name, reading in READINGS.items() if reading.scores and (champion := registry.champion(name))
-    }
-    if not champions:
-        return 0
+    champions, unasked = _champions(Registry(settings))
     customers = _customers(settings, as_of)
-    if customers.empty:
-        return 0
+    if not champions or customers.empty:
+        return Scored(0, unasked)
     known = point_in_time(settings, _SERVICE, customers, pd.Series(as_of, index=customers.index))
     if known.leaks:
         raise TrainingDataError(f"features of {as_of} are not those of the marts: {', '.join(known.leaks)}")
     rows = known.features.reset_index(drop=True)
+    versions: dict[str, str] = {}
     for name, champion in champions.items():  # in the order of READINGS: segments are known before preferences
         try:
             said = _SAY.get(name, _by_features)(settings, champion, rows, as_of)
-        except TooLittleDataError as error:
-            _log.warning("%s says nothing of anybody: %s", name, error)
+        except (TooLittleDataError, ScoringError) as error:
+            unasked[name] = str(error)
             continue
         rows = rows.assign(**{column: said[column].to_numpy() for column in READINGS[name].scores})
-    versions = ", ".join(f"{name} {champion.model.version}" for name, champion in sorted(champions.items()))
-    scores = rows.assign(as_of=as_of, model_versions=versions).reindex(columns=SCORES.names)
+        versions[name] = champion.model.version
+    if former := _former(settings, unasked):
+        rows = rows.merge(former[0], on="customer_id", how="left", validate="one_to_one")
+        versions |= former[1]
+    named = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+    scores = rows.assign(as_of=as_of, model_versions=named).reindex(columns=SCORES.names)
     _write(pa.Table.from_pandas(scores.sort_values("customer_id"), schema=SCORES, preserve_index=False), settings)
-    return len(rows)
+    return Scored(len(rows), unasked)
+
+
+def _champions(registry: Registry) -> tuple[dict[str, Champion], dict[str, str]]:
+    """Those that may be asked, and why others may not."""
+    found: dict[str, Champion] = {}
+    refused: dict[str, str] = {}
+    for name in (name for name, reading in READINGS.items() if reading.scores):
+        try:
+            if champion := registry.champion(name):
+                found[name] = champion
+        except UnservableError as error:
+            refused[name] = str(error)
+    return found, refused
+
+
+def _former(settings: Settings, names: Collection[str]) -> tuple[pd.DataFrame, dict[str, str]] | None:
+    """What these models said last, by customer, and which versions it was; None where they said nothing."""
+    path = scores_file(settings.marts)
+    if not names or not path.exists():
+        return None
+    scores = pd.read_parquet(path)
+    said = dict(each.split(" ") for each in ", ".join(scores["model_versions"].unique()).split(", ") if each)
+    columns = [column for name in names for column in READINGS[name].scores if column in scores]
+    return scores[["customer_id", *columns]], {name: said[name] for name in names if name in said}
 
 
 def _by_features(_: Settings, champion: Champion, rows: pd.DataFrame, __: datetime) -> pd.DataFrame:

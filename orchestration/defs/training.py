@@ -26,6 +26,7 @@ from orchestration.unchanged import digest
 if TYPE_CHECKING:
     from models.candidate import Registered
     from models.registry import Registry
+    from models.scoring import Scored
 
 GROUP = "training"
 SCORING_GROUP = "scoring"
@@ -166,7 +167,11 @@ def customer_scores(context: dg.AssetExecutionContext, workspace: Workspace) -> 
     settings = workspace.settings
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     registry = _registry(settings)
-    champions = [(name, found.version) for name in SCORING if (found := registry.champion_version(name))]
+    champions = [
+        (name, found.version, found.tags.get("gate", ""))
+        for name in SCORING
+        if (found := registry.champion_version(name))
+    ]
     version = digest(
         _snapshot(settings),
         *champions,
@@ -175,9 +180,17 @@ def customer_scores(context: dg.AssetExecutionContext, workspace: Workspace) -> 
     )
 
     def work() -> Mapping[str, Any]:
-        score: Callable[[Settings, datetime], int] = import_module("models.scoring").score_customers
+        score: Callable[[Settings, datetime], Scored] = import_module("models.scoring").score_customers
         with explained():
-            return {"customers": score(settings, midnight), "path": dg.MetadataValue.path(scores_file(settings.marts))}
+            scored = score(settings, midnight)
+        for name, why in scored.unasked.items():
+            context.log.warning("%s: what was said before stays: %s", name, why)
+        path = dg.MetadataValue.path(scores_file(settings.marts))
+        return {
+            "customers": scored.customers,
+            "path": path,
+            **{f"{name} was not asked": why for name, why in scored.unasked.items()},
+        }
 
     is_present = scores_file(settings.marts).exists()
     return unchanged.materialize(context, SCORES, version, work, is_present=is_present)

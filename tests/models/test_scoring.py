@@ -1,5 +1,6 @@
 """What champions say flows back as features."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -11,8 +12,8 @@ from mlflow import MlflowClient
 from models import lifecycle
 from models.frames import TrainingSet
 from models.recipes import clv, intent, preferences
-from models.scoring import score_customers
-from models.versions import CHAMPION, GATE, UnservableError
+from models.scoring import Scored, score_customers
+from models.versions import CHAMPION, GATE
 from nextbest.adapters.marts import SCORES, scores_file
 from nextbest.settings import Settings
 from nextbest.situation import ScoringError
@@ -31,9 +32,9 @@ def test_every_customer_is_scored_by_the_champion(
     feature_store: Settings, clv_data: TrainingSet, now: datetime
 ) -> None:
     """A row each, with the version; nothing where there is no champion; the former file stays until then."""
-    assert score_customers(feature_store, AS_OF) == 0
+    assert score_customers(feature_store, AS_OF).customers == 0
     lifecycle.run(feature_store, clv.RECIPE, clv_data, now)
-    assert score_customers(feature_store, AS_OF) == 2
+    assert score_customers(feature_store, AS_OF) == Scored(2)
     scores = pq.read_table(scores_file(feature_store.marts))
     assert scores.schema.equals(SCORES)
     assert scores["customer_id"].to_pylist() == ["1", "2"]
@@ -41,7 +42,7 @@ def test_every_customer_is_scored_by_the_champion(
     assert set(scores["model_versions"].to_pylist()) == {"clv 1"}
     assert min(scores["clv_91d"].to_pylist()) >= 0
     assert set(scores["segment"].to_pylist()) == {None}
-    assert score_customers(feature_store, BEFORE) == 0
+    assert score_customers(feature_store, BEFORE).customers == 0
     assert pq.read_table(scores_file(feature_store.marts)).equals(scores)
 
 
@@ -53,8 +54,11 @@ def test_a_version_that_must_not_serve_scores_nobody(
     client = MlflowClient(feature_store.mlflow_uri, feature_store.mlflow_uri)
     client.set_registered_model_alias(clv.NAME, CHAMPION, registered.version)
     client.set_model_version_tag(clv.NAME, registered.version, GATE, "failed")
-    with pytest.raises(UnservableError, match=r"clv 1 is called champion and must not serve.*models promote clv"):
-        score_customers(feature_store, AS_OF)
+    before = scores_file(feature_store.marts).read_bytes()
+    scored = score_customers(feature_store, AS_OF)
+    assert scored.customers == 0
+    assert re.search(r"clv 1 is called champion and must not serve.*models promote clv", scored.unasked["clv"])
+    assert scores_file(feature_store.marts).read_bytes() == before
     client.set_model_version_tag(clv.NAME, registered.version, GATE, "passed")
 
 
@@ -70,7 +74,7 @@ def test_scores_that_cannot_be_written_leave_the_former_ones(
         score_customers(feature_store, AS_OF)
     assert path.read_bytes() == before
     path.with_suffix(".draft").rmdir()
-    assert score_customers(feature_store, AS_OF) == 2
+    assert score_customers(feature_store, AS_OF) == Scored(2)
 
 
 @pytest.mark.usefixtures("events_and_sends")
@@ -79,7 +83,7 @@ def test_what_customers_did_says_when_they_look_and_what_comes_next(feature_stor
     for recipe in (preferences.RECIPE, intent.RECIPE):
         found = lifecycle.run(feature_store, recipe, recipe.read(feature_store), now)
         assert found.gate.passed, found.gate.reason
-    assert score_customers(feature_store, AS_OF) == 2
+    assert score_customers(feature_store, AS_OF) == Scored(2)
     known, other = pq.read_table(scores_file(feature_store.marts)).to_pylist()
     assert 18.0 <= known["best_hour"] <= 22.0
     assert known["best_channel"] == "web"
@@ -89,6 +93,12 @@ def test_what_customers_did_says_when_they_look_and_what_comes_next(feature_stor
     assert (known["next_category"], other["next_category"]) == ("cheese", None)
     assert known["next_category_probability"] > 0.5
     assert known["model_versions"].endswith("intent 1, preferences 1")
+    MlflowClient(feature_store.mlflow_uri, feature_store.mlflow_uri).set_model_version_tag(
+        "intent", "1", GATE, "failed"
+    )
+    scored = score_customers(feature_store, AS_OF)
+    assert (scored.customers, set(scored.unasked)) == (2, {"intent"})
+    assert pq.read_table(scores_file(feature_store.marts)).to_pylist() == [known, other]  # what it said before stays
 
 
 @pytest.fixture

@@ -235,7 +235,11 @@ def test_files_of_a_shop_go_all_the_way(shop: Any, tables: dict[str, pa.Table]) 
     assert {view: count for view, count in online.items() if view != "customer_scores"} == dict.fromkeys(
         ("customer_profile", "customer_rfm", "department_affinity", "category_affinity", "contact_response"), CUSTOMERS
     )
-    assert {model["name"]: model["version"] for model in report["models"]} == {"propensity": "1", "clv": "1"}
+    assert {model["name"]: model["version"] for model in report["models"]} == {
+        "propensity": "1",
+        "clv": "1",
+        "intent": "1",
+    }
     for model in report["models"]:
         why_not = f"models/{model['name']}: gate  version 1 does not become champion: "
         assert (model["alias"] == "champion") != (why_not in output), output

@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 from nextbest.adapters.complete_journey import CompleteJourney
 from nextbest.adapters.contract_files import load_contracts
 from nextbest.adapters.landing import Door
-from nextbest.adapters.marts import live_history_file
+from nextbest.adapters.marts import live_history_file, scores_file
 from nextbest.adapters.sqlite_log import SqliteLog
 from nextbest.envelope import Envelope
 from nextbest.intake import envelope
@@ -54,8 +54,9 @@ def test_the_report_says_what_checks_cost(first_run: dict[str, Any]) -> None:
 
 
 def test_models_are_registered(first_run: dict[str, Any]) -> None:
-    """Both models are there with their metrics, whatever the gate makes of a sample this small."""
-    assert {model["name"]: model["version"] for model in first_run["models"]} == {"propensity": "1", "clv": "1"}
+    """All that there is enough for are there with their metrics, whatever the gate makes of a sample this small."""
+    versions = {model["name"]: model["version"] for model in first_run["models"]}
+    assert versions == {"propensity": "1", "clv": "1", "intent": "1"}
     assert all(model["metrics"] for model in first_run["models"])
 
 
@@ -168,9 +169,15 @@ def test_a_selection_that_is_none_is_said(home: Any) -> None:
 
 @pytest.mark.usefixtures("first_run")
 def test_the_report_and_the_scores_follow_the_registry(home: Any) -> None:
-    """Someone moves the alias between runs: nothing is trained, the report says so, the new champion scores."""
+    """Someone moves the alias between runs: nothing is trained, the report says so, and what may serve scores."""
     client = MlflowClient(home.settings.mlflow_uri, home.settings.mlflow_uri)
     select = 'key:"models/clv" or key:"scoring/customer_scores"'
+    client.set_registered_model_alias("clv", "champion", "1")
+    report, output = home.run(select=select)
+    assert report["ok"], output
+    scores = scores_file(home.settings.marts)
+    assert not pq.read_table(scores)["clv_91d"].drop_null().to_pylist()  # its gate did not let it through
+    client.set_model_version_tag("clv", "1", "gate", "passed")
     aliases = {}
     for name in ("promoted", "demoted"):
         if name == "promoted":
@@ -183,6 +190,8 @@ def test_the_report_and_the_scores_follow_the_registry(home: Any) -> None:
         [model] = report["models"]
         aliases[name] = (model["version"], model["alias"])
         assert "does not become champion: " in output
+        if name == "promoted":
+            assert len(pq.read_table(scores)["clv_91d"].drop_null()) == CUSTOMERS
     assert aliases == {"promoted": ("1", "champion"), "demoted": ("1", None)}
 
 
