@@ -305,7 +305,7 @@ def reachable(settings: Settings) -> Iterator[None]:
     try:
         yield
     except (OSError, *STORE_ERRORS) as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise RegistryError(
             f"the model registry {settings.mlflow_store} cannot be used: {reason}. What serves goes on serving; try "
             "again once nothing else holds it and the disk has room, or put a backup of the folder in its place"
