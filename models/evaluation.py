@@ -147,10 +147,11 @@ def likelihood_gain(actual: Array, predicted: Array, reference: Array) -> Statis
         reference: P(1), by somebody else.
 
     """
-    return mean(_log_likelihood(actual, predicted) - _log_likelihood(actual, reference))
+    return mean(log_likelihood(actual, predicted) - log_likelihood(actual, reference))
 
 
-def _log_likelihood(actual: Array, probability: Array) -> Array:
+def log_likelihood(actual: Array, probability: Array) -> Array:
+    """Of each outcome 0 or 1, in nats; what was held for impossible costs no more than a certain amount."""
     return np.asarray(np.log(np.maximum(np.where(actual > 0, probability, 1.0 - probability), _IMPOSSIBLE)))
 
 

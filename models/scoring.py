@@ -117,7 +117,10 @@ def _preferences(settings: Settings, champion: Champion, rows: pd.DataFrame, as_
     """Of every customer, by what they answered until then; of those nothing was sent to, what is known of others."""
     sent = decision_frames.preferences_set(settings).frame
     fitted = preferences.restored(champion.onnx, sent[sent["decided_at"] <= as_of], preferences.Params())
-    segment = rows["segment"] if "segment" in rows else pd.Series(EVERYBODY, index=rows.index)
+    if "segment" in rows:
+        segment = rows["segment"]
+    else:  # nobody may say it now: as it was said last
+        segment = rows["customer_id"].map(decision_frames.segments_of(settings)).fillna(EVERYBODY)
     said = preferences.preferences(fitted, rows["customer_id"].tolist(), segment.tolist())
     return said.rename(columns={"hour_gain": "best_hour_gain", "channel_gain": "best_channel_gain"})
 

@@ -41,7 +41,7 @@ _SHARED = {
     ],
     "a built warehouse": ["tests/dbt_project/test_build.py", "tests/feature_repo/test_feature_repo.py"],
     "a feature store": [f"tests/models/test_{name}.py" for name in ("decision_frames", "frames")],
-    "two versions": [f"tests/models/test_{name}.py" for name in ("follower", "registry")],
+    "two versions": [f"tests/models/test_{name}.py" for name in ("follower", "registered_by_hand", "registry")],
     "lineage": [f"tests/orchestration/test_{name}.py" for name in ("generation", "lineage")],
     "a parsed project": [f"tests/orchestration/test_{name}.py" for name in ("pipeline", "reconciliation")],
 }

@@ -168,17 +168,12 @@ def of_likelihoods(rows: Rows, shown: pd.DataFrame | None = None) -> Measures:
     actual, own = rows.actual, rows.predicted
     subjects = rows.subjects if shown is None else shown
     statistics = {name: evaluation.likelihood_gain(actual, own, other) for name, other in rows.baselines.items()}
-    nothing_known = evaluation.likelihood_gain(actual, own, np.ones(len(own)) * (actual > 0))
-    surprise, *intervals = evaluation.bootstrap(rows.customers, nothing_known, *statistics.values())
+    loss = evaluation.mean(-evaluation.log_likelihood(actual, own))
+    surprise, *intervals = evaluation.bootstrap(rows.customers, loss, *statistics.values())
     gains = dict(zip(statistics, intervals, strict=True))
     happened, expected = (subjects[name].to_numpy(np.float64) for name in ("actual", "predicted"))
     error = evaluation.calibration_error(happened, expected)
-    metrics = {
-        "log_loss": -surprise.estimate,
-        "log_loss_low": -surprise.high,
-        "log_loss_high": -surprise.low,
-        "calibration_error": error,
-    }
+    metrics = of_interval("log_loss", surprise) | {"calibration_error": error}
     for name, gain in gains.items():
         metrics |= of_interval(f"{name}_gain", gain)
     champion, over_champion = _over_champion(rows, "gain", evaluation.likelihood_gain)
